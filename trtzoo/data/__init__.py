@@ -1,0 +1,1 @@
+"""The published tables: `published.toml`, figure by figure as PaddleClas printed them."""

@@ -1,0 +1,130 @@
+"""A located checkpoint becomes a network: every key matched, every shape and number checked, nothing else run."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from trtzoo import models
+from trtzoo.errors import WeightsError
+from trtzoo.models import pdparams
+from trtzoo.models.seeded import seed
+from trtzoo.models.sources import SEEDED, Checkpoint
+from trtzoo.spec import Model, Weights
+from trtzoo.store import sha256_file
+
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+"""torchvision's published files still say `norm.1` where its modules say `norm1`."""
+
+
+def load(model: Model, checkpoint: Checkpoint, *, classes: int = 1000) -> tuple[nn.Module, Weights]:
+    """The network in eval mode, float32, and the record of its weights.
+
+    Raises WeightsError for a file that is damaged, unsafe, of another network or class count, or not finite.
+    """
+    convention = checkpoint.convention
+    network = models.build(model, classes=classes, epsilon=convention.epsilon, device="meta")
+    if checkpoint.source == SEEDED:
+        digest = state_sha256(seed(network).state_dict())
+    else:
+        assert checkpoint.path is not None
+        _assign(model, network, checkpoint.path)
+        digest = sha256_file(checkpoint.path)
+    record = Weights(
+        source=checkpoint.source,
+        origin=checkpoint.origin,
+        sha256=digest,
+        epsilon=convention.epsilon,
+        preprocessing=convention.preprocessing,
+        fallback=checkpoint.fallback,
+    )
+    return network, record
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """sha256 over all tensors' bytes in the network's order."""
+    digest = hashlib.sha256()
+    for tensor in state.values():
+        digest.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+    return digest.hexdigest()
+
+
+def _assign(model: Model, network: nn.Module, path: Path) -> None:
+    """Give the meta network the file's tensors."""
+    wanted = {key: tensor for key, tensor in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    if path.suffix == ".pdparams":
+        found = {key: torch.from_numpy(array.astype("f4")) for key, array in pdparams.read(path).items()}
+        names = {pdparams.paddle_key(model, key): key for key in wanted}
+    else:
+        found = {_torch_key(key): value for key, value in _read_torch(path).items() if not key.endswith("num_batches_tracked")}
+        names = {key: key for key in wanted}
+    _match_keys(path, model, set(names), set(found))
+    state = {ours: _fitted(path, theirs, found[theirs], wanted[ours].shape) for theirs, ours in names.items()}
+    _refuse_bad_numbers(path, state)
+    counters = {key: torch.zeros((), dtype=torch.int64) for key in network.state_dict() if key not in wanted}
+    network.load_state_dict(state | counters, assign=True)
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    """Tensors of a `.safetensors` or a `torch.save` file, the latter with weights_only=True."""
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} holds more than tensors (a whole module, perhaps), and nothing of it was run. "
+            "Save the state dict alone: torch.save(network.state_dict(), FILE)."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"{path} is empty, truncated or not a checkpoint ({type(error).__name__}).") from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"{path} is no state dict: it holds {type(content).__name__} with other things than tensors.")
+    return content
+
+
+def _torch_key(key: str) -> str:
+    return _OLD_DENSENET.sub(r"\1\2", key.removeprefix("module."))
+
+
+def _match_keys(path: Path, model: Model, wanted: set[str], found: set[str]) -> None:
+    missing, foreign = sorted(wanted - found), sorted(found - wanted)
+    if missing or foreign:
+        first = f"it lacks {missing[0]!r}" if missing else f"it has {foreign[0]!r}, which {model.name} has not"
+        raise WeightsError(
+            f"{path} is not a checkpoint of {model.name}: {first} "
+            f"({len(missing)} of {len(wanted)} keys missing, {len(foreign)} unknown)."
+        )
+
+
+def _fitted(path: Path, key: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+    """The tensor as float32 in the network's shape: a linear classifier of Paddle's is [in, out], of DPN's a 1x1 conv."""
+    if not tensor.is_floating_point():
+        raise WeightsError(f"{path}: {key!r} is {tensor.dtype}, not floating-point numbers.")
+    if path.suffix == ".pdparams" and tensor.dim() == 2:
+        tensor = tensor.T
+    if tensor.dim() == 2 and len(shape) == 4:
+        tensor = tensor[:, :, None, None]
+    if tensor.shape != shape:
+        hint = " Is it for another class count? Say --classes N." if key.startswith(("out.", "classifier.")) else ""
+        raise WeightsError(f"{path}: {key!r} has shape {list(tensor.shape)}; the network wants {list(shape)}.{hint}")
+    return tensor.float().contiguous()
+
+
+def _refuse_bad_numbers(path: Path, state: Mapping[str, Tensor]) -> None:
+    for key, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{path}: {key!r} holds NaN or infinite values.")
+        if key.endswith("running_var") and (tensor < 0).any():
+            raise WeightsError(f"{path}: {key!r} holds negative variances.")

@@ -1,0 +1,24 @@
+"""PRECISIONS, one row each."""
+
+from __future__ import annotations
+
+from trtzoo.errors import unknown
+from trtzoo.spec import Precision
+
+# Tolerances against float64. Measured over the ten networks (README, "How exact"): fp32 within 1e-6, fp16 within 6e-3 of
+# max|logit|; TF32 keeps FP16's ten bits of mantissa, so it shares FP16's bound.
+PRECISIONS: dict[str, Precision] = {
+    row.name: row
+    for row in (
+        Precision("fp32", graph="fp32", tf32=False, tolerance=2e-5),
+        Precision("tf32", graph="fp32", tf32=True, tolerance=2e-2),
+        Precision("fp16", graph="fp16", tf32=False, tolerance=2e-2),
+    )
+}
+
+
+def find(name: str) -> Precision:
+    """The row called `name`, in any case. Raises UsageError with the nearest name."""
+    if row := PRECISIONS.get(name.lower()):
+        return row
+    raise unknown("precision", name, PRECISIONS)

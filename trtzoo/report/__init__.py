@@ -1,0 +1,1 @@
+"""Stage 4: tables from JSON files alone; no framework is imported here."""

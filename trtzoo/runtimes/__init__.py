@@ -1,0 +1,50 @@
+"""RUNTIMES, one row and one file each. No framework is imported here."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from trtzoo.errors import unknown
+from trtzoo.spec import Sample
+
+
+class Session(Protocol):
+    """A loaded network at one batch. It times itself, so the measuring loop holds policy only."""
+
+    versions: dict[str, str]
+    threads: int
+
+    def infer(self, images: Any) -> Any:
+        """Images (batch, 3, S, S) float32 → logits (batch, classes)."""
+
+    def sample(self) -> Sample:
+        """Time one inference of the images last given to `infer`."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+
+class Runtime(msgspec.Struct, frozen=True):
+    """`resolve(opener)(artifact path, batch=…)` gives a Session; `device` is what it runs on: "cpu" or "gpu"."""
+
+    name: str
+    opener: str
+    device: str
+
+
+RUNTIMES: dict[str, Runtime] = {
+    row.name: row
+    for row in (
+        Runtime("onnxruntime", "trtzoo.runtimes.ort:Session", device="cpu"),
+        Runtime("fake", "trtzoo.runtimes.fake:Session", device="cpu"),
+    )
+}
+
+
+def find(name: str) -> Runtime:
+    """The row called `name`. Raises UsageError with the nearest name."""
+    if row := RUNTIMES.get(name.lower()):
+        return row
+    raise unknown("runtime", name, RUNTIMES)

@@ -1,0 +1,176 @@
+"""The nouns of trtzoo: frozen values, no framework. Seconds and bytes inside; milliseconds and MiB only where text is made."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA = 1
+"""Version of every JSON file this program writes. A reader refuses any other."""
+
+Batch = int | Literal["dynamic"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that is written as JSON."""
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A network: `resolve(network)(**arguments)` makes it. Exact counts at 224x224 and 1000 classes."""
+
+    name: str
+    family: str
+    network: str
+    arguments: dict[str, Any]
+    params: int
+    macs: int
+
+    @property
+    def flops(self) -> int:
+        """2 x multiply-accumulates of convolutions and the classifier, one image."""
+        return 2 * self.macs
+
+
+class Precision(msgspec.Struct, frozen=True):
+    """A number format. `graph` is the type of weights and activations in the ONNX file.
+
+    `tolerance` bounds max|logit - reference| / max|reference| against float64.
+    """
+
+    name: str
+    graph: Literal["fp32", "fp16"]
+    tf32: bool
+    tolerance: float
+
+
+class Preprocessing(Record, frozen=True, kw_only=True):
+    """From a photograph to a network's input. It belongs to the weights, not to the network."""
+
+    decoder: Literal["opencv", "pil"]
+    interpolation: Literal["bilinear", "bicubic"]
+    resize: int
+    crop: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Weights(Record, frozen=True, kw_only=True):
+    """Where a network's parameters came from. `fallback` says why they are not the ones that were asked for."""
+
+    source: str
+    origin: str
+    sha256: str
+    epsilon: float
+    preprocessing: Preprocessing
+    fallback: str = ""
+
+
+class GoldenCheck(Record, frozen=True, kw_only=True):
+    """The outcome of comparing logits with the golden sample: error = max|difference| / max|reference|."""
+
+    error: float
+    tolerance: float
+    images: int
+
+
+class OnnxSidecar(Record, frozen=True, kw_only=True):
+    """What stands beside an exported graph: all that made it, and what proves it."""
+
+    schema: int = SCHEMA
+    kind: Literal["onnx"] = "onnx"
+    model: str
+    precision: str
+    io: str
+    batch: Batch
+    opset: int
+    classes: int
+    size: int
+    weights: Weights
+    inputs_sha256: str
+    sha256: str
+    bytes: int
+    golden: str
+    golden_sha256: str
+    check: GoldenCheck
+    versions: dict[str, str]
+
+
+class Device(Record, frozen=True, kw_only=True):
+    """What ran. `name` is the maker's; `key` is its folder under benchmarks/."""
+
+    key: str
+    name: str
+    kind: Literal["cpu", "gpu"]
+    cores: int = 0
+    memory: int = 0
+    driver: str = ""
+
+
+class Case(Record, frozen=True, kw_only=True):
+    """One cell of a table: one process, one file."""
+
+    model: str
+    precision: str
+    batch: int
+    runtime: str
+    device: str
+    protocol: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-{self.precision}-b{self.batch}-{self.runtime}-{self.protocol}"
+
+
+class Sample(Record, frozen=True, kw_only=True, array_like=True):
+    """One timed query, in seconds. A part that a runtime cannot see apart is 0."""
+
+    total: float
+    compute: float
+    h2d: float = 0.0
+    d2h: float = 0.0
+    enqueue: float = 0.0
+
+
+class Protocol(msgspec.Struct, frozen=True):
+    """How a number is taken: warm up for both `warm_up_seconds` and `warm_up_queries`, then sample for both minima."""
+
+    name: str
+    warm_up_seconds: float
+    warm_up_queries: int
+    seconds: float
+    queries: int
+    note: str
+
+
+class Failure(Record, frozen=True, kw_only=True):
+    """Why a case has no number. `kind`: crash, signal, timeout, memory, wrong-output, error."""
+
+    kind: str
+    reason: str
+
+
+class Result(Record, frozen=True, kw_only=True):
+    """One case as it went: raw samples when it went well, the failure when it did not. Statistics are derived."""
+
+    schema: int = SCHEMA
+    case: Case
+    device: Device
+    versions: dict[str, str] = {}
+    threads: int = 0
+    io: str = ""
+    weights: Weights | None = None
+    artifact_sha256: str = ""
+    check: GoldenCheck | None = None
+    started: str = ""
+    warm_up_seconds: float = 0.0
+    load: float = 0.0
+    samples: tuple[Sample, ...] = ()
+    failure: Failure | None = None
+
+
+def resolve(target: str) -> Any:
+    """The object at "package.module:attribute": how a table of names reaches code with heavy imports."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
