@@ -1,0 +1,23 @@
+"""The command line: one file a command, each a short function that parses, calls a stage and renders.
+
+stdout is the result, stderr the talk. Exit 0 done, 1 something failed (the rest is kept), 2 usage, 3 this machine cannot.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from trtzoo.cli import export
+from trtzoo.cli.common import app, talk
+from trtzoo.errors import TrtzooError
+
+__all__ = ["app", "export", "main"]
+
+
+def main() -> None:
+    """Run the command line; every error of ours is one sentence and its exit code."""
+    try:
+        app()
+    except TrtzooError as error:
+        talk.print(f"trtzoo: {error}", style="red", markup=False)
+        sys.exit(error.exit_code)

@@ -1,0 +1,5 @@
+"""`python -m trtzoo.cli`."""
+
+from trtzoo.cli import main
+
+main()

@@ -1,0 +1,62 @@
+"""What the commands share: the application, the two consoles, options, and how their text is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trtzoo import models, precision
+from trtzoo.errors import UsageError
+from trtzoo.spec import Model
+
+app = typer.Typer(
+    name="trtzoo",
+    help="TensorRT engines and trustworthy latencies for ten image classifiers: export → build → bench → table.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+talk = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.callback()
+def root() -> None:
+    """Every command works on the ten models of `trtzoo models`."""
+
+
+Models = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Names from `trtzoo models`; none means all.")]
+All = Annotated[bool, typer.Option("--all", help="All ten models.")]
+Precisions = Annotated[str, typer.Option("--precision", help="Comma list of fp32, tf32, fp16.")]
+Batches = Annotated[str, typer.Option("--batch", help="Comma list of batch sizes.")]
+OnnxFolder = Annotated[Path, typer.Option("--onnx-dir", help="Where exported graphs are.")]
+
+
+def rows(names: list[str] | None, every: bool) -> list[Model]:
+    """The models meant by a list of names; no names mean all."""
+    if names and every:
+        raise UsageError("Say either model names or --all.")
+    return [models.find(name) for name in dict.fromkeys(names or models.MODELS)]
+
+
+def precisions(text: str) -> list[str]:
+    return [precision.find(name).name for name in items(text, "--precision")]
+
+
+def batches(text: str) -> list[int]:
+    """A comma list of batch sizes. Raises UsageError for anything but whole numbers from 1 to 1024."""
+    sizes = items(text, "--batch")
+    for size in sizes:
+        if not (size.isascii() and size.isdecimal()) or not 1 <= int(size) <= 1024:
+            raise UsageError(f"--batch {text!r}: {size!r} is not a whole number from 1 to 1024. Example: --batch 1,4,8")
+    return list(dict.fromkeys(int(size) for size in sizes))
+
+
+def items(text: str, option: str) -> list[str]:
+    """A comma list without doubles. Raises UsageError for an empty place in it."""
+    found = [item.strip() for item in text.split(",")]
+    if not all(found):
+        raise UsageError(f"{option} {text!r} has an empty place in it. Write the values with one comma between them.")
+    return list(dict.fromkeys(found))
