@@ -4,7 +4,7 @@ TrtzooError            1  something failed; what was done before is kept
 ├── WeightsError       1  a checkpoint cannot be had, read or trusted
 ├── StoreError         1  a file of ours is missing, damaged or cannot be written
 ├── ExportError        1  a network cannot be written as a valid graph
-├── WrongOutput        1  a file or engine does not compute what its network computes
+├── WrongOutputError   1  a file or engine does not compute what its network computes
 ├── UsageError         2  the command asked for something that does not exist
 └── MachineError       3  this machine cannot do it
 """
@@ -33,7 +33,7 @@ class ExportError(TrtzooError):
     """A network cannot be written as a valid graph."""
 
 
-class WrongOutput(TrtzooError):
+class WrongOutputError(TrtzooError):
     """A file or engine does not compute what its network computes."""
 
 

@@ -63,7 +63,9 @@ class Exported(Record, frozen=True, kw_only=True):
     error: str = ""
 
 
-def export(model: Model, checkpoint: Checkpoint, orders: list[Order], folder: Path, *, force: bool = False) -> Iterator[Exported]:
+def export(
+    model: Model, checkpoint: Checkpoint, orders: list[Order], folder: Path, *, force: bool = False
+) -> Iterator[Exported]:
     """Make the orders, all of one model, one after another; a failed one stops nothing. Nothing half-written is left.
 
     An order whose inputs have not changed is not made again unless `force`.
@@ -91,7 +93,7 @@ def inputs_sha256(order: Order, checkpoint: Checkpoint) -> str:
             code.update(path.read_bytes())
     weights = checkpoint.source if checkpoint.path is None else sha256_file(checkpoint.path)
     versions = [version(name) for name in PACKAGES]
-    inputs = [msgspec.to_builtins(order), weights, checkpoint.source, checkpoint.fallback, code.hexdigest(), versions]
+    inputs = [msgspec.to_builtins(order), weights, checkpoint.source, bool(checkpoint.fallback), code.hexdigest(), versions]
     return hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from trtzoo.errors import StoreError, WrongOutput
+from trtzoo.errors import StoreError, WrongOutputError
 from trtzoo.spec import GoldenCheck
 
 IMAGES = 4
@@ -59,17 +59,17 @@ def images(size: int) -> Array:
 def compare(logits: Array, reference: Array, *, tolerance: float) -> GoldenCheck:
     """Logits (N, classes) against the float64 reference: error = max|difference| / max|reference|.
 
-    Raises WrongOutput for another shape, NaN or infinity, zeros, one constant, and an error over `tolerance`.
+    Raises WrongOutputError for another shape, NaN or infinity, zeros, one constant, and an error over `tolerance`.
     """
     if logits.shape != reference.shape:
-        raise WrongOutput(f"the output has shape {list(logits.shape)} where {list(reference.shape)} was expected")
+        raise WrongOutputError(f"the output has shape {list(logits.shape)} where {list(reference.shape)} was expected")
     if not np.isfinite(logits).all():
-        raise WrongOutput(f"{np.count_nonzero(~np.isfinite(logits))} of {logits.size} logits are NaN or infinite")
+        raise WrongOutputError(f"{np.count_nonzero(~np.isfinite(logits))} of {logits.size} logits are NaN or infinite")
     if np.ptp(logits) == 0:
-        raise WrongOutput(f"all logits are {logits.flat[0]:g}")
+        raise WrongOutputError(f"all logits are {logits.flat[0]:g}")
     scale = np.abs(reference).max()
     errors = np.abs(logits.astype(np.float64) - reference).max(axis=1) / scale
     worst = int(errors.argmax())
     if errors[worst] > tolerance:
-        raise WrongOutput(f"logits differ by {errors[worst]:.2g} of max|logit| at image {worst} (allowed {tolerance:g})")
+        raise WrongOutputError(f"logits differ by {errors[worst]:.2g} of max|logit| at image {worst} (allowed {tolerance:g})")
     return GoldenCheck(error=float(errors[worst]), tolerance=tolerance, images=len(logits))

@@ -84,7 +84,7 @@ class Graph:
                 file.write(part)
         return digest.hexdigest()
 
-    def _parts(self) -> Iterator[bytes | memoryview]:
+    def _parts(self) -> Iterator[bytes | memoryview[Any]]:
         """The file's bytes: the model's fields, then the graph's, then tensor by tensor (fields may come in any order)."""
         model = self.skeleton()
         body = model.graph.SerializeToString(deterministic=True)
@@ -94,7 +94,7 @@ class Graph:
         yield model.SerializeToString(deterministic=True) + _key(7) + _varint(size) + body
         for head, array in tensors:
             yield head
-            yield memoryview(array).cast("B") if array.size else b""
+            yield array.reshape(-1).view(np.uint8).data
 
 
 def _header(name: str, array: Array) -> TensorProto:
@@ -133,7 +133,8 @@ def convolution(graph: Graph, node: fx.Node, module: nn.Conv2d, images: str) -> 
     names = [graph.weight(f"{node.target}.weight", weight)]
     if bias is not None:
         names.append(graph.weight(f"{node.target}.bias", bias))
-    top, left = module.padding  # type: ignore[misc]
+    assert isinstance(module.padding, tuple)
+    top, left = module.padding
     return graph.node(  # type: ignore[no-any-return]
         "Conv",
         node.name,
@@ -200,7 +201,7 @@ def concatenate(graph: Graph, node: fx.Node, module: None, parts: tuple[str, ...
     return graph.node("Concat", node.name, *parts, axis=axis)  # type: ignore[no-any-return]
 
 
-def split(graph: Graph, node: fx.Node, module: None, whole: str, sizes: tuple[int, ...], dim: int) -> Value:
+def split(graph: Graph, node: fx.Node, module: None, whole: str, sizes: list[int], dim: int) -> Value:
     lengths = graph.integers("split." + ".".join(map(str, sizes)), list(sizes))
     names = tuple(f"{node.name}_{index}" for index in range(len(sizes)))
     return graph.node("Split", node.name, whole, lengths, outputs=names, axis=dim)

@@ -16,7 +16,9 @@ from trtzoo.spec import Batch
 
 Weights = Annotated[
     str | None,
-    typer.Option("--weights", help=f"{', '.join(SOURCES)}, seeded, or a .pdparams, .pth or .safetensors file. Default: paddle."),
+    typer.Option(
+        "--weights", help=f"{', '.join(SOURCES)}, seeded, or a .pdparams, .pth or .safetensors file. Default: paddle."
+    ),
 ]
 
 

@@ -24,7 +24,7 @@ _unreachable: dict[str, str] = {}
 """Hosts that did not answer in this process: nine more models need not wait for them."""
 
 
-class Unreachable(WeightsError):
+class UnreachableError(WeightsError):
     """A server cannot be reached or will not give the file."""
 
 
@@ -44,14 +44,14 @@ def fetch(url: str, *, sha256_prefix: str = "") -> Path:
     """The cached file of `url`, downloaded if it is not there.
 
     Its sha256 must begin with what the publisher gave; where none was given, the first download pins it. Raises
-    Unreachable, WeightsError for a file with another hash, StoreError for a cache that cannot be written.
+    UnreachableError, WeightsError for a file with another hash, StoreError for a cache that cannot be written.
     """
     host, _, name = urlsplit(url).netloc, *url.rpartition("/")[1:]
     target = cache_folder() / host / name
     if _is_whole(target):
         return target
     if host in _unreachable:
-        raise Unreachable(_unreachable[host])
+        raise UnreachableError(_unreachable[host])
     with replacing(target) as work:
         if _is_whole(target):  # another process brought it while this one waited
             return target
@@ -78,17 +78,20 @@ def _mirrored(url: str) -> str:
 
 
 def _download(url: str, fresh: Path, host: str) -> Path:
-    logging.getLogger("pooch").setLevel(logging.ERROR)
+    pooch.get_logger().setLevel(logging.ERROR)
     try:
         with _Bar(fresh.name) as bar:
             downloader = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT)
             pooch.retrieve(url, known_hash=None, fname=fresh.name, path=fresh.parent, downloader=downloader)
     except requests.HTTPError as error:
-        raise Unreachable(f"{url} answered {error.response.status_code} {error.response.reason}.") from error
+        answer = error.response
+        raise UnreachableError(
+            f"{url} answered {answer.status_code} {answer.reason}." if answer is not None else str(error)
+        ) from error
     except requests.RequestException as error:
         reason = f"{urlsplit(url).netloc} cannot be reached ({type(error).__name__})."
         _unreachable[host] = reason
-        raise Unreachable(reason) from error
+        raise UnreachableError(reason) from error
     return fresh
 
 

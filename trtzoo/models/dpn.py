@@ -111,8 +111,8 @@ class DualPathBlock(nn.Module):
         joined = torch.cat(features, 1) if isinstance(features, tuple) else features
         if self.projection:
             shortcut = self.get_submodule(self.projection)(joined)
-            kept, dense = torch.split(shortcut, (self.residual, 2 * self.step), 1)
+            kept, dense = torch.split(shortcut, [self.residual, 2 * self.step], 1)
         else:
             kept, dense = features
-        added, grown = torch.split(self.c1x1_c(self.c3x3_b(self.c1x1_a(joined))), (self.residual, self.step), 1)
+        added, grown = torch.split(self.c1x1_c(self.c3x3_b(self.c1x1_a(joined))), [self.residual, self.step], 1)
         return kept + added, torch.cat((dense, grown), 1)

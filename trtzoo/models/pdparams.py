@@ -45,11 +45,10 @@ def _arrays(path: Path, content: object) -> dict[str, Array]:
     for key, value in content.items():
         if key == NAME_TABLE:
             continue
-        if isinstance(value, tuple) and len(value) == 2:
-            value = value[1]
-        if not isinstance(key, str) or not isinstance(value, _Array) or value.array is None:
-            raise WeightsError(f"{path} is no state dict: its entry {key!r} is not an array.")
-        arrays[key] = value.array
+        array = value[1] if isinstance(value, tuple) and len(value) == 2 else value
+        if not isinstance(key, str) or not isinstance(array, _Array) or array.array is None:
+            raise WeightsError(f"{path} is no state dict: its entry {key!r} is not an array of floats.")
+        arrays[key] = array.array
     return arrays
 
 
@@ -73,6 +72,7 @@ class _Call:
     """A function that a pickle may call and can do nothing else with: no attribute of it can be set."""
 
     __slots__ = ("_function",)
+    _function: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         object.__setattr__(self, "_function", function)

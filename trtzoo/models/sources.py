@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from trtzoo.errors import UsageError, WeightsError, unknown
-from trtzoo.models.download import Unreachable, fetch
+from trtzoo.models.download import UnreachableError, fetch
 from trtzoo.spec import Model, Preprocessing
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -106,7 +106,7 @@ def locate(model: Model, choice: str | None) -> Checkpoint:
     if choice is None:
         try:
             return _published(SOURCES["paddle"], model)
-        except Unreachable as error:
+        except UnreachableError as error:
             return Checkpoint(SEEDED, origin=SEEDED, fallback=str(error))
     if choice in SOURCES:
         return _published(SOURCES[choice], model)

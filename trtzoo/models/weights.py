@@ -53,7 +53,7 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
     """sha256 over all tensors' bytes in the network's order."""
     digest = hashlib.sha256()
     for tensor in state.values():
-        digest.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
