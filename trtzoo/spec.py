@@ -33,6 +33,13 @@ class Model(msgspec.Struct, frozen=True):
         return 2 * self.macs
 
 
+class Count(msgspec.Struct, frozen=True):
+    """Parameters and FLOPs by some convention."""
+
+    params: int
+    flops: int
+
+
 class Precision(msgspec.Struct, frozen=True):
     """A number format. `graph` is the type of weights and activations in the ONNX file.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,16 @@ Models = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="
 All = Annotated[bool, typer.Option("--all", help="All ten models.")]
 Precisions = Annotated[str, typer.Option("--precision", help="Comma list of fp32, tf32, fp16.")]
 Batches = Annotated[str, typer.Option("--batch", help="Comma list of batch sizes.")]
+Results = Annotated[Path, typer.Option("--results", help="Where result files are.")]
 OnnxFolder = Annotated[Path, typer.Option("--onnx-dir", help="Where exported graphs are.")]
+
+
+def say(line: str) -> None:
+    """A line of the result. On a terminal it goes by way of the talk, which may be drawing a progress bar below it."""
+    if sys.stdout.isatty() and sys.stderr.isatty():
+        talk.print(line, markup=False)
+    else:
+        print(line, flush=True)
 
 
 def rows(names: list[str] | None, every: bool) -> list[Model]:

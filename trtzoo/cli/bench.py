@@ -1,0 +1,72 @@
+"""`trtzoo bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from trtzoo import machine, protocols, runtimes
+from trtzoo.bench import TIMEOUT, bench, cases
+from trtzoo.cli.common import All, Batches, Models, OnnxFolder, Precisions, Results, app, batches, precisions, rows, say, talk
+from trtzoo.errors import MachineError, UsageError
+from trtzoo.runtimes import RUNTIMES
+from trtzoo.spec import Device, Result
+from trtzoo.stats import summarise
+
+
+@app.command("bench")
+def bench_command(
+    names: Models = None,
+    every: All = False,
+    gpu: Annotated[
+        str, typer.Option("--gpu", help="cpu, a GPU's name such as t4, or auto: the first GPU, else the CPU.")
+    ] = "auto",
+    precision_list: Precisions = "fp32",
+    batch: Batches = "1,4,8",
+    runtime: Annotated[str | None, typer.Option(help="What runs the networks. Default: the device's own.")] = None,
+    protocol: Annotated[str, typer.Option(help="How a number is taken.")] = "trtzoo",
+    timeout: Annotated[float, typer.Option(help="Seconds after which a case is given up.", min=1)] = TIMEOUT,
+    artifacts: OnnxFolder = Path("onnx"),
+    results: Results = Path("benchmarks"),
+) -> None:
+    """Measure latencies, one process a case, after checking each case's outputs.
+
+    Examples: trtzoo bench --all --gpu cpu; trtzoo bench dpn68 dpn92 --batch 1; trtzoo bench --all --gpu t4
+    """
+    models, kinds, sizes = rows(names, every), precisions(precision_list), batches(batch)
+    device = machine.choose(gpu)
+    how = runtimes.find(runtime).name if runtime else _default_runtime(device)
+    if RUNTIMES[how].device != device.kind:
+        raise UsageError(f"The runtime {how} does not run on {device.name}.")
+    way = protocols.find(protocol).name
+    todo = cases([m.name for m in models], kinds, sizes, runtime=how, device=device.key, protocol=way)
+    failed = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=talk, transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task(f"measuring on {device.name}", total=len(todo))
+        for result in bench(todo, device, artifacts=artifacts, results=results, timeout=timeout):
+            failed += result.failure is not None
+            say(_line(result))
+            progress.advance(task)
+    if failed:
+        talk.print(f"{failed} of {len(todo)} cases failed; the others are kept in {results / device.key}.", style="red")
+        raise typer.Exit(1)
+
+
+def _default_runtime(device: Device) -> str:
+    for row in RUNTIMES.values():
+        if row.device == device.kind:
+            return row.name
+    raise MachineError(f"This version measures processors only, and {device.name} is a GPU. Run: trtzoo bench --gpu cpu")
+
+
+def _line(result: Result) -> str:
+    case = result.case
+    head = f"{case.model:<12} {case.precision}  batch {case.batch:<3}"
+    if result.failure:
+        return f"{head} failed: {result.failure.kind}: {result.failure.reason}"
+    latency = summarise([sample.total for sample in result.samples])
+    return f"{head} {latency.median * 1e3:9.2f} ms   p99 {latency.p99 * 1e3:9.2f} ms   {latency.count} samples"

@@ -1,0 +1,63 @@
+"""What this machine has: its processor, and its NVIDIA GPUs as their driver names them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+from trtzoo.errors import MachineError
+from trtzoo.spec import Device
+
+
+def cpu() -> Device:
+    """This machine's processor, with the cores and memory (bytes) that this process may use."""
+    name = _processor()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return Device(key=f"{slug(name)}-{cores}c", name=name, kind="cpu", cores=cores, memory=memory)
+
+
+def gpus() -> list[Device]:
+    """NVIDIA GPUs in the driver's order; none where there is no driver."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    devices = []
+    for line in answer.splitlines():
+        name, memory, driver = (part.strip() for part in line.rsplit(",", 2))
+        devices.append(Device(key=slug(name), name=name, kind="gpu", memory=int(memory) << 20, driver=driver))
+    return devices
+
+
+def choose(wanted: str) -> Device:
+    """The device that `--gpu` names: cpu, auto (the first GPU, else the processor), or a GPU by its name.
+
+    Raises MachineError where this machine has no such GPU; it says what is here.
+    """
+    if wanted == "cpu":
+        return cpu()
+    found = gpus()
+    if wanted == "auto":
+        return found[0] if found else cpu()
+    for device in found:
+        if slug(wanted) in device.key.split("-"):
+            return device
+    here = ", ".join(device.name for device in found) or f"no NVIDIA GPU, and the processor is {cpu().name}"
+    raise MachineError(f"There is no {wanted.upper()} here: {here}. To measure what is here: trtzoo bench --gpu auto")
+
+
+def slug(name: str) -> str:
+    """A device's name as a folder's: "Tesla T4" is "tesla-t4"."""
+    return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm|c)\)", "", name.lower())).strip("-")
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(errors="replace") if info.exists() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()

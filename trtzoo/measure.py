@@ -1,0 +1,95 @@
+"""The measuring loop, for one case in this process: policy only. How one inference is timed is the session's business.
+
+Run as `python -m trtzoo.measure`: a Job as JSON on stdin, its Result as JSON on stdout. Outputs are checked before
+anything is timed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+
+from trtzoo import golden, precision, protocols, runtimes
+from trtzoo.errors import TrtzooError, WrongOutputError
+from trtzoo.spec import Case, Device, Failure, OnnxSidecar, Protocol, Record, Result, Sample, resolve
+from trtzoo.store import read_sidecar
+
+
+class Job(Record, frozen=True, kw_only=True):
+    """One case and the file it runs."""
+
+    case: Case
+    device: Device
+    artifact: str
+
+
+def sample(session: runtimes.Session, protocol: Protocol, clock: Callable[[], float] = time.perf_counter) -> tuple[Sample, ...]:
+    """Warm up, then sample, each until both of the protocol's minima are reached."""
+    _repeat(session, protocol.warm_up_seconds, protocol.warm_up_queries, clock)
+    return tuple(_repeat(session, protocol.seconds, protocol.queries, clock))
+
+
+def _repeat(session: runtimes.Session, seconds: float, queries: int, clock: Callable[[], float]) -> list[Sample]:
+    samples: list[Sample] = []
+    end = clock() + seconds
+    while len(samples) < queries or clock() < end:
+        samples.append(session.sample())
+    return samples
+
+
+def measure(job: Job) -> Result:
+    """The result of one case, whatever becomes of it."""
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    empty = Result(case=job.case, device=job.device, started=started)
+    try:
+        return _measured(job, empty)
+    except WrongOutputError as error:
+        return msgspec.structs.replace(empty, failure=Failure(kind="wrong-output", reason=str(error)))
+    except TrtzooError as error:
+        return msgspec.structs.replace(empty, failure=Failure(kind="error", reason=str(error)))
+    except MemoryError:
+        return msgspec.structs.replace(empty, failure=Failure(kind="memory", reason="out of memory"))
+    except Exception as error:  # a runtime may raise anything; the sweep goes on
+        return msgspec.structs.replace(empty, failure=Failure(kind="error", reason=f"{type(error).__name__}: {error}"))
+
+
+def _measured(job: Job, empty: Result) -> Result:
+    case, artifact = job.case, Path(job.artifact)
+    sidecar = read_sidecar(artifact, OnnxSidecar, remedy=f"trtzoo export {case.model} --precision {case.precision}")
+    images, reference = golden.load(artifact.with_name(sidecar.golden)).batch(case.batch)
+    start = time.perf_counter()
+    session = resolve(runtimes.find(case.runtime).opener)(artifact, batch=case.batch)
+    load = time.perf_counter() - start
+    try:
+        tolerance = precision.find(case.precision).tolerance
+        check = golden.compare(session.infer(images), reference, tolerance=tolerance)
+        return msgspec.structs.replace(
+            empty,
+            versions=session.versions,
+            threads=session.threads,
+            io=sidecar.io,
+            weights=sidecar.weights,
+            artifact_sha256=sidecar.sha256,
+            check=check,
+            load=load,
+            samples=sample(session, protocols.find(case.protocol)),
+        )
+    finally:
+        session.close()
+
+
+def main() -> None:
+    """The child process. Whatever a runtime prints goes to stderr: stdout carries the result alone."""
+    with os.fdopen(os.dup(1), "wb") as out:
+        os.dup2(2, 1)
+        out.write(msgspec.json.encode(measure(msgspec.json.decode(sys.stdin.buffer.read(), type=Job))))
+
+
+if __name__ == "__main__":
+    main()
