@@ -4,6 +4,7 @@ TrtzooError            1  something failed; what was done before is kept
 ├── WeightsError       1  a checkpoint cannot be had, read or trusted
 ├── StoreError         1  a file of ours is missing, damaged or cannot be written
 ├── ExportError        1  a network cannot be written as a valid graph
+├── BuildError         1  TensorRT cannot make an engine of a graph
 ├── WrongOutputError   1  a file or engine does not compute what its network computes
 ├── UsageError         2  the command asked for something that does not exist
 └── MachineError       3  this machine cannot do it
@@ -31,6 +32,10 @@ class StoreError(TrtzooError):
 
 class ExportError(TrtzooError):
     """A network cannot be written as a valid graph."""
+
+
+class BuildError(TrtzooError):
+    """TensorRT cannot make an engine of a graph."""
 
 
 class WrongOutputError(TrtzooError):

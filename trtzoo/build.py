@@ -1,0 +1,296 @@
+"""Stage 2: ONNX → engines and their sidecars. Policy only: what to build, for which GPU, with which TensorRT, and when not to.
+
+TensorRT is known to the child processes alone, one for each engine: a crash, or the system running out of memory, costs
+that engine and no other.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from trtzoo import engines, gpus
+from trtzoo.builder import run
+from trtzoo.engines import Recipe
+from trtzoo.errors import BuildError, MachineError, StoreError, TrtzooError, UsageError
+from trtzoo.precision import PRECISIONS
+from trtzoo.probes import Answer
+from trtzoo.runtimes.messages import Finished, Job
+from trtzoo.spec import EngineSidecar, Flavour, Gpu, OnnxSidecar, Profile, Record, Stamp
+from trtzoo.store import encode, replacing, sidecar_path
+
+WORKSPACE = 1 << 30
+TIMEOUT = 3600.0
+"""Seconds after which a build is given up. The slowest seen ahead of time took six."""
+
+Watch = Callable[["Order", str, float], None]
+
+
+class Order(Record, frozen=True, kw_only=True):
+    """One engine to be made of one ONNX file."""
+
+    name: str
+    onnx: Path
+    precision: str
+    batch: int
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.name}-{self.precision}-b{self.batch}.engine"
+
+
+class Target(Record, frozen=True, kw_only=True):
+    """What engines are built for and by. `opens`: that GPU is in this machine, so a plan can be opened here."""
+
+    gpu: Gpu
+    flavour: Flavour
+    version: str
+    driver: str = ""
+    opens: bool = False
+
+
+class Settings(Record, frozen=True, kw_only=True):
+    """How to build; `workspace` in bytes, `timeout` in seconds."""
+
+    workspace: int = WORKSPACE
+    detailed: bool = False
+    force: bool = False
+    jobs: int = 1
+    timeout: float = TIMEOUT
+
+
+class Built(Record, frozen=True, kw_only=True):
+    """How one order went."""
+
+    order: Order
+    path: Path
+    seconds: float = 0.0
+    up_to_date: bool = False
+    sidecar: EngineSidecar | None = None
+    error: str = ""
+
+
+def target(gpu: str, flavour: str, answers: dict[str, Answer]) -> Target:
+    """What `--gpu` and `--flavour` mean on a machine whose probes gave `answers`; "auto" is decided here.
+
+    The GPU is the one in this machine, else a T4. It is TensorRT's if it is in this machine and TensorRT is, too; otherwise
+    TensorRT-RTX compiles ahead of time. Raises UsageError for unknown names, MachineError where this machine cannot.
+    """
+    here = [gpus.identify(device.name, device.sm) for device in answers["cuda"].devices]
+    wanted = gpus.find(gpu) if gpu != "auto" else here[0] if here else gpus.GPUS["t4"]
+    present = wanted in here
+    native = present and not answers["tensorrt"].error
+    chosen = gpus.flavour(flavour if flavour != "auto" else "tensorrt" if native else "rtx")
+    answer = answers[chosen.module]
+    if chosen.name == "tensorrt" and not present:
+        found = ", ".join(row.title for row in here) or answers["cuda"].error
+        instead = (
+            f"Run: trtzoo build --gpu {wanted.name} --flavour rtx" if not wanted.not_rtx else f"Only there: {wanted.not_rtx}"
+        )
+        raise MachineError(f"TensorRT builds for a GPU in this machine, and {wanted.title} is not here ({found}). {instead}")
+    if chosen.name == "rtx" or not answer.error:
+        gpus.check(wanted, chosen, answer.version)
+    if answer.error:
+        raise MachineError(f"{chosen.title} is needed and is {answer.error}. Run: pip install {_requirement(chosen, wanted)}")
+    driver = answers["cuda"].version if present else ""
+    return Target(gpu=wanted, flavour=chosen, version=answer.version, driver=driver, opens=present)
+
+
+def _requirement(flavour: Flavour, gpu: Gpu) -> str:
+    return gpus.requirement(gpu) if flavour.name == "tensorrt" else flavour.install
+
+
+def orders(names: list[str], precisions: list[str], batches: list[int], onnx: Path) -> list[Order]:
+    """Engines of our own networks, model by model. Raises StoreError when none of the graphs has been exported."""
+    made = [
+        Order(name=name, onnx=onnx / f"{name}-{PRECISIONS[precision].graph}.onnx", precision=precision, batch=batch)
+        for name in names
+        for precision in precisions
+        for batch in batches
+    ]
+    if not any(order.onnx.is_file() for order in made):
+        graphs = ",".join(dict.fromkeys(PRECISIONS[precision].graph for precision in precisions))
+        first = dict.fromkeys(str(order.onnx) for order in made)
+        what = " ".join(names) if len(names) < 4 else "--all"
+        listed = f"{next(iter(first))} and {len(first) - 1} more" if len(first) > 1 else next(iter(first))
+        raise StoreError(f"Nothing is exported: {listed} is not there. Run: trtzoo export {what} --precision {graphs}")
+    return made
+
+
+def check_precisions(precisions: list[str], gpu: Gpu) -> None:
+    """Raises UsageError for TF32 on a GPU that has none: its row would be FP32 under another name."""
+    for name in precisions:
+        if PRECISIONS[name].tf32 and gpu.sm < 80:
+            raise UsageError(f"{gpu.title} (SM{gpu.sm}) has no TF32; it came with SM80. Say --precision fp32")
+
+
+def check_space(todo: list[Order], aim: Target, folder: Path, *, force: bool) -> int:
+    """Bytes that the engines to be built will take, about. Raises StoreError when the disk has less."""
+    where = engines.folder(folder, aim.gpu, aim.flavour.name, aim.version)
+    sizes = [
+        engines.likely_bytes(order.onnx.stat().st_size)
+        for order in todo
+        if order.onnx.is_file() and (force or not (where / order.file_name).is_file())
+    ]
+    needed, free = sum(sizes), engines.free_space(folder)
+    if needed > free:
+        raise StoreError(
+            f"{len(sizes)} engines take about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free where {folder} is. "
+            f"Free some, build fewer, or say --engines-dir on another disk"
+        )
+    return needed
+
+
+def build(todo: list[Order], aim: Target, folder: Path, settings: Settings, watch: Watch) -> Generator[Built]:
+    """Make the engines, `settings.jobs` at once, and yield each as it ends; a failed one stops nothing.
+
+    An engine whose inputs have not changed is not made again unless forced. Closing the iterator, as Ctrl-C does, cancels
+    what is being built and leaves nothing half-written. `watch` is told of each build's progress, from other threads.
+    """
+    stop = threading.Event()
+    waiting: queue.SimpleQueue[Order] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[Built] = queue.SimpleQueue()
+    for order in todo:
+        waiting.put(order)
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                order = waiting.get_nowait()
+            except queue.Empty:
+                return
+            ended.put(_one(order, aim, folder, settings, stop, watch))
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(max(1, settings.jobs))]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in todo:
+            yield ended.get()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(timeout=15)  # longer than a cancelled child lives; a thread that waits for another's lock may stay
+
+
+def _one(order: Order, aim: Target, folder: Path, settings: Settings, stop: threading.Event, watch: Watch) -> Built:
+    """One order, its error caught."""
+    path = engines.folder(folder, aim.gpu, aim.flavour.name, aim.version) / order.file_name
+    start = time.perf_counter()
+
+    def outcome(**what: Any) -> Built:
+        return Built(order=order, path=path, seconds=time.perf_counter() - start, **what)
+
+    try:
+        if done := _up_to_date(order, path, aim, settings):
+            return outcome(up_to_date=True, sidecar=done)
+        watch(order, "waiting for its lock", 0.0)
+        with replacing(path) as work:
+            if done := _up_to_date(order, path, aim, settings):  # another builder made it while this one waited
+                return outcome(up_to_date=True, sidecar=done)
+            return outcome(sidecar=_make(order, work / path.name, path, aim, settings, stop, watch))
+    except TrtzooError as error:
+        return outcome(error=str(error))
+    except OSError as error:
+        return outcome(error=f"{path} could not be written: {error.strerror or error}. Nothing was changed.")
+
+
+def _up_to_date(order: Order, path: Path, aim: Target, settings: Settings) -> EngineSidecar | None:
+    sidecar = None if settings.force else engines.peek(path)
+    if sidecar is None:
+        return None
+    found, _ = engines.source(order.onnx, sidecar.onnx)
+    same = sidecar.inputs_sha256 == _recipe(order, found, aim, settings).sha256
+    return sidecar if same and engines.intact(path, sidecar) else None
+
+
+def _recipe(order: Order, onnx: Stamp, aim: Target, settings: Settings) -> Recipe:
+    return Recipe(
+        onnx_sha256=onnx.sha256,
+        precision=order.precision,
+        tf32=PRECISIONS[order.precision].tf32,
+        batch=order.batch,
+        gpu=aim.gpu.name,
+        sm=aim.gpu.sm,
+        flavour=aim.flavour.name,
+        version=aim.version,
+        workspace=settings.workspace,
+        detailed=settings.detailed,
+        code=engines.builder_code(),
+    )
+
+
+def _make(
+    order: Order, work: Path, path: Path, aim: Target, settings: Settings, stop: threading.Event, watch: Watch
+) -> EngineSidecar:
+    """Build into the hidden folder of `work`, the sidecar last."""
+    onnx, exported = engines.source(order.onnx, None)
+    native = aim.flavour.name == "tensorrt"
+    job = Job(
+        onnx=str(order.onnx),
+        engine=str(work),
+        module=aim.flavour.module,
+        sm=aim.gpu.sm,
+        graph=PRECISIONS[order.precision].graph,
+        tf32=PRECISIONS[order.precision].tf32,
+        batch=order.batch,
+        workspace=settings.workspace,
+        detailed=settings.detailed,
+        opens=aim.opens,
+        timing_cache=str(path.parent / "timing.cache") if native else "",  # TensorRT-RTX times nothing
+    )
+    finished = run(job, stop=stop, timeout=settings.timeout, watch=lambda phase, done: watch(order, phase, done))
+    if finished.version != aim.version:
+        raise BuildError(f"{aim.flavour.title} {finished.version} built it where {aim.version} was found before. Run it again")
+    sidecar = _describe(order, work, aim, finished, onnx, exported, _recipe(order, onnx, aim, settings))
+    sidecar_path(work).write_bytes(encode(sidecar))
+    return sidecar
+
+
+def _describe(
+    order: Order, work: Path, aim: Target, finished: Finished, onnx: Stamp, exported: OnnxSidecar | None, recipe: Recipe
+) -> EngineSidecar:
+    status = work.stat()
+    return EngineSidecar(
+        model=exported.model if exported else order.name,
+        precision=order.precision,
+        batch=order.batch,
+        gpu=aim.gpu.name,
+        sm=aim.gpu.sm,
+        flavour=aim.flavour.name,
+        version=aim.version,
+        flags=finished.flags,
+        onnx=onnx,
+        weights=exported.weights if exported else None,
+        golden=exported.golden if exported else "",
+        golden_sha256=exported.golden_sha256 if exported else "",
+        inputs=finished.inputs,
+        outputs=finished.outputs,
+        profile={each.name: Profile(min=each.shape, opt=each.shape, max=each.shape) for each in finished.inputs},
+        layers=finished.layers,
+        build_seconds=finished.seconds,
+        peak_memory=finished.peak_memory,
+        host=platform.node(),
+        driver=aim.driver,
+        inputs_sha256=recipe.sha256,
+        sha256=finished.sha256,
+        bytes=status.st_size,
+        modified=status.st_mtime_ns,
+        versions={"trtzoo": version("trtzoo"), aim.flavour.module: aim.version},
+    )
+
+
+def likely_jobs(aim: Target) -> int:
+    """How many builds at once: one on a GPU that kernels are timed on, else one a core, as far as memory goes."""
+    if aim.flavour.name == "tensorrt":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4 << 30
+    return max(1, min(cores, memory // (3 << 29)))

@@ -1,0 +1,48 @@
+"""`trtzoo doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trtzoo.cli.common import app, say, talk
+from trtzoo.doctor import Report, examine
+from trtzoo.errors import UsageError
+from trtzoo.probes import Answer
+from trtzoo.store import encode
+
+
+@app.command("doctor")
+def doctor_command(
+    kind: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """Tell what this machine has, what it can export, build and run, and what to install for the rest.
+
+    Examples: trtzoo doctor; trtzoo doctor --format json
+    """
+    if kind not in ("text", "json"):
+        raise UsageError(f"--format {kind!r}: say text or json.")
+    with talk.status("asking the libraries and the driver"):
+        report = examine(Path())
+    say(encode(report).decode().rstrip() if kind == "json" else text(report))
+
+
+def text(report: Report) -> str:
+    """A line for each thing found, a line for each thing to do, and a line for each thing to install."""
+    found = {"Python": f"{report.python}, {report.system}"} | {name: _found(answer) for name, answer in report.found.items()}
+    abilities = {row.name: f"{'yes' if row.can else 'no '}  {row.why}" for row in report.abilities}
+    remedies = {row.name: row.remedy for row in report.abilities if row.remedy}
+    return "\n\n".join(_lines(part) for part in (found, abilities, remedies) if part)
+
+
+def _found(answer: Answer) -> str:
+    if answer.error:
+        return answer.error
+    devices = [f"{device.name} (SM{device.sm}, {device.memory / 2**30:.0f} GiB)" for device in answer.devices]
+    return "  ".join([answer.version, *devices, ", ".join(answer.features)]).rstrip()
+
+
+def _lines(part: dict[str, str]) -> str:
+    return "\n".join(f"{name:<24}{value}" for name, value in part.items())
