@@ -24,7 +24,7 @@ from trtzoo.spec import Batch, GoldenCheck, Model, OnnxSidecar, Record, Weights,
 from trtzoo.store import encode, read_sidecar, replacing, sha256_file, sidecar_path
 
 PACKAGES = ("trtzoo", "torch", "onnx", "numpy")
-CODE = ("graph.py", "golden.py", "export.py", "precision.py", "models")
+CODE = ("graph.py", "onnxfile.py", "golden.py", "export.py", "precision.py", "models")
 """Packages and files of ours that decide an export's bytes: a change of theirs makes every export out of date."""
 
 

@@ -1,0 +1,42 @@
+# `make table` and `make test` are all the set-up there is: each makes .venv by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+.PHONY: table engines test check gpu clean
+
+table: .venv/ready-$(EXTRA)   # export the ten networks, measure them on this machine, print the tables
+	$(BIN)/trtzoo export --all
+	$(BIN)/trtzoo bench --all --gpu auto
+	$(BIN)/trtzoo table
+
+engines: .venv/ready-$(EXTRA) # every T4 engine: ten models, FP32 and FP16, batch 1, 4 and 8
+	$(BIN)/trtzoo export --all --precision fp32,fp16
+	$(BIN)/trtzoo build --precision fp32,fp16 --batch 1,4,8 --jobs 2
+
+test: .venv/ready-dev
+	$(BIN)/python -m pytest
+
+gpu: .venv/ready-dev          # the tests that need an NVIDIA GPU
+	$(BIN)/python -m pytest -m gpu
+
+check: .venv/ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python benchmarks/readme.py --check
+
+clean:
+	rm -rf .venv onnx/*.onnx onnx/*.npz onnx/*.json engines/*/
+
+.venv/ready-$(EXTRA): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing trtzoo[$(EXTRA)] into .venv; a few minutes"
+	$(PIP) --editable ".[$(EXTRA)]"
+	touch $@
+
+.venv/ready-dev: .venv/ready-$(EXTRA)
+	$(PIP) --editable ".[$(EXTRA),dev]"
+	touch $@

@@ -1,0 +1,84 @@
+"""Export speed: trtzoo against torch.onnx.export(dynamo=True), in turns in one process; and the whole zoo by its command.
+
+Both start from the same network in memory and end with a file on disk; trtzoo's has passed onnx's full check, too.
+Usage: python benchmarks/export.py [--rounds N]   (writes benchmarks/figures/export.md)
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from figures import write
+
+from trtzoo import graph, models
+from trtzoo.models.seeded import seed
+
+MODELS = ("densenet121", "densenet264", "dpn131")
+
+
+def ours(network: torch.nn.Module, path: Path) -> float:
+    path.unlink(missing_ok=True)
+    start = time.perf_counter()
+    graph.write(path, network, name="benchmark", precision="fp32", size=224, batch=None, opset=17)
+    return time.perf_counter() - start
+
+
+def theirs(network: torch.nn.Module, path: Path) -> float:
+    path.unlink(missing_ok=True)
+    images = torch.zeros(1, 3, 224, 224)
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        torch.onnx.export(network, (images,), path, dynamo=True, external_data=False, verbose=False)
+    return time.perf_counter() - start
+
+
+def compare(name: str, rounds: int, folder: Path) -> list[str]:
+    network = seed(models.build(models.find(name), device="meta"))
+    ours(network, folder / "warm.onnx")
+    pairs = [(ours(network, folder / "a.onnx"), theirs(network, folder / "b.onnx")) for _ in range(rounds)]
+    ratios = sorted(b / a for a, b in pairs)
+    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return [name, f"{mine:.2f} s", f"{other:.1f} s", f"{statistics.median(ratios):.0f}x", f"{ratios[0]:.0f} to {ratios[-1]:.0f}x"]
+
+
+def zoo(folder: Path) -> tuple[float, float]:
+    """Seconds and peak GiB of the command that exports everything, checks included."""
+    command = [sys.executable, "-m", "trtzoo.cli", "export", "--all", "--weights", "seeded", "--precision", "fp32,fp16"]
+    start = time.perf_counter()
+    subprocess.run([*command, "--onnx-dir", str(folder)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, peak = zoo(Path(folder))
+        rows = [compare(name, rounds, Path(folder)) for name in MODELS]
+    heads = ["", "trtzoo", "torch.onnx.export(dynamo=True)", "ratio, median", "ratio, range"]
+    notes = [
+        f"From the network in memory to a file, {rounds} rounds in turns, torch {torch.__version__}.",
+        f"The whole zoo, FP32 and FP16, seeded weights made, every file checked against float64: **{seconds:.0f} s**, "
+        f"peak {peak:.1f} GiB, {os.cpu_count()} cores.",
+    ]
+    write("export", heads, rows, notes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""A benchmark's outcome as a small Markdown table that names its machine: benchmarks/figures/NAME.md, for the README."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from trtzoo import machine
+
+FOLDER = Path(__file__).parent / "figures"
+
+
+def write(name: str, heads: list[str], rows: list[list[str]], notes: list[str]) -> None:
+    """Write the table and print it."""
+    cpu = machine.cpu()
+    lines = ["| " + " | ".join(row) + " |" for row in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows)]
+    where = f"Measured by `benchmarks/{name}.py` on {date.today()}: {cpu.name}, {cpu.cores} cores, {cpu.memory >> 30} GiB."
+    text = "\n".join([*lines, "", " ".join([*notes, where]), ""])
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{name}.md").write_text(text)
+    print(text)
