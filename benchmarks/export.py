@@ -51,7 +51,7 @@ def compare(name: str, rounds: int, folder: Path) -> list[str]:
     pairs = [(ours(network, folder / "a.onnx"), theirs(network, folder / "b.onnx")) for _ in range(rounds)]
     ratios = sorted(b / a for a, b in pairs)
     mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return [name, f"{mine:.2f} s", f"{other:.1f} s", f"{statistics.median(ratios):.0f}x", f"{ratios[0]:.0f} to {ratios[-1]:.0f}x"]
+    return [name, f"{mine:.2f} s", f"{other:.1f} s", f"{statistics.median(ratios):.0f}x", f"{ratios[0]:.0f} to {ratios[-1]:.0f}"]
 
 
 def zoo(folder: Path) -> tuple[float, float]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -29,17 +28,18 @@ class Job(Record, frozen=True, kw_only=True):
     artifact: str
 
 
-def sample(session: runtimes.Session, protocol: Protocol, clock: Callable[[], float] = time.perf_counter) -> tuple[Sample, ...]:
-    """Warm up, then sample, each until both of the protocol's minima are reached."""
-    _repeat(session, protocol.warm_up_seconds, protocol.warm_up_queries, clock)
-    return tuple(_repeat(session, protocol.seconds, protocol.queries, clock))
+def sample(session: runtimes.Session, protocol: Protocol) -> tuple[Sample, ...]:
+    """Warm up, then sample, each until both of the protocol's minima are reached; time is what the samples say."""
+    _repeat(session, protocol.warm_up_seconds, protocol.warm_up_queries)
+    return tuple(_repeat(session, protocol.seconds, protocol.queries))
 
 
-def _repeat(session: runtimes.Session, seconds: float, queries: int, clock: Callable[[], float]) -> list[Sample]:
+def _repeat(session: runtimes.Session, seconds: float, queries: int) -> list[Sample]:
     samples: list[Sample] = []
-    end = clock() + seconds
-    while len(samples) < queries or clock() < end:
+    elapsed = 0.0
+    while len(samples) < queries or elapsed < seconds:
         samples.append(session.sample())
+        elapsed += samples[-1].total
     return samples
 
 

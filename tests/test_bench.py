@@ -1,0 +1,71 @@
+"""The sweep: one process a case, one file a case, and no case that stops another."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_measure import DEVICE, fake_job
+from trtzoo.bench import bench, cases
+from trtzoo.spec import Result
+from trtzoo.store import decode
+
+
+def sweep(folder, scripts, **options):
+    for model, script in scripts.items():
+        fake_job(folder, model=model, script={"seconds": [0.4]} | script)
+    todo = cases(list(scripts), ["fp32"], [1], runtime="fake", device=DEVICE.key, protocol="trtzoo")
+    return list(bench(todo, DEVICE, artifacts=folder, results=folder / "results", **options))
+
+
+def test_cases_are_the_cross_product_model_by_model():
+    todo = cases(["dpn68", "dpn92"], ["fp32", "fp16"], [1, 4], runtime="fake", device="d", protocol="trtzoo")
+    assert [case.name for case in todo[:3]] == [
+        "dpn68-fp32-b1-fake-trtzoo",
+        "dpn68-fp32-b4-fake-trtzoo",
+        "dpn68-fp16-b1-fake-trtzoo",
+    ]
+    assert len(todo) == 8
+
+
+@pytest.mark.parametrize(
+    ("fail", "kind", "reason"),
+    [
+        ("crash", "crash", "the process ended with status 66: it said nothing"),
+        ("kill", "memory", "the process was killed; most likely the machine ran out of memory"),
+        ("nan", "wrong-output", "10 of 10 logits are NaN or infinite"),
+    ],
+)
+def test_one_bad_case_does_not_stop_the_sweep(tmp_path, fail, kind, reason):
+    first, bad, last = sweep(tmp_path, {"dpn68": {}, "dpn92": {"fail": fail}, "dpn98": {}})
+    assert first.failure is None and last.failure is None and last.samples
+    assert (bad.failure.kind, bad.failure.reason) == (kind, reason)
+
+
+def test_a_case_that_hangs_is_given_up(tmp_path):
+    (hung,) = sweep(tmp_path, {"dpn68": {"fail": "hang"}}, timeout=3)
+    assert (hung.failure.kind, hung.failure.reason) == ("timeout", "no result after 3 s")
+
+
+def test_each_result_is_on_disk_when_it_is_told(tmp_path):
+    fake_job(tmp_path, model="dpn68")
+    fake_job(tmp_path, model="dpn92")
+    todo = cases(["dpn68", "dpn92"], ["fp32"], [1], runtime="fake", device=DEVICE.key, protocol="trtzoo")
+    told = []
+    for result in bench(todo, DEVICE, artifacts=tmp_path, results=tmp_path / "results"):
+        told.append(result)
+        files = sorted((tmp_path / "results" / DEVICE.key).glob("*.json"))
+        assert [decode(path.read_bytes(), Result, where="") for path in files] == told
+
+
+def test_a_case_without_its_file_says_what_to_run(tmp_path):
+    todo = cases(["dpn68"], ["fp32"], [1], runtime="fake", device=DEVICE.key, protocol="trtzoo")
+    (result,) = bench(todo, DEVICE, artifacts=tmp_path, results=tmp_path / "results")
+    assert result.failure.kind == "error"
+    assert result.failure.reason.endswith("is not there. Run: trtzoo export dpn68 --precision fp32")
+
+
+def test_the_child_is_this_python(tmp_path):
+    assert Path(sys.executable).exists()
+    (result,) = sweep(tmp_path, {"dpn68": {}})
+    assert len(result.samples) >= 10
