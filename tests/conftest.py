@@ -1,0 +1,66 @@
+"""What all tests share. None of them reaches the network, the user's cache or a folder that is not its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.goldens import fill
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads of two processes slow each other tenfold
+
+NOWHERE = "http://127.0.0.1:9"
+"""A server that refuses at once: nothing listens on the discard port."""
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+settings.register_profile(
+    "trtzoo",
+    deadline=None,
+    max_examples=60,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("trtzoo")
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty cache, a server that refuses, no proxy; nothing remembered from the test before."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("TRTZOO_MIRROR", NOWHERE)
+    monkeypatch.setenv("TRTZOO_CACHE", str(tmp_path / "cache"))
+    if download := sys.modules.get("trtzoo.models.download"):
+        download._unreachable.clear()
+
+
+@pytest.fixture
+def trtzoo(tmp_path: Path) -> Run:
+    """Run the command line as a user would, in the test's folder."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "trtzoo.cli", *map(str, arguments)]
+        variables = os.environ | (env or {})
+        return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False, timeout=240)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def filled() -> Iterator[Callable[[str], dict[str, np.ndarray]]]:
+    """Golden weights of the two small models, made once; nobody may write to them."""
+    state = cache(fill.state)
+    yield state
+    state.cache_clear()
