@@ -119,8 +119,8 @@ def orders(names: list[str], precisions: list[str], batches: list[int], onnx: Pa
         graphs = ",".join(dict.fromkeys(PRECISIONS[precision].graph for precision in precisions))
         first = dict.fromkeys(str(order.onnx) for order in made)
         what = " ".join(names) if len(names) < 4 else "--all"
-        listed = f"{next(iter(first))} and {len(first) - 1} more" if len(first) > 1 else next(iter(first))
-        raise StoreError(f"Nothing is exported: {listed} is not there. Run: trtzoo export {what} --precision {graphs}")
+        listed = f"{next(iter(first))} and {len(first) - 1} more are" if len(first) > 1 else f"{next(iter(first))} is"
+        raise StoreError(f"Nothing is exported: {listed} not there. Run: trtzoo export {what} --precision {graphs}")
     return made
 
 

@@ -44,7 +44,7 @@ def run(
         if stop.is_set():
             raise BuildError("cancelled")
         if late.is_set():
-            raise BuildError(f"the build was given up after {timeout:.0f} s. Allow more with --timeout")
+            raise BuildError(f"the build was given up after {timeout:g} s. Allow more with --timeout")
         raise BuildError(answer.reason if answer else _death(child.returncode, talk))
 
 

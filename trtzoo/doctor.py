@@ -13,7 +13,7 @@ from trtzoo.probes import Answer
 from trtzoo.spec import SCHEMA, Record
 
 ASKED = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "pycuda")
-SPACE = 10 << 30
+SPACE = 10_000_000_000
 """What the ten networks take in FP32 and FP16: 2.3 GB of graphs and 7 GB of engines, bytes."""
 
 
@@ -77,7 +77,9 @@ def _for_the_gpu(found: dict[str, Answer]) -> Ability:
     """TensorRT for the first GPU here."""
     name, devices, tensorrt = "build for the GPU here", found["cuda"].devices, found["tensorrt"]
     if not devices:
-        return Ability(name=name, can=False, why=found["cuda"].error or "the driver has no GPU", remedy="a machine with one")
+        return Ability(
+            name=name, can=False, why=found["cuda"].error or "the driver has no GPU", remedy="a machine with an NVIDIA GPU"
+        )
     gpu = gpus.identify(devices[0].name, devices[0].sm)
     if tensorrt.error:
         remedy = f"pip install '{gpus.requirement(gpu)}'"

@@ -34,7 +34,9 @@ def build_command(
     names: Models = None,
     every: All = False,
     precision_list: Precisions = "fp32",
-    batch_list: Annotated[str, typer.Option("--batch", help="Comma list of batch sizes, an engine each.")] = "1,4,8",
+    batch_list: Annotated[
+        str | None, typer.Option("--batch", help="Comma list of sizes, an engine each. Default: 1,4,8; with --onnx 1.")
+    ] = None,
     gpu: Annotated[str, typer.Option(help=f"auto (the GPU here, else t4), {', '.join(gpus.GPUS)}.")] = "auto",
     flavour: Annotated[str, typer.Option(help="auto, tensorrt (for the GPU here), or rtx (ahead of time).")] = "auto",
     onnx: Annotated[Path | None, typer.Option("--onnx", help="Any classifier's ONNX file instead of models.")] = None,
@@ -50,7 +52,7 @@ def build_command(
 
     Examples: trtzoo build --precision fp16; trtzoo build dpn131 --batch 1 --gpu rtx4090; trtzoo build --onnx my.onnx --batch 8
     """
-    kinds, sizes = precisions(precision_list), batches(batch_list)
+    kinds, sizes = precisions(precision_list), batches(batch_list or ("1" if onnx else "1,4,8"))
     todo = _foreign(onnx, kinds, sizes, names, every) if onnx else None
     models = [] if onnx else [row.name for row in rows(names, every)]
     _ = gpu == "auto" or gpus.find(gpu), flavour == "auto" or gpus.flavour(flavour)  # a wrong name is told before all else
@@ -86,7 +88,8 @@ def _foreign(onnx: Path, kinds: list[str], sizes: list[int], names: list[str] | 
 def _plan(todo: list[Order], aim: Target, needed: int, settings: Settings) -> str:
     what = f"{len(todo)} engine{'s' * (len(todo) > 1)} for {aim.gpu.title} (SM{aim.gpu.sm})"
     how = "for the GPU here" if aim.flavour.name == "tensorrt" else "ahead of time"
-    space = f", about {needed / 1e9:.1f} GB to be written" if needed else ""
+    size = f"{needed / 1e9:.1f} GB" if needed >= 1e9 else f"{needed / 1e6:.0f} MB"
+    space = f", about {size} to be written" if needed else ""
     return f"{what}, {how} by {aim.flavour.title} {aim.version}, {settings.jobs} at once{space}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any
 
 import msgspec
 
@@ -16,30 +15,40 @@ _NAMES = {"Float": "FP32", "Half": "FP16", "BFloat16": "BF16", "Int8": "INT8"}
 _COMPUTE = re.compile(r"conv|gemm|matmul|matrixmultiply|fullyconnected", re.IGNORECASE)
 
 
-def layer_types(text: str) -> LayerTypes:
-    """Counts per floating type from `get_engine_information(JSON)` of a detailed engine.
+class _Output(msgspec.Struct):
+    """`format` is prose: "Row major linear FP16 format"."""
 
-    A layer's type is its first output's ("Row major linear FP16 format", "Half"). Raises BuildError where the text names no
-    types, as that of an engine built without detailed profiling.
+    format: str = msgspec.field(name="Format/Datatype", default="")
+
+
+class _Layer(msgspec.Struct):
+    kind: str = msgspec.field(name="LayerType", default="")
+    parameters: str = msgspec.field(name="ParameterType", default="")
+    outputs: list[_Output] = msgspec.field(name="Outputs", default=[])
+
+
+class _Engine(msgspec.Struct):
+    """A layer without details is its name alone."""
+
+    layers: list[_Layer | str] = msgspec.field(name="Layers", default=[])
+
+
+def layer_types(text: str) -> LayerTypes:
+    """Counts per floating type from `get_engine_information(JSON)` of a detailed engine; a layer's type is its first output's.
+
+    Raises BuildError where the text names no types, as that of an engine built without detailed profiling.
     """
+    try:
+        engine = msgspec.json.decode(text, type=_Engine)
+    except msgspec.MsgspecError as error:
+        raise BuildError(f"the engine inspector's answer cannot be read: {error}") from error
     types: Counter[str] = Counter()
     compute: Counter[str] = Counter()
-    for layer in _layers(text):
-        outputs = layer.get("Outputs") or [{}]
-        found = _TYPES.search(str(outputs[0].get("Format/Datatype") or outputs[0].get("Datatype") or ""))
-        if found:
+    for layer in engine.layers:
+        if isinstance(layer, _Layer) and layer.outputs and (found := _TYPES.search(layer.outputs[0].format)):
             kind = _NAMES.get(found[1], found[1])
             types[kind] += 1
-            compute[kind] += bool(_COMPUTE.search(f"{layer.get('LayerType')} {layer.get('ParameterType')}"))
+            compute[kind] += bool(_COMPUTE.search(f"{layer.kind} {layer.parameters}"))
     if not types:
         raise BuildError("the engine inspector names no layer types, so the precision cannot be proved")
     return LayerTypes(source="inspector", types=dict(types), compute=dict(+compute))
-
-
-def _layers(text: str) -> list[dict[str, Any]]:
-    """The layers that are told in detail; those told by name alone are left out."""
-    try:
-        told = msgspec.json.decode(text).get("Layers", [])
-    except (msgspec.DecodeError, AttributeError) as error:
-        raise BuildError(f"the engine inspector's answer cannot be read: {error}") from error
-    return [layer for layer in told if isinstance(layer, dict)]

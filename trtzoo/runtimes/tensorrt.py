@@ -97,8 +97,10 @@ def node_error(error: Any) -> str:
     """A parser's error with its node, as far as the version tells it."""
     name = error.node_name() if hasattr(error, "node_name") else ""
     operator = error.node_operator() if hasattr(error, "node_operator") else ""
-    where = f"node {error.node()} {name} ({operator}): ".replace(" ()", "") if error.node() >= 0 else ""
-    return f"{where}{error.code().name.lower().replace('_', ' ')}: {error.desc()}"
+    told = " ".join(filter(None, [f"node {error.node()}", name, f"({operator})" if operator else ""]))
+    where = f"{told}: " if error.node() >= 0 else ""
+    reason = "" if error.desc() == "false" else f": {error.desc()}"  # "false" is all that it says of an unknown operation
+    return f"{where}{error.code().name.lower().replace('_', ' ')}{reason}"
 
 
 # --- one build ---
@@ -235,8 +237,12 @@ def prove(layers: LayerTypes, job: Job) -> None:
     found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "no floating type at all"
     raise BuildError(
         f"{job.graph} was asked for, but the layers of {Path(job.onnx).name} compute in {found} (from the {layers.source}). "
-        f"Precision is the graph's: export it as {job.graph}, or build it as what it is"
+        f"Precision is the graph's: export it as {job.graph}, or say --precision {_main_type(counts)}"
     )
+
+
+def _main_type(counts: dict[str, int]) -> str:
+    return max(counts, key=lambda kind: counts[kind], default="fp32").lower()
 
 
 def tensor(value: Any) -> Tensor:

@@ -1,0 +1,190 @@
+"""`trtzoo build`, as a user types it."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.making import tiny, unknown
+from trtzoo import engines
+from trtzoo.probes import ask
+
+VERSION = ask("tensorrt_rtx")["tensorrt_rtx"].version
+T4 = Path("engines/t4") / f"rtx-{VERSION}"
+LIGHT = Path(onnx.__file__).parent / "backend/test/data/light/light_densenet121.onnx"
+
+
+def told(done):
+    """stderr without the line that says what will be built."""
+    return "\n".join(line.rstrip() for line in done.stderr.splitlines() if line.strip() and "engine for Tesla T4" not in line)
+
+
+def test_an_onnx_file_that_is_not_ours_is_built_and_the_second_time_is_up_to_date(trtzoo, tmp_path):
+    tiny(tmp_path / "mine.onnx", dtype="fp16")
+    done = trtzoo("build", "--onnx", "mine.onnx", "--precision", "fp16")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{T4}/mine-fp16-b1.engine  ")
+    assert "  layers FP16 100.0%  " in done.stdout
+    assert f"1 engine for Tesla T4 (SM75), ahead of time by TensorRT-RTX {VERSION}, 1 at once, about 20 MB" in done.stderr
+    again = trtzoo("build", "--onnx", "mine.onnx", "--precision", "fp16")
+    assert (again.returncode, again.stdout) == (0, f"{T4}/mine-fp16-b1.engine  up to date\n")
+
+
+def test_the_onnx_package_s_own_densenet_is_built(trtzoo):
+    done = trtzoo("build", "--onnx", LIGHT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{T4}/light_densenet121-fp32-b1.engine  ")
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "sentence"),
+    [
+        (lambda path: path.write_bytes(b""), (), "bad.onnx holds no network: it is empty or not an ONNX file"),
+        (lambda path: path.write_text("hello"), (), "bad.onnx holds no network: it is empty or not an ONNX file"),
+        (
+            lambda path: os.truncate(tiny(path), 300),
+            (),
+            "TensorRT cannot read bad.onnx: model deserialize failed: Assertion failed: "
+            "model->ParseFromCodedStream(&codedInput): Failed to parse the ONNX model.",
+        ),
+        (
+            lambda path: unknown(path, "Relu", "Det", "Unique"),
+            (),
+            "TensorRT cannot read bad.onnx: node 1 node1 (Det): unsupported node; node 2 node2 (Unique): unsupported node",
+        ),
+        (
+            lambda path: tiny(path, batch=8),
+            ("--batch", "4"),
+            "the batch of bad.onnx is fixed at 8, and 4 was asked for. Say --batch 8, or export it with a dynamic batch",
+        ),
+        (
+            lambda path: tiny(path, dtype="fp16"),
+            ("--precision", "fp32"),
+            "fp32 was asked for, but the layers of bad.onnx compute in 1 FP16 (from the network). "
+            "Precision is the graph's: export it as fp32, or say --precision fp16",
+        ),
+        (
+            tiny,
+            ("--precision", "fp16"),
+            "fp16 was asked for, but the layers of bad.onnx compute in 1 FP32 (from the network). "
+            "Precision is the graph's: export it as fp16, or say --precision fp32",
+        ),
+    ],
+    ids=["empty", "text", "truncated", "unknown operations", "fixed batch", "fp32 of fp16", "fp16 of fp32"],
+)
+def test_a_file_that_cannot_be_built_is_told_and_leaves_nothing(trtzoo, tmp_path, make, options, sentence):
+    make(tmp_path / "bad.onnx")
+    done = trtzoo("build", "--onnx", "bad.onnx", *options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert told(done).partition(".engine: ")[2] == sentence
+    assert not [path for path in (tmp_path / T4).iterdir() if path.name != ".locks"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        (("--gpu", "t5"), 2, "There is no GPU 't5'. Did you mean t4?"),
+        (("--flavour", "trt"), 2, "There is no flavour 'trt'. Did you mean rtx?"),
+        (("--precision", "fp8"), 2, "There is no precision 'fp8'."),
+        (("--batch", "1,,8"), 2, "--batch '1,,8' has an empty place in it."),
+        (("--batch", "0"), 2, "--batch '0': '0' is not a whole number from 1 to 1024."),
+        (("densenet12",), 2, "There is no model 'densenet12'. Did you mean densenet121?"),
+        (("dpn68", "--onnx", "x.onnx"), 2, "Say either model names or --onnx FILE."),
+        (("--onnx", "x.onnx"), 1, "There is no x.onnx."),
+        (("dpn68",), 1, "Nothing is exported: onnx/dpn68-fp32.onnx is not there. Run: trtzoo export dpn68 --precision fp32"),
+        (("--gpu", "v100"), 3, f"TensorRT-RTX {VERSION} cannot build for Tesla V100 (SM70): TensorRT-RTX starts at Turing"),
+        (("--gpu", "h100"), 3, f"TensorRT-RTX {VERSION} cannot build for H100 (SM90): TensorRT-RTX has no data-centre Hopper"),
+        (("--precision", "tf32", "--gpu", "t4"), 2, "Tesla T4 (SM75) has no TF32; it came with SM80. Say --precision fp32"),
+    ],
+)
+def test_a_command_that_cannot_be_done_is_one_sentence_and_its_code(trtzoo, options, code, sentence):
+    done = trtzoo("build", *options)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"trtzoo: {sentence}")
+
+
+def start(folder, *options):
+    command = [sys.executable, "-m", "trtzoo.cli", "build", "--onnx", "mine.onnx", "--batch", "1,2", *options]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for_a_build(folder):
+    deadline = time.monotonic() + 30
+    while not list((folder / "engines").rglob(".*.tmp-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+
+
+def whole(folder):
+    """The engines in a folder, each of which is whole or is seen not to be: (taken as good, not)."""
+    found = list((folder / T4).glob("*.engine"))
+    good = [path for path in found if (about := engines.peek(path)) and engines.intact(path, about)]
+    for path in set(found) - set(good):
+        with pytest.raises(engines.StoreError):
+            engines.load(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")
+    for path in good:
+        assert engines.load(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")
+    return good
+
+
+def test_killed_at_many_points_it_leaves_no_engine_that_is_taken_for_whole(trtzoo, tmp_path):
+    tiny(tmp_path / "mine.onnx")
+    random.seed(0)
+    for _ in range(12):
+        process = start(tmp_path, "--force")
+        time.sleep(random.uniform(0.2, 2.0))
+        process.kill()
+        process.communicate()
+        whole(tmp_path)
+    done = trtzoo("build", "--onnx", "mine.onnx", "--batch", "1,2")
+    assert done.returncode == 0, done.stderr
+    assert len(whole(tmp_path)) == 2
+
+
+def test_a_killed_builder_s_children_end_too(tmp_path):
+    shutil.copy(LIGHT, tmp_path / "mine.onnx")  # five seconds to build
+    process = start(tmp_path)
+    wait_for_a_build(tmp_path)
+    pids = [path for path in Path("/proc").glob("[0-9]*") if _parent(path) == process.pid]
+    process.kill()
+    process.communicate()
+    assert pids
+    deadline = time.monotonic() + 20
+    while any(path.exists() for path in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(path.exists() for path in pids)
+    assert not whole(tmp_path)
+
+
+def _parent(process):
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def test_ctrl_c_cancels_and_keeps_what_is_done(tmp_path):
+    shutil.copy(LIGHT, tmp_path / "mine.onnx")
+    process = start(tmp_path)
+    wait_for_a_build(tmp_path)
+    process.send_signal(signal.SIGINT)
+    _, talk = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"Traceback" not in talk
+    assert not list((tmp_path / "engines").rglob(".*.tmp-*"))
+    whole(tmp_path)
+
+
+def test_two_commands_for_one_engine_build_it_once(tmp_path):
+    tiny(tmp_path / "mine.onnx")
+    both = [start(tmp_path) for _ in range(2)]
+    lines = b"".join(process.communicate()[0] for process in both).decode().splitlines()
+    assert sorted(line.partition("-b")[2].split()[0] for line in lines) == ["1.engine", "1.engine", "2.engine", "2.engine"]
+    assert sum(line.endswith("up to date") for line in lines) == 2
