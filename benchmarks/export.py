@@ -1,7 +1,7 @@
 """Export speed: trtzoo against torch.onnx.export(dynamo=True), in turns in one process; and the whole zoo by its command.
 
 Both start from the same network in memory and end with a file on disk; trtzoo's has passed onnx's full check, too.
-Usage: python benchmarks/export.py [--rounds N]   (writes benchmarks/figures/export.md)
+Usage: python benchmarks/export.py [--rounds N]   (writes benchmarks/figures/export.md and exactness.md)
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from figures import write
 
 from trtzoo import graph, models
 from trtzoo.models.seeded import seed
+from trtzoo.spec import OnnxSidecar
+from trtzoo.store import decode
 
 MODELS = ("densenet121", "densenet264", "dpn131")
 
@@ -51,7 +53,13 @@ def compare(name: str, rounds: int, folder: Path) -> list[str]:
     pairs = [(ours(network, folder / "a.onnx"), theirs(network, folder / "b.onnx")) for _ in range(rounds)]
     ratios = sorted(b / a for a, b in pairs)
     mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return [name, f"{mine:.2f} s", f"{other:.1f} s", f"{statistics.median(ratios):.0f}x", f"{ratios[0]:.0f} to {ratios[-1]:.0f}"]
+    return [
+        name,
+        f"{mine:.2f} s",
+        f"{other:.1f} s",
+        f"{statistics.median(ratios):.0f}x",
+        f"{ratios[0]:.0f} to {ratios[-1]:.0f}",
+    ]
 
 
 def zoo(folder: Path) -> tuple[float, float]:
@@ -62,6 +70,18 @@ def zoo(folder: Path) -> tuple[float, float]:
     return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
 
 
+def exactness(folder: Path) -> None:
+    """The errors in the zoo's sidecars, as a figure of its own."""
+    rows = []
+    for name in models.MODELS:
+        paths = [folder / f"{name}-{kind}.json" for kind in ("fp32", "fp16")]
+        rows.append([name, *(f"{decode(p.read_bytes(), OnnxSidecar, where=str(p)).check.error:.1e}" for p in paths)])
+    note = (
+        "max|logit - reference| / max|reference| over the golden sample: ONNX Runtime against PyTorch float64, seeded weights."
+    )
+    write("exactness", ["", "FP32", "FP16"], rows, [note], script="export")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
@@ -70,6 +90,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         seconds, peak = zoo(Path(folder))
+        exactness(Path(folder))
         rows = [compare(name, rounds, Path(folder)) for name in MODELS]
     heads = ["", "trtzoo", "torch.onnx.export(dynamo=True)", "ratio, median", "ratio, range"]
     notes = [

@@ -10,11 +10,11 @@ from trtzoo import machine
 FOLDER = Path(__file__).parent / "figures"
 
 
-def write(name: str, heads: list[str], rows: list[list[str]], notes: list[str]) -> None:
+def write(name: str, heads: list[str], rows: list[list[str]], notes: list[str], *, script: str = "") -> None:
     """Write the table and print it."""
     cpu = machine.cpu()
     lines = ["| " + " | ".join(row) + " |" for row in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows)]
-    where = f"Measured by `benchmarks/{name}.py` on {date.today()}: {cpu.name}, {cpu.cores} cores, {cpu.memory >> 30} GiB."
+    where = f"Measured by `benchmarks/{script or name}.py` on {date.today()}: {cpu.name}, {cpu.cores} cores, {cpu.memory >> 30} GiB."
     text = "\n".join([*lines, "", " ".join([*notes, where]), ""])
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.md").write_text(text)

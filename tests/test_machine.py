@@ -57,7 +57,7 @@ def test_a_gpu_is_chosen_by_its_name_and_auto_takes_the_first(driver):
 
 def test_another_gpu_does_not_pass_for_the_one_that_was_asked_for(driver):
     driver("NVIDIA A100-SXM4-40GB, 40960, 550.54.14")
-    with pytest.raises(MachineError, match="There is no T4 here: NVIDIA A100-SXM4-40GB"):
+    with pytest.raises(MachineError, match="There is no Tesla T4 here: NVIDIA A100-SXM4-40GB"):
         machine.choose("t4")
     with pytest.raises(MachineError, match="There is no A10 here"):
         machine.choose("a10")
@@ -66,5 +66,5 @@ def test_another_gpu_does_not_pass_for_the_one_that_was_asked_for(driver):
 def test_without_a_gpu_auto_is_the_processor_and_a_gpu_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert machine.choose("auto") == machine.cpu()
-    with pytest.raises(MachineError, match=r"There is no T4 here: no NVIDIA GPU, and the processor is .*--gpu auto"):
+    with pytest.raises(MachineError, match=r"There is no Tesla T4 here: no NVIDIA GPU, and the processor is .*--gpu auto"):
         machine.choose("t4")

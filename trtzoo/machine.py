@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from trtzoo.errors import MachineError
+from trtzoo.gpus import find
 from trtzoo.spec import Device
 
 
@@ -37,18 +38,19 @@ def gpus() -> list[Device]:
 def choose(wanted: str) -> Device:
     """The device that `--gpu` names: cpu, auto (the first GPU, else the processor), or a GPU by its name.
 
-    Raises MachineError where this machine has no such GPU; it says what is here.
+    Raises UsageError for a GPU that GPUS does not know, MachineError for one that is not here; it says what is.
     """
     if wanted == "cpu":
         return cpu()
+    row = None if wanted == "auto" else find(wanted)
     found = gpus()
-    if wanted == "auto":
-        return found[0] if found else cpu()
     for device in found:
-        if slug(wanted) in device.key.split("-"):
+        if row is None or device.name in row.names:
             return device
+    if row is None:
+        return cpu()
     here = ", ".join(device.name for device in found) or f"no NVIDIA GPU, and the processor is {cpu().name}"
-    raise MachineError(f"There is no {wanted.upper()} here: {here}. To measure what is here: trtzoo bench --gpu auto")
+    raise MachineError(f"There is no {row.title} here: {here}. To measure what is here: trtzoo bench --gpu auto")
 
 
 def slug(name: str) -> str:

@@ -1,0 +1,80 @@
+"""`trtzoo bench`, as it is typed."""
+
+import pytest
+
+from tests.test_measure import fake_job
+from trtzoo import machine
+from trtzoo.spec import Result
+from trtzoo.store import decode
+
+
+@pytest.fixture
+def fakes(tmp_path):
+    """Two artifacts for the fake runtime under onnx/, the second one's outputs wrong."""
+    (tmp_path / "onnx").mkdir()
+    fake_job(tmp_path / "onnx", model="dpn68", script={"seconds": [0.5]})
+    fake_job(tmp_path / "onnx", model="dpn92", script={"fail": "zeros"})
+
+
+def test_rows_go_to_stdout_and_results_to_the_devices_folder(trtzoo, fakes, tmp_path):
+    done = trtzoo("bench", "dpn68", "--gpu", "cpu", "--runtime", "fake", "--batch", "1,4")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "dpn68        fp32  batch 1      500.00 ms   p99    500.00 ms   10 samples\n"
+        "dpn68        fp32  batch 4      500.00 ms   p99    500.00 ms   10 samples\n"
+    )
+    files = sorted((tmp_path / "benchmarks" / machine.cpu().key).glob("*.json"))
+    results = [decode(path.read_bytes(), Result, where="") for path in files]
+    assert [result.case.batch for result in results] == [1, 4]
+    assert all(len(result.samples) == 10 for result in results)
+
+
+def test_a_failed_case_is_told_kept_and_makes_the_exit_code_one(trtzoo, fakes):
+    done = trtzoo("bench", "dpn92", "dpn68", "--runtime", "fake", "--batch", "1")
+    assert done.returncode == 1
+    first, second = done.stdout.splitlines()
+    assert first == "dpn92        fp32  batch 1   failed: wrong-output: all logits are 0"
+    assert second.startswith("dpn68") and "500.00 ms" in second
+    assert "1 of 2 cases failed; the others are kept in benchmarks/" in done.stderr
+
+
+def test_a_gpu_that_is_not_here_is_refused_with_what_is_here(trtzoo, fakes, tmp_path):
+    done = trtzoo("bench", "--all", "--gpu", "t4", env={"PATH": str(tmp_path)})
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert "There is no Tesla T4 here: no NVIDIA GPU" in done.stderr
+    assert machine.cpu().name in done.stderr
+    assert "trtzoo bench --gpu auto" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["dpn86"], "There is no model 'dpn86'."),
+        (["dpn68", "--all"], "Say either model names or --all."),
+        (["--gpu", "cpu", "--runtime", "onnxrun"], "Did you mean onnxruntime?"),
+        (["--gpu", "cpu", "--protocol", "trtexec99"], "There is no protocol 'trtexec99'."),
+        (["--precision", "fp15"], "There is no precision 'fp15'. Did you mean fp16?"),
+        (["--gpu", "t5"], "There is no GPU 't5'. Did you mean t4?"),
+        (["--batch", "0"], "'0' is not a whole number from 1 to 1024"),
+        (["--batch", "1,,8"], "has an empty place"),
+    ],
+)
+def test_what_does_not_exist_is_a_usage_error(trtzoo, arguments, sentence):
+    done = trtzoo("bench", *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stdout == "" and "Traceback" not in done.stderr
+
+
+def test_the_first_real_number_comes_from_onnx_runtime_on_this_processor(trtzoo, tmp_path):
+    assert trtzoo("export", "dpn68", "--weights", "seeded", "--input-size", "64").returncode == 0
+    (tmp_path / "onnx" / "dpn68-fp32-s64.onnx").rename(tmp_path / "onnx" / "dpn68-fp32.onnx")
+    (tmp_path / "onnx" / "dpn68-fp32-s64.json").rename(tmp_path / "onnx" / "dpn68-fp32.json")
+    done = trtzoo("bench", "dpn68", "--gpu", "cpu", "--batch", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "dpn68        fp32  batch 2" in done.stdout
+    table = trtzoo("table", "--format", "csv").stdout.split("FP32, on CPU")[1].split("# ")[0]
+    columns = table.splitlines()[1].split(",")
+    (row,) = [line.split(",") for line in table.splitlines() if line.startswith("dpn68,")]
+    assert float(row[columns.index("CPU b2")]) > 0
