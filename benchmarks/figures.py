@@ -14,7 +14,8 @@ def write(name: str, heads: list[str], rows: list[list[str]], notes: list[str], 
     """Write the table and print it."""
     cpu = machine.cpu()
     lines = ["| " + " | ".join(row) + " |" for row in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows)]
-    where = f"Measured by `benchmarks/{script or name}.py` on {date.today()}: {cpu.name}, {cpu.cores} cores, {cpu.memory >> 30} GiB."
+    device = f"{cpu.name}, {cpu.cores} cores, {cpu.memory >> 30} GiB"
+    where = f"Measured by `benchmarks/{script or name}.py` on {date.today()}: {device}."
     text = "\n".join([*lines, "", " ".join([*notes, where]), ""])
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.md").write_text(text)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from trtzoo import precision
-from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, precisions, rows, talk
+from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, precisions, rows, say, talk
 from trtzoo.errors import UsageError
 from trtzoo.export import Exported, Order, export
 from trtzoo.models.sources import SOURCES, Checkpoint, locate
@@ -78,10 +78,10 @@ def _report(done: Exported) -> None:
     if done.error:
         talk.print(f"{done.path}: {done.error}", style="red", markup=False)
     elif done.up_to_date:
-        print(f"{done.path}  up to date")
+        say(f"{done.path}  up to date")
     elif done.sidecar:
         size, error = done.sidecar.bytes / 2**20, done.sidecar.check.error
-        print(f"{done.path}  {size:.0f} MiB  error {error:.1e}  {done.seconds:.1f} s")
+        say(f"{done.path}  {size:.0f} MiB  error {error:.1e}  {done.seconds:.1f} s")
 
 
 _warned: set[str] = set()
