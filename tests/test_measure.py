@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from trtzoo.golden import Golden
-from trtzoo.measure import Job, measure, sample
-from trtzoo.spec import Case, Device, GoldenCheck, OnnxSidecar, Preprocessing, Protocol, Sample, Weights
+from trtzoo.measure import measure, sample
+from trtzoo.spec import Case, Device, GoldenCheck, Job, OnnxSidecar, Preprocessing, Protocol, Sample, Weights
 from trtzoo.store import encode, sha256_file
 
 DEVICE = Device(key="a-cpu-2c", name="A CPU", kind="cpu", cores=2)

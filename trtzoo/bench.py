@@ -12,8 +12,7 @@ from pathlib import Path
 import msgspec
 
 from trtzoo.errors import StoreError
-from trtzoo.measure import Job
-from trtzoo.spec import Case, Device, Failure, Result
+from trtzoo.spec import Case, Device, Failure, Job, Result
 from trtzoo.store import decode, write_record
 
 TIMEOUT = 600.0

@@ -2,6 +2,7 @@
 
 TrtzooError            1  something failed; what was done before is kept
 ├── WeightsError       1  a checkpoint cannot be had, read or trusted
+│   └── UnreachableError  a server cannot be reached or will not give the file
 ├── StoreError         1  a file of ours is missing, damaged or cannot be written
 ├── ExportError        1  a network cannot be written as a valid graph
 ├── BuildError         1  TensorRT cannot make an engine of a graph
@@ -24,6 +25,10 @@ class TrtzooError(Exception):
 
 class WeightsError(TrtzooError):
     """A checkpoint cannot be had, read or trusted."""
+
+
+class UnreachableError(WeightsError):
+    """A server cannot be reached or will not give the file."""
 
 
 class StoreError(TrtzooError):

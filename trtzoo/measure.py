@@ -16,16 +16,8 @@ import msgspec
 
 from trtzoo import golden, precision, protocols, runtimes
 from trtzoo.errors import TrtzooError, WrongOutputError
-from trtzoo.spec import Case, Device, Failure, OnnxSidecar, Protocol, Record, Result, Sample, resolve
+from trtzoo.spec import Failure, Job, OnnxSidecar, Protocol, Result, Sample, resolve
 from trtzoo.store import read_sidecar
-
-
-class Job(Record, frozen=True, kw_only=True):
-    """One case and the file it runs."""
-
-    case: Case
-    device: Device
-    artifact: str
 
 
 def sample(session: runtimes.Session, protocol: Protocol) -> tuple[Sample, ...]:

@@ -82,6 +82,30 @@ class GoldenCheck(Record, frozen=True, kw_only=True):
     images: int
 
 
+class Order(Record, frozen=True, kw_only=True):
+    """An ONNX file to be made."""
+
+    model: str
+    precision: str
+    io: str = "fp32"
+    batch: Batch = "dynamic"
+    opset: int = 17
+    classes: int = 1000
+    size: int = 224
+
+    @property
+    def file_name(self) -> str:
+        """The model and precision, and whatever else is not the default."""
+        extras = {
+            f"b{self.batch}": self.batch != "dynamic",
+            "io16": self.io == "fp16",
+            f"opset{self.opset}": self.opset != 17,
+            f"c{self.classes}": self.classes != 1000,
+            f"s{self.size}": self.size != 224,
+        }
+        return "-".join([self.model, self.precision, *(text for text, said in extras.items() if said)]) + ".onnx"
+
+
 class OnnxSidecar(Record, frozen=True, kw_only=True):
     """What stands beside an exported graph: all that made it, and what proves it."""
 
@@ -128,6 +152,14 @@ class Case(Record, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return f"{self.model}-{self.precision}-b{self.batch}-{self.runtime}-{self.protocol}"
+
+
+class Job(Record, frozen=True, kw_only=True):
+    """One case and the file it runs."""
+
+    case: Case
+    device: Device
+    artifact: str
 
 
 class Sample(Record, frozen=True, kw_only=True, array_like=True):

@@ -71,5 +71,5 @@ def test_no_tables_are_no_text_worth_a_line(form):
 
 
 def test_an_unknown_format_is_a_usage_error():
-    with pytest.raises(UsageError, match="There is no format 'xml'. Known: rich, md, csv, json"):
+    with pytest.raises(UsageError, match=r"There is no format 'xml'. Known: rich, md, csv, json"):
         render([], "xml")

@@ -10,9 +10,9 @@ import typer
 from trtzoo import precision
 from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, precisions, rows, say, talk
 from trtzoo.errors import UsageError
-from trtzoo.export import Exported, Order, export
+from trtzoo.export import Exported, export
 from trtzoo.models.sources import SOURCES, Checkpoint, locate
-from trtzoo.spec import Batch
+from trtzoo.spec import Batch, Order
 
 Weights = Annotated[
     str | None,

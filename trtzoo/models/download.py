@@ -13,7 +13,7 @@ import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from trtzoo.errors import StoreError, WeightsError
+from trtzoo.errors import StoreError, UnreachableError, WeightsError
 from trtzoo.spec import SCHEMA, Record
 from trtzoo.store import encode, read_sidecar, replacing, sha256_file, sidecar_path
 
@@ -22,10 +22,6 @@ TIMEOUT = (5, 60)
 
 _unreachable: dict[str, str] = {}
 """Hosts that did not answer in this process: nine more models need not wait for them."""
-
-
-class UnreachableError(WeightsError):
-    """A server cannot be reached or will not give the file."""
 
 
 class Download(Record, frozen=True, kw_only=True):

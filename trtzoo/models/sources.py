@@ -6,9 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from trtzoo.errors import UsageError, WeightsError, unknown
-from trtzoo.models.download import UnreachableError, fetch
-from trtzoo.spec import Model, Preprocessing
+from trtzoo.errors import UnreachableError, UsageError, WeightsError, unknown
+from trtzoo.spec import Model, Preprocessing, resolve
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -123,7 +122,8 @@ def _published(source: Source, model: Model) -> Checkpoint:
         raise UsageError(f"{source.name} publishes no weights of {model.name}; it has {', '.join(source.files)}.")
     name, digits = source.files[model.name]
     url = source.base + name
-    return Checkpoint(source.name, fetch(url, sha256_prefix=digits), url)
+    path: Path = resolve("trtzoo.models.download:fetch")(url, sha256_prefix=digits)
+    return Checkpoint(source.name, path, url)
 
 
 def _convention_of(path: Path, model: Model) -> str:
