@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import reprlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def read(path: Path) -> dict[str, Array]:
         raise WeightsError(f"{path}: {error}") from error
     except Exception as error:  # a hostile pickle can make the unpickler raise anything
         what = "is empty" if path.stat().st_size == 0 else "is truncated or not a .pdparams"
-        raise WeightsError(f"{path} {what} ({type(error).__name__}: {error}).") from error
+        raise WeightsError(f"{path} {what}.") from error
     return _arrays(path, content)
 
 
@@ -47,16 +48,20 @@ def _arrays(path: Path, content: object) -> dict[str, Array]:
             continue
         array = value[1] if isinstance(value, tuple) and len(value) == 2 else value
         if not isinstance(key, str) or not isinstance(array, _Array) or array.array is None:
-            raise WeightsError(f"{path} is no state dict: its entry {key!r} is not an array of floats.")
+            raise WeightsError(f"{path} is no state dict: its entry {reprlib.repr(key)} is not an array of floats.")
         arrays[key] = array.array
     return arrays
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+class _ArrayUnpickler(pickle._Unpickler):
     """Knows the few names that a pickled dict of arrays needs, and gives a stand-in of ours for each.
 
-    No class or function of Python's or NumPy's is ever within a file's reach, so none can be called or altered.
+    No class or function of Python's or NumPy's is ever within a file's reach, so none can be called or altered. The
+    unpickler is the one written in Python, with byte arrays read as bytes: the rest fill as many gigabytes as a forged
+    number says.
     """
+
+    dispatch = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]]}
 
     def find_class(self, module: str, name: str) -> Any:
         module = module.replace("numpy._core", "numpy.core").replace("__builtin__", "builtins")
@@ -128,7 +133,7 @@ _STAND_INS: dict[tuple[str, str], _Call] = {
     ("numpy.core.multiarray", "_reconstruct"): _Call(_Array),
     ("numpy.core.numeric", "_frombuffer"): _Call(lambda raw, kind, shape, order: _Array()._fill(raw, kind, shape, order)),
     ("numpy.core.multiarray", "scalar"): _Call(lambda *_: None),
-    ("_codecs", "encode"): _Call(lambda text, _="latin1": str(text).encode("latin1")),
+    ("_codecs", "encode"): _Call(lambda text, _="latin1": str.encode(text, "latin1")),
     ("collections", "OrderedDict"): _Call(dict),
     ("builtins", "tuple"): _Call(tuple),
     ("builtins", "eval"): _Call(_tensor),
