@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import reprlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -61,37 +63,50 @@ def _assign(model: Model, network: nn.Module, path: Path) -> None:
     """Give the meta network the file's tensors."""
     wanted = {key: tensor for key, tensor in network.state_dict().items() if not key.endswith("num_batches_tracked")}
     if path.suffix == ".pdparams":
-        found = {key: torch.from_numpy(array.astype("f4")) for key, array in pdparams.read(path).items()}
+        found = {key: _tensor(array) for key, array in pdparams.read(path).items()}
         names = {pdparams.paddle_key(model, key): key for key in wanted}
     else:
         found = {_torch_key(key): value for key, value in _read_torch(path).items() if not key.endswith("num_batches_tracked")}
         names = {key: key for key in wanted}
     _match_keys(path, model, set(names), set(found))
     state = {ours: _fitted(path, theirs, found[theirs], wanted[ours].shape) for theirs, ours in names.items()}
-    _refuse_bad_numbers(path, state)
     counters = {key: torch.zeros((), dtype=torch.int64) for key in network.state_dict() if key not in wanted}
     network.load_state_dict(state | counters, assign=True)
 
 
+def _tensor(array: pdparams.Array) -> Tensor:
+    """A copy in this machine's byte order."""
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+
+
 def _read_torch(path: Path) -> dict[str, Tensor]:
-    """Tensors of a `.safetensors` or a `torch.save` file, the latter with weights_only=True."""
+    """A state dict, bare or under "state_dict" or "model". Nothing but tensors is unpickled."""
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds more than tensors (a whole module, perhaps), and nothing of it was run. "
-            "Save the state dict alone: torch.save(network.state_dict(), FILE)."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path} is empty, truncated or not a checkpoint ({type(error).__name__}).") from error
+        content = _content(path)
+    except Exception as error:  # a hostile file can make the readers raise anything
+        if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):
+            raise WeightsError(
+                f"{path} holds more than tensors (a whole module, perhaps), and nothing of it was run. "
+                "Save the state dict alone: torch.save(network.state_dict(), FILE)."
+            ) from error
+        raise WeightsError(f"{path} is empty, truncated or not a checkpoint.") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"{path} is no state dict: it holds {type(content).__name__} with other things than tensors.")
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} is no state dict: it holds a {type(content).__name__}.")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise WeightsError(f"{path} is no state dict: its entry {reprlib.repr(key)} is not a tensor.")
     return content
+
+
+def _content(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a foreign pickle protocol: what matters is whether it can be read
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _torch_key(key: str) -> str:
@@ -109,22 +124,23 @@ def _match_keys(path: Path, model: Model, wanted: set[str], found: set[str]) -> 
 
 
 def _fitted(path: Path, key: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-    """The tensor as float32 in the network's shape: a linear classifier of Paddle's is [in, out], of DPN's a 1x1 conv."""
-    if not tensor.is_floating_point():
-        raise WeightsError(f"{path}: {key!r} is {tensor.dtype}, not floating-point numbers.")
-    if path.suffix == ".pdparams" and tensor.dim() == 2:
-        tensor = tensor.T
-    if tensor.dim() == 2 and len(shape) == 4:
-        tensor = tensor[:, :, None, None]
-    if tensor.shape != shape:
+    """The tensor as float32 in the network's shape; Paddle's linear weights are [in, out], DPN's classifier is a 1x1 conv.
+
+    Raises WeightsError for another shape and for numbers that no network can have.
+    """
+    if not tensor.is_floating_point() or tensor.layout is not torch.strided or tensor.is_meta:
+        raise WeightsError(f"{path}: {key!r} is not a plain tensor of floating-point numbers.")
+    transposed = path.suffix == ".pdparams" and tensor.dim() == 2
+    fitted = tensor.T if transposed else tensor
+    if fitted.dim() == 2 and len(shape) == 4:
+        fitted = fitted[:, :, None, None]
+    if fitted.shape != shape:
+        own = list(shape[1::-1] if transposed else shape)
         hint = " Is it for another class count? Say --classes N." if key.startswith(("out.", "classifier.")) else ""
-        raise WeightsError(f"{path}: {key!r} has shape {list(tensor.shape)}; the network wants {list(shape)}.{hint}")
-    return tensor.float().contiguous()
-
-
-def _refuse_bad_numbers(path: Path, state: Mapping[str, Tensor]) -> None:
-    for key, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise WeightsError(f"{path}: {key!r} holds NaN or infinite values.")
-        if key.endswith("running_var") and (tensor < 0).any():
-            raise WeightsError(f"{path}: {key!r} holds negative variances.")
+        raise WeightsError(f"{path}: {key!r} has shape {list(tensor.shape)}; the network wants {own}.{hint}")
+    fitted = fitted.float().contiguous()
+    if not torch.isfinite(fitted).all():
+        raise WeightsError(f"{path}: {key!r} holds NaN, infinite values or such as float32 cannot hold.")
+    if key.endswith(("running_var", "_variance")) and (fitted < 0).any():
+        raise WeightsError(f"{path}: {key!r} holds negative variances.")
+    return fitted
