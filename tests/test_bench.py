@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_measure import DEVICE, fake_job
-from trtzoo.bench import bench, cases
+from trtzoo.bench import bench, cases, jobs
 from trtzoo.spec import Result
 from trtzoo.store import decode
 
@@ -15,7 +15,7 @@ def sweep(folder, scripts, **options):
     for model, script in scripts.items():
         fake_job(folder, model=model, script={"seconds": [0.4]} | script)
     todo = cases(list(scripts), ["fp32"], [1], runtime="fake", device=DEVICE.key, protocol="trtzoo")
-    return list(bench(todo, DEVICE, artifacts=folder, results=folder / "results", **options))
+    return list(bench(jobs(todo, DEVICE, folder), folder / "results", **options))
 
 
 def test_cases_are_the_cross_product_model_by_model():
@@ -52,7 +52,7 @@ def test_each_result_is_on_disk_when_it_is_told(tmp_path):
     fake_job(tmp_path, model="dpn92")
     todo = cases(["dpn68", "dpn92"], ["fp32"], [1], runtime="fake", device=DEVICE.key, protocol="trtzoo")
     told = []
-    for result in bench(todo, DEVICE, artifacts=tmp_path, results=tmp_path / "results"):
+    for result in bench(jobs(todo, DEVICE, tmp_path), tmp_path / "results"):
         told.append(result)
         files = sorted((tmp_path / "results" / DEVICE.key).glob("*.json"))
         assert [decode(path.read_bytes(), Result, where="") for path in files] == told
@@ -60,9 +60,27 @@ def test_each_result_is_on_disk_when_it_is_told(tmp_path):
 
 def test_a_case_without_its_file_says_what_to_run(tmp_path):
     todo = cases(["dpn68"], ["fp32"], [1], runtime="fake", device=DEVICE.key, protocol="trtzoo")
-    (result,) = bench(todo, DEVICE, artifacts=tmp_path, results=tmp_path / "results")
+    (result,) = bench(jobs(todo, DEVICE, tmp_path), tmp_path / "results")
     assert result.failure.kind == "error"
     assert result.failure.reason.endswith("is not there. Run: trtzoo export dpn68 --precision fp32")
+
+
+def test_resuming_keeps_good_results_of_the_same_file_and_measures_the_rest(tmp_path):
+    first = sweep(tmp_path, {"dpn68": {}, "dpn92": {"fail": "zeros"}, "dpn98": {}})
+    again = sweep(tmp_path, {"dpn68": {"seconds": [0.8]}, "dpn92": {"seconds": [0.8]}}, resume=True)
+    assert again[0] == first[0]
+    assert first[1].failure and again[1].samples[0].total == 0.8
+    fake_job(tmp_path, model="dpn98", script={"seconds": [0.7]}, graph=b"another graph")
+    todo = jobs(cases(["dpn98"], ["fp32"], [1], runtime="fake", device=DEVICE.key, protocol="trtzoo"), DEVICE, tmp_path)
+    (fresh,) = bench(todo, tmp_path / "results", resume=True)
+    assert fresh.samples[0].total == 0.7
+
+
+def test_more_time_is_taken_when_asked_for(tmp_path):
+    fake_job(tmp_path, model="dpn68", script={"seconds": [0.5]})
+    todo = cases(["dpn68"], ["fp32"], [1], runtime="fake", device=DEVICE.key, protocol="trtzoo")
+    (result,) = bench(jobs(todo, DEVICE, tmp_path, seconds=20), tmp_path / "results")
+    assert len(result.samples) == 40
 
 
 def test_the_child_is_this_python(tmp_path):

@@ -43,10 +43,10 @@ def job(tmp_path):
     return fake_job(tmp_path)
 
 
-def fake_job(folder, model="densenet121", batch=2, script=None):
+def fake_job(folder, model="densenet121", batch=2, script=None, graph=b"graph"):
     """An artifact for the fake runtime, with its golden sample and sidecar."""
     artifact = folder / f"{model}-fp32.onnx"
-    artifact.write_bytes(b"graph of " + model.encode())
+    artifact.write_bytes(graph + model.encode())
     random = np.random.default_rng(1)
     images = random.random((4, 3, 8, 8)).astype(np.float16).astype(np.float32)
     golden = artifact.with_suffix(".npz")

@@ -1,10 +1,11 @@
 """Statistics of raw samples."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtzoo.stats import percentile, summarise
+from trtzoo.stats import drift, interval, percentile, summarise
 
 seconds = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=200)
 
@@ -39,7 +40,36 @@ def test_equal_samples_have_no_spread():
     assert summarise([0.25] * 7).spread == 0
 
 
-@pytest.mark.parametrize("function", [summarise, lambda values: percentile(values, 0.5)])
+@given(seconds)
+def test_the_interval_holds_the_median_and_ends_on_samples(values):
+    found = interval(values)
+    assert found.low in values and found.high in values
+    assert found.low <= summarise(values).median <= found.high
+
+
+@pytest.mark.parametrize("count", [5, 11, 40, 61, 200])
+def test_the_interval_is_the_bootstraps(count):
+    random = np.random.default_rng(count)
+    values = random.lognormal(0, 0.1, count)
+    resampled = np.median(random.choice(values, (20_000, count)), axis=1)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    found, gap = interval(values.tolist()), 2 * (np.sort(values)[1:] - np.sort(values)[:-1]).max()
+    assert abs(found.low - low) < gap and abs(found.high - high) < gap
+
+
+@pytest.mark.parametrize("count", [15, 40, 100])
+def test_the_interval_holds_the_true_median_nineteen_times_of_twenty(count):
+    random = np.random.default_rng(7)
+    intervals = [interval(random.lognormal(0, 0.2, count).tolist()) for _ in range(1000)]
+    assert 0.93 <= np.mean([found.low <= 1 <= found.high for found in intervals]) <= 0.99
+
+
+def test_drift_is_the_last_third_against_the_first():
+    assert drift([1.0] * 5 + [1.2] * 5 + [1.5] * 5) == pytest.approx(0.5)
+    assert drift([1.0, 9.0] * 4) == 0.0
+
+
+@pytest.mark.parametrize("function", [summarise, interval, lambda values: percentile(values, 0.5)])
 def test_no_values_have_no_statistics(function):
     with pytest.raises(ValueError, match="no values"):
         function([])

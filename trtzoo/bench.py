@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from trtzoo.errors import StoreError
-from trtzoo.spec import Case, Device, Failure, Job, Result
-from trtzoo.store import decode, write_record
+from trtzoo.spec import Case, Device, Failure, Job, OnnxSidecar, Result
+from trtzoo.store import decode, sidecar_path, write_record
 
 TIMEOUT = 600.0
 """Seconds after which a case is given up."""
@@ -29,16 +29,38 @@ def cases(
     ]
 
 
-def bench(todo: list[Case], device: Device, *, artifacts: Path, results: Path, timeout: float = TIMEOUT) -> Iterator[Result]:
-    """Run the cases one after another and yield each result, already written to results/<device>/<case>.json.
+def jobs(cases: list[Case], device: Device, artifacts: Path, *, seconds: float = 0.0) -> list[Job]:
+    """Each case with the file it runs; `seconds` is the least time to sample for."""
+    return [
+        Job(case=case, device=device, artifact=str(artifacts / f"{case.model}-{case.precision}.onnx"), seconds=seconds)
+        for case in cases
+    ]
 
-    A case that crashes, hangs or computes wrongly becomes a result with its failure and stops nothing.
+
+def bench(todo: list[Job], results: Path, *, timeout: float = TIMEOUT, resume: bool = False) -> Iterator[Result]:
+    """Run the jobs one after another and yield each result, already written to results/<device>/<case>.json.
+
+    A case that crashes, hangs or computes wrongly becomes a result with its failure and stops nothing. `resume` takes over
+    good results that are there and were made from the same file.
     """
-    for case in todo:
-        artifact = str(artifacts / f"{case.model}-{case.precision}.onnx")
-        result = _run(Job(case=case, device=device, artifact=artifact), timeout)
-        write_record(results / device.key / f"{case.name}.json", result)
+    for job in todo:
+        path = results / job.device.key / f"{job.case.name}.json"
+        result = _kept(path, job) if resume else None
+        if result is None:
+            result = _run(job, timeout)
+            write_record(path, result)
         yield result
+
+
+def _kept(path: Path, job: Job) -> Result | None:
+    """The good result that is there for this very file, or None."""
+    try:
+        result = decode(path.read_bytes(), Result, where=str(path))
+        sidecar = sidecar_path(Path(job.artifact))
+        made_from = decode(sidecar.read_bytes(), OnnxSidecar, where=str(sidecar)).sha256
+    except (OSError, StoreError):
+        return None
+    return result if not result.failure and result.artifact_sha256 == made_from else None
 
 
 def _run(job: Job, timeout: float) -> Result:

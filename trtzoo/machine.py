@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from pathlib import Path
 
 from trtzoo.errors import MachineError
@@ -51,6 +52,33 @@ def choose(wanted: str) -> Device:
         return cpu()
     here = ", ".join(device.name for device in found) or f"no NVIDIA GPU, and the processor is {cpu().name}"
     raise MachineError(f"There is no {row.title} here: {here}. To measure what is here: trtzoo bench --gpu auto")
+
+
+class OtherLoad:
+    """Cores that other programs use while a `with` block runs; 0 where the system does not tell (no /proc/stat)."""
+
+    def __enter__(self) -> OtherLoad:
+        self._start, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        elapsed = time.monotonic() - self._start
+        others = _busy_seconds() - self._busy - (_own_seconds() - self._own)
+        self.cores = max(0.0, others / elapsed) if elapsed else 0.0
+
+
+def _busy_seconds() -> float:
+    """Seconds of all cores since boot but idle and waiting ones; stolen ones are others' too."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return _own_seconds()
+    user, nice, system, _idle, _iowait, *rest = map(int, stat.read_text().splitlines()[0].split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    own = os.times()
+    return own.user + own.system + own.children_user + own.children_system
 
 
 def slug(name: str) -> str:

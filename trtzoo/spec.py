@@ -155,11 +155,12 @@ class Case(Record, frozen=True, kw_only=True):
 
 
 class Job(Record, frozen=True, kw_only=True):
-    """One case and the file it runs."""
+    """One case, the file it runs, and the least seconds to sample for where that is more than the protocol's."""
 
     case: Case
     device: Device
     artifact: str
+    seconds: float = 0.0
 
 
 class Sample(Record, frozen=True, kw_only=True, array_like=True):
@@ -191,7 +192,10 @@ class Failure(Record, frozen=True, kw_only=True):
 
 
 class Result(Record, frozen=True, kw_only=True):
-    """One case as it went: raw samples when it went well, the failure when it did not. Statistics are derived."""
+    """One case as it went: raw samples when it went well, the failure when it did not. Statistics are derived.
+
+    `load` is seconds to open the session, `other_load` the cores that other programs used meanwhile.
+    """
 
     schema: int = SCHEMA
     case: Case
@@ -203,8 +207,8 @@ class Result(Record, frozen=True, kw_only=True):
     artifact_sha256: str = ""
     check: GoldenCheck | None = None
     started: str = ""
-    warm_up_seconds: float = 0.0
     load: float = 0.0
+    other_load: float = 0.0
     samples: tuple[Sample, ...] = ()
     failure: Failure | None = None
 

@@ -9,12 +9,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trtzoo import machine, protocols, runtimes
-from trtzoo.bench import TIMEOUT, bench, cases
+from trtzoo.bench import TIMEOUT, bench, cases, jobs
 from trtzoo.cli.common import All, Batches, Models, OnnxFolder, Precisions, Results, app, batches, precisions, rows, say, talk
 from trtzoo.errors import MachineError, UsageError
+from trtzoo.noise import doubt
 from trtzoo.runtimes import RUNTIMES
 from trtzoo.spec import Device, Result
-from trtzoo.stats import summarise
+from trtzoo.stats import interval, summarise
 
 
 @app.command("bench")
@@ -28,6 +29,8 @@ def bench_command(
     batch: Batches = "1,4,8",
     runtime: Annotated[str | None, typer.Option(help="What runs the networks. Default: the device's own.")] = None,
     protocol: Annotated[str, typer.Option(help="How a number is taken.")] = "trtzoo",
+    seconds: Annotated[float, typer.Option(help="Sample for at least so long.", min=0)] = 0.0,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep good results that are there and measure the rest.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds after which a case is given up.", min=1)] = TIMEOUT,
     artifacts: OnnxFolder = Path("onnx"),
     results: Results = Path("benchmarks"),
@@ -43,13 +46,16 @@ def bench_command(
         raise UsageError(f"The runtime {how} does not run on {device.name}.")
     way = protocols.find(protocol).name
     todo = cases([m.name for m in models], kinds, sizes, runtime=how, device=device.key, protocol=way)
+    work = jobs(todo, device, artifacts, seconds=seconds)
     failed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=talk, transient=True, redirect_stdout=False) as progress:
         task = progress.add_task(f"measuring on {device.name}", total=len(todo))
-        for result in bench(todo, device, artifacts=artifacts, results=results, timeout=timeout):
+        for result in bench(work, results, timeout=timeout, resume=resume):
             failed += result.failure is not None
             say(_line(result))
+            if sentence := doubt(result):
+                talk.print(f"    {sentence}", style="yellow", markup=False)
             progress.advance(task)
     if failed:
         talk.print(f"{failed} of {len(todo)} cases failed; the others are kept in {results / device.key}.", style="red")
@@ -68,5 +74,9 @@ def _line(result: Result) -> str:
     head = f"{case.model:<12} {case.precision}  batch {case.batch:<3}"
     if result.failure:
         return f"{head} failed: {result.failure.kind}: {result.failure.reason}"
-    latency = summarise([sample.total for sample in result.samples])
-    return f"{head} {latency.median * 1e3:9.2f} ms   p99 {latency.p99 * 1e3:9.2f} ms   {latency.count} samples"
+    totals = [sample.total for sample in result.samples]
+    latency, known = summarise(totals), interval(totals)
+    return (
+        f"{head} {latency.median * 1e3:9.2f} ms [{known.low * 1e3:.2f}, {known.high * 1e3:.2f}]   "
+        f"p99 {latency.p99 * 1e3:.2f} ms   {latency.count} samples"
+    )

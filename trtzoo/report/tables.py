@@ -8,6 +8,7 @@ from itertools import groupby
 import msgspec
 
 from trtzoo.models import MODELS
+from trtzoo.noise import doubt
 from trtzoo.protocols import PROTOCOLS
 from trtzoo.report.published import Published, document
 from trtzoo.spec import Model, Result
@@ -164,12 +165,14 @@ def _measured(result: Result | None, own: dict[str, list[str]], notes: list[str]
     if result.failure:
         return Cell(None, "failed", _note(f"{result.failure.kind}: {result.failure.reason}", notes))
     median = summarise([sample.total for sample in result.samples]).median * 1000
-    facts = own.get(result.case.name, [])
-    return Cell(median, f"{median:.2f}", _note("; ".join(facts), notes) if facts else "")
+    facts = [*own.get(result.case.name, []), doubt(result)]
+    return Cell(median, f"{median:.2f}", _note("; ".join(filter(None, facts)), notes))
 
 
 def _note(text: str, notes: list[str]) -> str:
-    """The mark of a note, which is added where it is new."""
+    """The mark of a note, which is added where it is new; none for an empty one."""
+    if not text:
+        return ""
     if text not in notes:
         notes.append(text)
     return f"[{notes.index(text) + 1}]"
