@@ -11,7 +11,7 @@ import pytest
 
 from tests.making import tiny
 from trtzoo import engines, gpus
-from trtzoo.build import Order, Settings, Target, build, check_precisions, check_space, orders, target
+from trtzoo.build import Order, Settings, Target, _visible, build, check_precisions, check_space, orders, target
 from trtzoo.errors import MachineError, StoreError, UsageError
 from trtzoo.export import Order as Export
 from trtzoo.export import export
@@ -169,6 +169,13 @@ def test_one_bad_graph_does_not_stop_the_rest(tmp_path):
     assert fine.sidecar
 
 
+def test_a_missing_graph_is_one_row_with_the_command_that_makes_it(exported, tmp_path):
+    (tmp_path / "dpn68-fp16.onnx").write_bytes((exported / "dpn68-fp16.onnx").read_bytes())
+    fine, missing = make(orders(["dpn68", "dpn92"], ["fp16"], [1], tmp_path), tmp_path)
+    assert not fine.error
+    assert missing.error == f"There is no {tmp_path}/dpn92-fp16.onnx. Run: trtzoo export dpn92 --precision fp16"
+
+
 def test_a_graph_that_is_not_its_sidecar_s_is_not_built(exported, tmp_path):
     for path in (exported / "dpn68-fp16.onnx", exported / "dpn68-fp16.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -275,7 +282,7 @@ def choose(here, gpu="auto", flavour="auto", *, tensorrt="11.4.0.106", rtx="1.7.
     for name, version in (("tensorrt", tensorrt), ("tensorrt_rtx", rtx)):
         answers[name] = Answer(version=version) if version else GONE
     aim = target(gpu, flavour, answers)
-    return aim.gpu.name, aim.flavour.name, aim.version, aim.opens
+    return aim.gpu.name, aim.flavour.name, aim.version, aim.here
 
 
 @pytest.mark.parametrize(
@@ -290,6 +297,16 @@ def choose(here, gpu="auto", flavour="auto", *, tensorrt="11.4.0.106", rtx="1.7.
 )
 def test_auto_is_the_gpu_here_with_tensorrt_else_a_t4_ahead_of_time(asked, chosen):
     assert choose(*asked) == chosen
+
+
+def test_of_two_gpus_a_builder_sees_the_one_that_is_built_for(monkeypatch):
+    two = Answer(version="CUDA 12.4", devices=(*HERE["v100"].devices, *HERE["t4"].devices))
+    answers = {"cuda": two, "tensorrt": Answer(version="10.4.0"), "tensorrt_rtx": GONE}
+    assert [target(name, "auto", answers).device for name in ("auto", "v100", "t4")] == [0, 0, 1]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [_visible(device) for device in (-1, 0, 1)] == ["", "0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
+    assert [_visible(device) for device in (-1, 0, 1)] == ["", "2", "GPU-5"]
 
 
 def test_a_gpu_here_without_tensorrt_is_built_for_by_tensorrt_rtx():

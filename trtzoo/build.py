@@ -47,13 +47,18 @@ class Order(Record, frozen=True, kw_only=True):
 
 
 class Target(Record, frozen=True, kw_only=True):
-    """What engines are built for and by. `opens`: that GPU is in this machine, so a plan can be opened here."""
+    """What engines are built for and by. `device` is the GPU's place among those in this machine; -1: it is elsewhere."""
 
     gpu: Gpu
     flavour: Flavour
     version: str
     driver: str = ""
-    opens: bool = False
+    device: int = -1
+
+    @property
+    def here(self) -> bool:
+        """Whether a plan can be opened on this machine."""
+        return self.device >= 0
 
 
 class Settings(Record, frozen=True, kw_only=True):
@@ -100,7 +105,8 @@ def target(gpu: str, flavour: str, answers: dict[str, Answer]) -> Target:
     if answer.error:
         raise MachineError(f"{chosen.title} is needed and is {answer.error}. Run: pip install {_requirement(chosen, wanted)}")
     driver = answers["cuda"].version if present else ""
-    return Target(gpu=wanted, flavour=chosen, version=answer.version, driver=driver, opens=present)
+    device = here.index(wanted) if present else -1
+    return Target(gpu=wanted, flavour=chosen, version=answer.version, driver=driver, device=device)
 
 
 def _requirement(flavour: Flavour, gpu: Gpu) -> str:
@@ -243,7 +249,8 @@ def _make(
         batch=order.batch,
         workspace=settings.workspace,
         detailed=settings.detailed,
-        opens=aim.opens,
+        opens=aim.here,
+        visible=_visible(aim.device),
         timing_cache=str(path.parent / "timing.cache") if native else "",  # TensorRT-RTX times nothing
     )
     finished = run(job, stop=stop, timeout=settings.timeout, watch=lambda phase, done: watch(order, phase, done))
@@ -252,6 +259,14 @@ def _make(
     sidecar = _describe(order, work, aim, finished, onnx, exported, _recipe(order, onnx, aim, settings))
     sidecar_path(work).write_bytes(encode(sidecar))
     return sidecar
+
+
+def _visible(device: int) -> str:
+    """The one GPU that a builder may see, as CUDA_VISIBLE_DEVICES wants it: TensorRT builds for the first that it sees."""
+    if device < 0:
+        return ""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return allowed.split(",")[device] if allowed else str(device)
 
 
 def _describe(

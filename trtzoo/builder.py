@@ -54,7 +54,7 @@ def _listen(child: subprocess.Popen[bytes], job: Job, watch: Callable[[str, floa
     try:
         child.stdin.write(msgspec.json.encode(job) + b"\n")
         child.stdin.flush()
-    except OSError:
+    except (OSError, ValueError):  # it is gone, or was cancelled before it had its job
         return None
     for line in child.stdout:
         try:

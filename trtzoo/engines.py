@@ -72,6 +72,10 @@ def _sha256(path: Path, size: int, modified: int) -> str:
 
 def source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | None]:
     """An ONNX file and what its sidecar tells. Raises StoreError for a file that is not the one its sidecar describes."""
+    if not onnx.is_file():
+        named = re.fullmatch(r"(.+)-(fp32|fp16)", onnx.stem)
+        remedy = f" Run: trtzoo export {named[1]} --precision {named[2]}" if named else ""
+        raise StoreError(f"There is no {onnx}.{remedy}")
     found = stamp(onnx, known)
     path = sidecar_path(onnx)
     if not path.is_file():

@@ -38,6 +38,8 @@ VERSIONS = {
     "11.4.0": "tensorrt-cu12-bindings==11.4.0.*",
 }
 ENVIRONMENT = dict(os.environ)  # as it is before any test cuts the network off
+if sys.version_info >= (3, 12):
+    del VERSIONS["8.6.1"]  # its bindings end with Python 3.11
 DOUBLE = Path(__file__).with_name("api_double.py")
 
 
@@ -73,7 +75,7 @@ def wheel(folder, requirement):
     if not list(folder.glob("*.whl")):
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", folder, requirement]
         done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-        if done.returncode and "No matching distribution" not in done.stderr:
+        if "(from versions: none)" in done.stderr:
             pytest.skip("the package index cannot be reached")
         assert not done.returncode, done.stderr
     return next(folder.glob("*.whl"))

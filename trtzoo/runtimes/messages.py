@@ -9,7 +9,10 @@ GRACE = 10.0
 
 
 class Job(Record, frozen=True, kw_only=True):
-    """One engine. `graph` is the ONNX file's floating type; `workspace` bytes; `opens`: the target GPU is in this machine."""
+    """One engine. `graph` is the ONNX file's floating type; `workspace` bytes; `opens`: the target GPU is in this machine.
+
+    `visible` is CUDA_VISIBLE_DEVICES for the build, where it is not empty.
+    """
 
     onnx: str
     engine: str
@@ -21,6 +24,7 @@ class Job(Record, frozen=True, kw_only=True):
     workspace: int
     detailed: bool
     opens: bool
+    visible: str = ""
     timing_cache: str = ""
 
 

@@ -295,6 +295,8 @@ def main() -> None:
         except OSError:  # nobody listens any more
             stopped.set()
 
+    if job.visible:
+        os.environ["CUDA_VISIBLE_DEVICES"] = job.visible
     try:
         trt = importlib.import_module(job.module)
         answer(build(trt, job, lambda phase, done: answer(Progress(phase=phase, done=done)), stopped))
