@@ -84,6 +84,8 @@ def _download(url: str, fresh: Path, host: str) -> Path:
         raise UnreachableError(
             f"{url} answered {answer.status_code} {answer.reason}." if answer is not None else str(error)
         ) from error
+    except requests.exceptions.ChunkedEncodingError as error:
+        raise UnreachableError(f"{urlsplit(url).netloc} broke off the transfer of {fresh.name}.") from error
     except requests.RequestException as error:
         reason = f"{urlsplit(url).netloc} cannot be reached ({type(error).__name__})."
         _unreachable[host] = reason
@@ -96,7 +98,8 @@ class _Bar:
 
     def __init__(self, name: str) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task(name, total=None)
         self.total = 0
 

@@ -1,0 +1,227 @@
+"""Downloads from a server of the test's own: once, whole, hashed, shared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NOWHERE, Run
+from trtzoo.errors import StoreError, WeightsError
+from trtzoo.models.download import UnreachableError, cache_folder, fetch
+from trtzoo.store import sidecar_path
+
+URL = "https://weights.example/models/w.pdparams"
+BODY = bytes(range(256)) * 512
+DIGEST = hashlib.sha256(BODY).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Answers as `status`, `body`, `claimed` and `delay` say, and counts."""
+
+    daemon_threads = True
+    status, body, claimed, delay = 200, BODY, len(BODY), 0.0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.paths: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.paths.append(self.path)
+        time.sleep(self.server.delay)
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(self.server.claimed))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        monkeypatch.setenv("TRTZOO_MIRROR", server.url)
+        yield server
+        server.shutdown()
+
+
+def left() -> list[str]:
+    """What is in the cache, the locks apart."""
+    files = sorted(path for path in cache_folder().rglob("*") if path.is_file())
+    return [path.relative_to(cache_folder()).as_posix() for path in files if ".locks" not in path.parts]
+
+
+def test_a_file_is_downloaded_once(server: Server) -> None:
+    path = fetch(URL)
+    assert path == cache_folder() / "weights.example" / "w.pdparams"
+    assert path.read_bytes() == BODY
+    assert fetch(URL) == path
+    assert server.paths == ["/models/w.pdparams"]
+    assert left() == ["weights.example/w.json", "weights.example/w.pdparams"]
+    assert json.loads(sidecar_path(path).read_text()) == {"schema": 1, "url": URL, "sha256": DIGEST}
+
+
+def test_a_cached_file_needs_no_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = fetch(URL)
+    monkeypatch.setenv("TRTZOO_MIRROR", NOWHERE)
+    assert fetch(URL) == path
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "no sidecar"])
+def test_a_damaged_cache_is_downloaded_anew(damage: str, server: Server) -> None:
+    path = fetch(URL)
+    if damage == "no sidecar":
+        sidecar_path(path).unlink()
+    else:
+        path.write_bytes(BODY[:-1] if damage == "cut" else BODY[:-1] + b"!")
+    assert fetch(URL).read_bytes() == BODY
+    assert len(server.paths) == 2
+
+
+def test_the_publishers_hash_is_checked_and_a_wrong_file_not_kept(server: Server) -> None:
+    assert fetch(URL, sha256_prefix=DIGEST[:8]).read_bytes() == BODY
+    other = URL.replace("w.pd", "v.pd")
+    with pytest.raises(WeightsError) as caught:
+        fetch(other, sha256_prefix="0123abcd")
+    assert not isinstance(caught.value, UnreachableError)
+    assert str(caught.value) == (f"{other} gave a file with sha256 {DIGEST}; its publisher says 0123abcd…. It was not kept.")
+    assert left() == ["weights.example/w.json", "weights.example/w.pdparams"]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(404, "404 Not Found"), (403, "403 Forbidden"), (503, "503 Service Unavailable")]
+)
+def test_a_refusal_is_told_in_the_servers_words_and_leaves_nothing(server: Server, status: int, words: str) -> None:
+    server.status = status
+    with pytest.raises(UnreachableError) as caught:
+        fetch(URL)
+    assert str(caught.value) == f"{server.url}/models/w.pdparams answered {words}."
+    assert left() == []
+
+
+def test_a_refusal_of_one_file_does_not_stop_the_next(server: Server) -> None:
+    server.status = 404
+    with pytest.raises(UnreachableError):
+        fetch(URL)
+    server.status = 200
+    assert fetch(URL).read_bytes() == BODY
+
+
+def test_a_transfer_that_breaks_off_leaves_nothing(server: Server) -> None:
+    server.claimed = len(BODY) + 1
+    with pytest.raises(UnreachableError) as caught:
+        fetch(URL)
+    assert str(caught.value) == f"{server.url.removeprefix('http://')} broke off the transfer of w.pdparams."
+    assert left() == []
+    server.claimed = len(BODY)
+    assert fetch(URL).read_bytes() == BODY
+
+
+def test_a_server_that_is_not_there_is_asked_once_a_process(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRTZOO_MIRROR", NOWHERE)
+    sentences = []
+    for _ in range(2):
+        with pytest.raises(UnreachableError) as caught:
+            fetch(URL)
+        sentences.append(str(caught.value))
+        monkeypatch.setenv("TRTZOO_MIRROR", server.url)
+    assert sentences == ["127.0.0.1:9 cannot be reached (ConnectionError)."] * 2
+    assert server.paths == []
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_of_its_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache_folder().write_text("a file where the folder should be")
+    with pytest.raises(
+        StoreError, match=r"w\.pdparams could not be written: (Not a directory|File exists)\. Nothing was changed"
+    ):
+        fetch(URL)
+    assert server.paths == []
+
+
+def test_two_processes_at_once_download_once(server: Server, tmp_path: Path) -> None:
+    server.delay = 1.0
+    program = f"from trtzoo.models.download import fetch; print(fetch({URL!r}))"
+    both = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate(timeout=60)[0] for process in both] == [
+        f"{cache_folder() / 'weights.example' / 'w.pdparams'}\n"
+    ] * 2
+    assert len(server.paths) == 1
+
+
+def test_a_download_killed_half_way_leaves_no_file_to_be_taken_for_whole(server: Server) -> None:
+    server.claimed, server.delay = len(BODY) * 2, 0.0
+    program = f"from trtzoo.models.download import fetch; fetch({URL!r})"
+    hold = threading.Event()
+    server.body = BODY
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    while not server.paths and process.poll() is None:
+        hold.wait(0.01)
+    process.kill()
+    process.wait()
+    assert not (cache_folder() / "weights.example" / "w.pdparams").exists()
+    server.claimed = len(BODY)
+    assert fetch(URL).read_bytes() == BODY
+    assert left() == ["weights.example/w.json", "weights.example/w.pdparams"]
+
+
+# --- through the command line ---
+
+
+def test_an_explicit_source_that_cannot_be_had_is_an_error(trtzoo: Run, tmp_path: Path) -> None:
+    done = trtzoo("export", "dpn68", "--weights", "paddle")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "trtzoo: 127.0.0.1:9 cannot be reached (ConnectionError).\n"
+    assert not (tmp_path / "onnx").exists()
+
+
+def test_the_default_falls_back_to_seeded_loudly_and_on_record(trtzoo: Run, server: Server, tmp_path: Path) -> None:
+    server.status = 404
+    done = trtzoo("export", "dpn68", "densenet121", "--input-size", "32")
+    reason = f"{server.url}/dygraph/DPN68_pretrained.pdparams answered 404 Not Found."
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("SEEDED WEIGHTS") == 1
+    assert f"{reason} The published weights are not to be had, so the networks get seeded ones" in done.stderr
+    sidecar = json.loads((tmp_path / "onnx" / "dpn68-fp32-s32.json").read_text())
+    assert sidecar["weights"]["source"] == sidecar["weights"]["origin"] == "seeded"
+    assert sidecar["weights"]["fallback"] == reason
+    assert server.paths == ["/dygraph/DPN68_pretrained.pdparams", "/dygraph/DenseNet121_pretrained.pdparams"]
+
+
+def test_seeded_by_choice_warns_of_nothing_and_asks_nobody(trtzoo: Run, server: Server, tmp_path: Path) -> None:
+    done = trtzoo("export", "dpn68", "--weights", "seeded", "--input-size", "32")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((tmp_path / "onnx" / "dpn68-fp32-s32.json").read_text())["weights"]["fallback"] == ""
+    assert server.paths == []
+
+
+def test_ctrl_c_in_a_download_ends_it_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    server.delay = 20
+    command = [sys.executable, "-m", "trtzoo.cli", "export", "dpn68", "--weights", "paddle"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    while not server.paths:
+        time.sleep(0.02)
+    process.send_signal(2)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == ""
+    assert "Traceback" not in err
+    assert left() == []

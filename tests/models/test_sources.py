@@ -1,0 +1,116 @@
+"""Which weights a word on the command line means, and what comes with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NOWHERE
+from trtzoo.errors import UsageError, WeightsError
+from trtzoo.models import MODELS
+from trtzoo.models.sources import SOURCES, Checkpoint, locate
+
+
+def test_paddle_publishes_all_ten_torchvision_four_and_timm_five() -> None:
+    published = {name: set(source.files) for name, source in SOURCES.items()}
+    densenets = {name for name in MODELS if name.startswith("densenet")}
+    assert published == {
+        "paddle": set(MODELS),
+        "torchvision": densenets - {"densenet264"},
+        "timm": set(MODELS) - densenets,
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "model", "url"),
+    [
+        ("paddle", "densenet264", "paddle-imagenet-models-name.bj.bcebos.com/dygraph/DenseNet264_pretrained.pdparams"),
+        ("paddle", "dpn131", "paddle-imagenet-models-name.bj.bcebos.com/dygraph/DPN131_pretrained.pdparams"),
+        ("torchvision", "densenet121", "download.pytorch.org/models/densenet121-a639ec97.pth"),
+    ],
+)
+def test_a_url_is_the_publishers(source: str, model: str, url: str) -> None:
+    row = SOURCES[source]
+    assert row.base + row.files[model][0] == f"https://{url}"
+
+
+def test_each_source_has_its_own_conventions() -> None:
+    found = {
+        name: (row.epsilon, row.preprocessing.decoder, row.preprocessing.interpolation, row.preprocessing.resize)
+        for name, row in SOURCES.items()
+    }
+    assert found == {
+        "paddle": (1e-5, "opencv", "bilinear", 256),
+        "torchvision": (1e-5, "pil", "bilinear", 256),
+        "timm": (1e-3, "pil", "bicubic", 256),
+    }
+    timm = SOURCES["timm"].preprocessing
+    assert [round(value * 255) for value in timm.mean] == [124, 117, 104]
+    assert [round(1 / value / 255, 4) for value in timm.std] == [0.0167] * 3
+
+
+def test_every_file_whose_name_bears_its_hash_is_checked_against_it() -> None:
+    for row in (SOURCES["torchvision"], SOURCES["timm"]):
+        for file, digits in row.files.values():
+            assert digits and file.removesuffix(".pth").endswith(digits)
+
+
+def test_seeded_needs_nothing() -> None:
+    assert locate(MODELS["dpn68"], "seeded") == Checkpoint("seeded", origin="seeded")
+
+
+def test_the_default_without_a_network_is_seeded_and_says_why() -> None:
+    found = locate(MODELS["dpn68"], None)
+    assert found == Checkpoint("seeded", origin="seeded", fallback=f"{NOWHERE[7:]} cannot be reached (ConnectionError).")
+    assert found.convention is SOURCES["paddle"]
+
+
+@pytest.mark.parametrize("source", ["paddle", "torchvision", "timm"])
+def test_an_explicit_source_without_a_network_is_an_error(source: str) -> None:
+    model = MODELS["densenet121" if source == "torchvision" else "dpn68"]
+    with pytest.raises(WeightsError, match="cannot be reached"):
+        locate(model, source)
+
+
+@pytest.mark.parametrize(
+    ("model", "choice", "sentence"),
+    [
+        ("dpn68", "torchvision", "torchvision publishes no weights of dpn68; it has densenet121, densenet161, "),
+        ("densenet264", "torchvision", "torchvision publishes no weights of densenet264; it has densenet121, "),
+        ("densenet121", "timm", "timm publishes no weights of densenet121; it has dpn68, "),
+        ("dpn68", "padle", "There is no weights source or checkpoint file 'padle'. Did you mean paddle? Known: paddle, "),
+        ("dpn68", "", "There is no weights source or checkpoint file ''. Known: paddle, torchvision, timm, seeded, "),
+        ("dpn68", "weights.bin", "There is no weights source or checkpoint file 'weights.bin'."),
+    ],
+)
+def test_a_choice_that_does_not_exist_is_a_usage_error(model: str, choice: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        locate(MODELS[model], choice)
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("kind", ["missing", "a folder"])
+def test_a_file_that_is_not_there_is_an_error(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    if kind == "a folder":
+        path.mkdir()
+    with pytest.raises(WeightsError) as caught:
+        locate(MODELS["dpn68"], str(path))
+    assert str(caught.value) == f"{path} is not a file."
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "source"),
+    [
+        ("w.pdparams", "densenet121", "paddle"),
+        ("w.pdparams", "dpn68", "paddle"),
+        ("w.pth", "densenet121", "torchvision"),
+        ("w.pt", "dpn68", "timm"),
+        ("w.safetensors", "dpn68", "timm"),
+    ],
+)
+def test_a_local_file_follows_the_publisher_of_its_format(file: str, model: str, source: str, tmp_path: Path) -> None:
+    path = tmp_path / file
+    path.touch()
+    assert locate(MODELS[model], str(path)) == Checkpoint(source, path, file)
