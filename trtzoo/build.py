@@ -148,8 +148,8 @@ def check_space(todo: list[Order], aim: Target, folder: Path, *, force: bool) ->
     needed, free = sum(sizes), engines.free_space(folder)
     if needed > free:
         raise StoreError(
-            f"{len(sizes)} engines take about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free where {folder} is. "
-            f"Free some, build fewer, or say --engines-dir on another disk"
+            f"{count(len(sizes), 'engine')} will take about {engines.size_text(needed)}, and {engines.size_text(free)} are free "
+            f"where {folder} is. Free some, build fewer, or say --engines-dir on another disk"
         )
     return needed
 
@@ -300,6 +300,10 @@ def _describe(
         modified=status.st_mtime_ns,
         versions={"trtzoo": version("trtzoo"), aim.flavour.module: aim.version},
     )
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def likely_jobs(aim: Target) -> int:

@@ -150,3 +150,8 @@ def free_space(path: Path) -> int:
 def likely_bytes(onnx_bytes: int) -> int:
     """About what an engine takes: the weights and the kernels, which are 5 to 23 MB in the ten networks."""
     return onnx_bytes + 20_000_000
+
+
+def size_text(size: int) -> str:
+    """Bytes for a sentence: "36 MB", "7.2 GB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -29,7 +29,7 @@ INSPECTED = json.dumps(
 touched: list[str] = []
 flags: list[str] = []
 real = importlib.import_module(sys.argv[1])
-ours = SimpleNamespace(parses=True, shape=[-1, 3, 8, 8], dtype="HALF")
+ours = SimpleNamespace(parses=True, mute=False, errors=1, plan=True, fits=True, shape=[-1, 3, 8, 8], dtype="HALF")
 RENAMED = {"nvonnxparser::IParserError": "ParserError", "nvinfer1::IEngineInspector": "EngineInspector"}
 PLAIN = ("None", "bool", "int", "str")
 
@@ -70,7 +70,7 @@ def value(cls: type, name: str) -> object:
         "dtype": lambda: getattr(real.DataType, ours.dtype),
         "shape": lambda: ours.shape,
         "name": lambda: "images",
-        "num_errors": lambda: 1,
+        "num_errors": lambda: ours.errors,
     }
     return types[name]() if name in types else 1
 
@@ -91,13 +91,15 @@ def call(owner: Double, name: str, doc: str, args: tuple[object, ...], kwargs: d
         "get_engine_information": INSPECTED,
         "serialize": b"timings",
         "combine": True,
-        "set_timing_cache": True,
+        "set_timing_cache": ours.fits or flags.count("cache refused") > 0,
         "node": 3,
         "desc": "no such thing",
         "node_name": "head",
         "node_operator": "Gelu",
         "code": SimpleNamespace(name="UNSUPPORTED_NODE"),
     }
+    if name == "set_timing_cache" and not scripted[name]:
+        flags.append("cache refused")
     if name in scripted:
         return scripted[name]
     (kind,) = returned
@@ -105,7 +107,7 @@ def call(owner: Double, name: str, doc: str, args: tuple[object, ...], kwargs: d
     return None if kind in PLAIN else owner._given.setdefault((name, args), Double(getattr(real, kind)))
 
 
-def built(config: Double) -> bytes:
+def built(config: Double) -> bytes | None:
     """A build that takes two steps and lists what it was told."""
     watch = config._set.get("progress_monitor")
     if watch is not None:
@@ -113,7 +115,7 @@ def built(config: Double) -> bytes:
         assert watch.step_complete("Building engine", 0) is True
         watch.phase_finish("Building engine")
         flags.append("monitored")
-    return b"a plan"
+    return b"a plan" if ours.plan else None
 
 
 def signatures(name: str, doc: str) -> list[tuple[list[str], str]]:
@@ -141,6 +143,11 @@ class Module:
         def make(*args: object, **kwargs: object) -> Double:
             ways = signatures("__init__", attribute.__init__.__doc__)
             assert any(takes(parameters, args, kwargs) for parameters, _ in ways), f"{name}{args} is not one of {ways}"
+            if name == "Builder":
+                if ours.mute:
+                    raise TypeError("pybind11::init(): factory function returned nullptr")
+                args[0].log(real.ILogger.ERROR, "nothing is wrong")
+                args[0].log(real.ILogger.INFO, "nor worth telling")
             return Double(attribute)
 
         return make

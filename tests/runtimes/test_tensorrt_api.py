@@ -163,3 +163,20 @@ def test_a_parser_error_is_told_with_its_node(drive, version):
 def test_fp16_that_is_not_had_is_a_failure(drive):
     error = drive({"dtype": "FLOAT"})["outcome"]["error"]
     assert error.startswith("fp16 was asked for, but the layers of net.onnx compute in 1 FP32 (from the network).")
+
+
+def test_a_builder_that_does_not_start_is_told_in_a_sentence(drive):
+    assert drive({"mute": True})["outcome"]["error"] == "TensorRT does not start. TensorRT does not say why."
+
+
+def test_a_failure_is_told_in_tensorrt_s_words(drive):
+    parsing, building = drive({"parses": False, "errors": 0}), drive({"plan": False})
+    assert parsing["outcome"]["error"] == "TensorRT cannot read net.onnx: TensorRT says: nothing is wrong"
+    assert building["outcome"]["error"] == "the build failed. TensorRT says: nothing is wrong"
+
+
+def test_a_timing_cache_of_another_gpu_is_begun_anew(drive, tmp_path):
+    (tmp_path / "timing.cache").write_bytes(b"of another GPU")
+    did = drive({"fits": False}, timing_cache=str(tmp_path / "timing.cache"))
+    assert did["flags"].count("cache refused") == 1
+    assert "error" not in did["outcome"]

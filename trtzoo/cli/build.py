@@ -20,11 +20,13 @@ from trtzoo.build import (
     build,
     check_precisions,
     check_space,
+    count,
     likely_jobs,
     orders,
     target,
 )
 from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, precisions, rows, say, talk
+from trtzoo.engines import size_text
 from trtzoo.errors import StoreError, UsageError
 from trtzoo.precision import PRECISIONS
 
@@ -86,10 +88,9 @@ def _foreign(onnx: Path, kinds: list[str], sizes: list[int], names: list[str] | 
 
 
 def _plan(todo: list[Order], aim: Target, needed: int, settings: Settings) -> str:
-    what = f"{len(todo)} engine{'s' * (len(todo) > 1)} for {aim.gpu.title} (SM{aim.gpu.sm})"
+    what = f"{count(len(todo), 'engine')} for {aim.gpu.title} (SM{aim.gpu.sm})"
     how = "for the GPU here" if aim.flavour.name == "tensorrt" else "ahead of time"
-    size = f"{needed / 1e9:.1f} GB" if needed >= 1e9 else f"{needed / 1e6:.0f} MB"
-    space = f", about {size} to be written" if needed else ""
+    space = f", about {size_text(needed)} to be written" if needed else ""
     return f"{what}, {how} by {aim.flavour.title} {aim.version}, {settings.jobs} at once{space}"
 
 

@@ -114,7 +114,7 @@ def build(trt: Any, job: Job, report: Report, stopped: threading.Event) -> Finis
     """
     start = time.perf_counter()
     log = logger(trt)
-    builder = trt.Builder(log)
+    builder = started(trt, log)
     network = builder.create_network(network_flags(trt))
     parser = parse(trt, network, log, job.onnx)
     fix_batch(network, job)
@@ -160,6 +160,14 @@ def logger(trt: Any) -> Any:
                 self.errors.append(message)
 
     return Logger()
+
+
+def started(trt: Any, log: Any) -> Any:
+    """A builder. Where CUDA cannot be used its constructor gives nothing, which the bindings tell as a TypeError."""
+    try:
+        return trt.Builder(log)
+    except TypeError as error:
+        raise BuildError(f"TensorRT does not start. {said(log)}") from error
 
 
 def said(log: Any) -> str:
@@ -213,7 +221,7 @@ def network_types(network: Any) -> LayerTypes:
     types: Counter[str] = Counter()
     compute: Counter[str] = Counter()
     for layer in (network.get_layer(index) for index in range(network.num_layers)):
-        if (kind := FLOATS.get(layer.get_output(0).dtype.name)) is not None:
+        if layer.num_outputs and (kind := FLOATS.get(layer.get_output(0).dtype.name)) is not None:
             types[kind] += 1
             compute[kind] += layer.type.name in COMPUTE
     return LayerTypes(source="network", types=dict(types), compute=dict(+compute))
@@ -250,13 +258,15 @@ def tensor(value: Any) -> Tensor:
 
 
 def timing_cache(config: Any, path: str) -> Any:
-    """Set the kernel timings of earlier builds, where a file for them is named."""
+    """Set the kernel timings of earlier builds, where a file for them is named; one that does not fit is begun anew."""
     if not path:
         return None
     known = Path(path).read_bytes() if Path(path).exists() else b""
-    cache = config.create_timing_cache(known)
-    config.set_timing_cache(cache, ignore_mismatch=False)
-    return cache
+    for data in (known, b""):
+        cache = config.create_timing_cache(data)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return cache
+    raise BuildError("TensorRT takes no timing cache, not even an empty one")
 
 
 def keep_timings(config: Any, cache: Any, path: str) -> None:
@@ -265,7 +275,8 @@ def keep_timings(config: Any, cache: Any, path: str) -> None:
         return
     with replacing(Path(path)) as work:
         if Path(path).exists():
-            cache.combine(config.create_timing_cache(Path(path).read_bytes()), ignore_mismatch=False)
+            others = config.create_timing_cache(Path(path).read_bytes())
+            _ = others is not None and cache.combine(others, ignore_mismatch=False)  # those that do not fit are dropped
         (work / Path(path).name).write_bytes(memoryview(cache.serialize()))
 
 
