@@ -148,8 +148,8 @@ def check_space(todo: list[Order], aim: Target, folder: Path, *, force: bool) ->
     needed, free = sum(sizes), engines.free_space(folder)
     if needed > free:
         raise StoreError(
-            f"{count(len(sizes), 'engine')} will take about {engines.size_text(needed)}, and {engines.size_text(free)} are free "
-            f"where {folder} is. Free some, build fewer, or say --engines-dir on another disk"
+            f"{count(len(sizes), 'engine')} will take about {engines.size_text(needed)}, "
+            f"and {engines.size_text(free)} are free where {folder} is. Free some, build fewer, or say --engines-dir on another disk"
         )
     return needed
 
