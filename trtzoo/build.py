@@ -149,7 +149,7 @@ def check_space(todo: list[Order], aim: Target, folder: Path, *, force: bool) ->
     if needed > free:
         raise StoreError(
             f"{count(len(sizes), 'engine')} will take about {engines.size_text(needed)}, "
-            f"and {engines.size_text(free)} are free where {folder} is. Free some, build fewer, or say --engines-dir on another disk"
+            f"and {engines.size_text(free)} are free where {folder} is. Free some, build fewer, or say --engines-dir"
         )
     return needed
 
