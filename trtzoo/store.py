@@ -47,7 +47,7 @@ def decode(data: bytes, kind: type[R], *, where: str) -> R:
         if bytes(schema) != str(SCHEMA).encode():
             raise StoreError(f"{where} has schema version {bytes(schema).decode()}; this trtzoo reads version {SCHEMA}.")
         return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StoreError(f"{where} is damaged: {error}.") from error
 
 
