@@ -130,6 +130,14 @@ def orders(names: list[str], precisions: list[str], batches: list[int], onnx: Pa
     return made
 
 
+def check_names(gpu: str, flavour: str) -> None:
+    """Raises UsageError for a name that is in no table, before anything is asked of the machine."""
+    if gpu != "auto":
+        gpus.find(gpu)
+    if flavour != "auto":
+        gpus.flavour(flavour)
+
+
 def check_precisions(precisions: list[str], gpu: Gpu) -> None:
     """Raises UsageError for TF32 on a GPU that has none: its row would be FP32 under another name."""
     for name in precisions:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -143,8 +143,7 @@ def free_space(path: Path) -> int:
     """Bytes free where `path` is, or will be."""
     while not path.exists():
         path = path.absolute().parent
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize
+    return shutil.disk_usage(path).free
 
 
 def likely_bytes(onnx_bytes: int) -> int:

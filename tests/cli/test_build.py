@@ -112,7 +112,7 @@ def test_a_command_that_cannot_be_done_is_one_sentence_and_its_code(trtzoo, opti
 
 def start(folder, *options):
     command = [sys.executable, "-m", "trtzoo.cli", "build", "--onnx", "mine.onnx", "--batch", "1,2", *options]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 
 def wait_for_a_build(folder):
@@ -174,7 +174,7 @@ def test_ctrl_c_cancels_and_keeps_what_is_done(tmp_path):
     shutil.copy(LIGHT, tmp_path / "mine.onnx")
     process = start(tmp_path)
     wait_for_a_build(tmp_path)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the children get it, too
     _, talk = process.communicate(timeout=30)
     assert process.returncode == 130
     assert b"Traceback" not in talk

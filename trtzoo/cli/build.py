@@ -18,6 +18,7 @@ from trtzoo.build import (
     Settings,
     Target,
     build,
+    check_names,
     check_precisions,
     check_space,
     count,
@@ -57,7 +58,7 @@ def build_command(
     kinds, sizes = precisions(precision_list), batches(batch_list or ("1" if onnx else "1,4,8"))
     todo = _foreign(onnx, kinds, sizes, names, every) if onnx else None
     models = [] if onnx else [row.name for row in rows(names, every)]
-    _ = gpu == "auto" or gpus.find(gpu), flavour == "auto" or gpus.flavour(flavour)  # a wrong name is told before all else
+    check_names(gpu, flavour)
     aim = target(gpu, flavour, probes.ask("cuda", "tensorrt", "tensorrt_rtx"))
     check_precisions(kinds, aim.gpu)
     todo = todo or orders(models, kinds, sizes, onnx_folder)

@@ -276,7 +276,8 @@ def keep_timings(config: Any, cache: Any, path: str) -> None:
     with replacing(Path(path)) as work:
         if Path(path).exists():
             others = config.create_timing_cache(Path(path).read_bytes())
-            _ = others is not None and cache.combine(others, ignore_mismatch=False)  # those that do not fit are dropped
+            if others is not None:
+                cache.combine(others, ignore_mismatch=False)  # those of another GPU or version do not fit, and are dropped
         (work / Path(path).name).write_bytes(memoryview(cache.serialize()))
 
 
