@@ -6,6 +6,7 @@ TrtzooError            1  something failed; what was done before is kept
 ├── StoreError         1  a file of ours is missing, damaged or cannot be written
 ├── ExportError        1  a network cannot be written as a valid graph
 ├── BuildError         1  TensorRT cannot make an engine of a graph
+├── RunError           1  an engine cannot be run
 ├── WrongOutputError   1  a file or engine does not compute what its network computes
 ├── UsageError         2  the command asked for something that does not exist
 └── MachineError       3  this machine cannot do it
@@ -41,6 +42,10 @@ class ExportError(TrtzooError):
 
 class BuildError(TrtzooError):
     """TensorRT cannot make an engine of a graph."""
+
+
+class RunError(TrtzooError):
+    """An engine cannot be run, in the words of TensorRT or of the driver."""
 
 
 class WrongOutputError(TrtzooError):

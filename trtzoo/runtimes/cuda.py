@@ -1,0 +1,140 @@
+"""CUDA as an engine's session needs it: memory, streams and events are PyCUDA's, graphs are the driver's.
+
+PyCUDA has no graphs, so those few functions are called by name, as every driver since CUDA 11.4 has them. Nothing here
+touches stream 0 or makes a context of its own: torch and TensorRT use the primary one too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from ctypes import byref, c_int, c_ulonglong, c_void_p
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trtzoo.errors import MachineError, RunError
+
+try:
+    import pycuda
+    import pycuda.driver
+
+    drv: Any = pycuda.driver
+    _driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+except (ImportError, OSError) as missing:
+    raise MachineError(
+        f"Running engines takes an NVIDIA driver and PyCUDA, and one of them is not here ({missing}). "
+        f"On a machine with an NVIDIA GPU: pip install 'trtzoo[gpu]'"
+    ) from missing
+
+Array = np.ndarray[Any, Any]
+
+NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no order with stream 0
+THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do does not end a capture
+
+
+class Gpu(NamedTuple):
+    """A device as the driver tells it; `l2` in bytes."""
+
+    name: str
+    sm: int
+    l2: int
+
+
+def versions() -> dict[str, str]:
+    number = drv.get_driver_version()
+    return {"pycuda": pycuda.VERSION_TEXT, "driver": f"CUDA {number // 1000}.{number % 1000 // 10}"}
+
+
+def explained(error: Exception, doing: str) -> Exception:
+    """PyCUDA's error as one of ours, in the driver's words: MemoryError, or RunError."""
+    kind = MemoryError if isinstance(error, drv.MemoryError) else RunError
+    return kind(f"{doing}: {error}")
+
+
+@contextmanager
+def primary_context(ordinal: int) -> Iterator[Gpu]:
+    """Make the device's primary context current, and at the end what was current before.
+
+    Raises MachineError where there is no such device.
+    """
+    try:
+        drv.init()
+        device = drv.Device(ordinal)
+    except drv.Error as error:
+        raise MachineError(f"The NVIDIA driver has no device {ordinal} for us: {error}") from error
+    before = _current()
+    context = device.retain_primary_context()
+    try:
+        context.push()
+        try:
+            yield _describe(device)
+        finally:
+            with suppress(drv.Error):  # after a failure of the device nothing more can be asked of it
+                drv.Context.pop()
+    finally:
+        context.detach()
+        _driver.cuCtxSetCurrent(before)  # PyCUDA's detach leaves the context current
+
+
+def _current() -> c_void_p:
+    found = c_void_p()
+    _call("cuCtxGetCurrent", byref(found))
+    return found
+
+
+def _describe(device: Any) -> Gpu:
+    major, minor = device.compute_capability()
+    return Gpu(device.name(), 10 * major + minor, device.get_attribute(drv.device_attribute.L2_CACHE_SIZE))
+
+
+def host(shape: tuple[int, ...], dtype: Any, *, pinned: bool) -> Array:
+    """An array for copies to or from the device; pinned, it is copied by the device itself, without the processor."""
+    make = drv.pagelocked_empty if pinned else np.empty
+    return np.asarray(make(shape, dtype))
+
+
+class Graph:
+    """What `work` enqueues on the stream, launched again with one call.
+
+    Raises RunError where the driver, or something in the work, does not allow a capture; the stream is then as it was.
+    """
+
+    def __init__(self, stream: Any, work: Callable[[], None]) -> None:
+        self._stream, self._graph = c_void_p(stream.handle), c_void_p()
+        captured = c_void_p()
+        _call("cuStreamBeginCapture_v2", self._stream, c_int(THREAD_LOCAL))
+        try:
+            try:
+                work()
+            except BaseException:
+                _driver.cuStreamEndCapture(self._stream, byref(captured))
+                raise
+            _call("cuStreamEndCapture", self._stream, byref(captured))
+            _call("cuGraphInstantiateWithFlags", byref(self._graph), captured, c_ulonglong(0))
+        finally:
+            if captured:
+                _driver.cuGraphDestroy(captured)
+
+    def launch(self) -> None:
+        if status := _driver.cuGraphLaunch(self._graph, self._stream):
+            raise _failure("cuGraphLaunch", status)
+
+    def close(self) -> None:
+        _driver.cuGraphExecDestroy(self._graph)
+
+
+def _call(name: str, *arguments: Any) -> None:
+    function = getattr(_driver, name, None)
+    if function is None:
+        raise RunError(f"this NVIDIA driver has no {name}")
+    if status := function(*arguments):
+        raise _failure(name, status)
+
+
+def _failure(name: str, status: int) -> RunError:
+    text = ctypes.c_char_p()
+    _driver.cuGetErrorString(status, byref(text))
+    return RunError(f"{name} failed: {text.value.decode() if text.value else f'error {status}'}")
