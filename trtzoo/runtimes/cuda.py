@@ -56,7 +56,7 @@ def explained(error: Exception, doing: str) -> Exception:
 
 @contextmanager
 def primary_context(ordinal: int) -> Iterator[Gpu]:
-    """Make the device's primary context current, and at the end what was current before.
+    """Make the device's primary context current, and at the end what was current before. They nest.
 
     Raises MachineError where there is no such device.
     """
@@ -65,7 +65,6 @@ def primary_context(ordinal: int) -> Iterator[Gpu]:
         device = drv.Device(ordinal)
     except drv.Error as error:
         raise MachineError(f"The NVIDIA driver has no device {ordinal} for us: {error}") from error
-    before = _current()
     context = device.retain_primary_context()
     try:
         context.push()
@@ -76,13 +75,7 @@ def primary_context(ordinal: int) -> Iterator[Gpu]:
                 drv.Context.pop()
     finally:
         context.detach()
-        _driver.cuCtxSetCurrent(before)  # PyCUDA's detach leaves the context current
-
-
-def _current() -> c_void_p:
-    found = c_void_p()
-    _call("cuCtxGetCurrent", byref(found))
-    return found
+        _driver.cuCtxPopCurrent_v2(byref(c_void_p()))  # PyCUDA's detach leaves it on the driver's stack
 
 
 def _describe(device: Any) -> Gpu:

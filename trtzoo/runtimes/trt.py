@@ -1,7 +1,8 @@
 """An engine of either TensorRT runs: buffers made once, one stream, and an event pair around each copy and the computation.
 
 A resource lives in an attribute and nowhere else, so that dropping the attribute frees it: at the end, or after an error at any
-point, all go in the reverse of the order they came, before the context is given back.
+point, all go in the reverse of the order they came, before the context is given back. A local variable would not do: an
+error's traceback keeps it alive.
 """
 
 from __future__ import annotations
@@ -47,12 +48,17 @@ class Session:
     _log: Any
     _runtime: Any
     _engine: Any
+    _config: Any  # of TensorRT-RTX
+    _kernels: Any
     _context: Any
     _stream: Any
-    _marks: Any  # events: the start, images copied, computed, logits copied
+    _begun: Any  # events
+    _copied: Any
+    _computed: Any
+    _done: Any
     _images: Any  # on the host
-    _inputs: Any  # on the device, one for each turn
     _logits: Any
+    _inputs: Any  # on the device, one for each turn
     _output: Any
     _graphs: Any
 
@@ -92,8 +98,8 @@ class Session:
             raise RunError(f"{self._doing} on images of shape {images.shape}: it takes {self._images.shape}")
         try:
             self._images[:] = images
-            for copy in self._inputs:
-                drv.memcpy_htod_async(copy, self._images, self._stream)
+            for turn in range(len(self._inputs)):
+                drv.memcpy_htod_async(self._inputs[turn], self._images, self._stream)
             drv.memset_d8_async(self._output, 0xFF, self._logits.nbytes, self._stream)  # NaN: old logits pass for none
             self._launch()
             drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
@@ -106,7 +112,7 @@ class Session:
         """One timed inference. `total`: host clock until the last result is there; copies and compute: between events on the
         GPU; `enqueue`: host clock around the launch."""
         try:
-            return self._copied() if self.transfers else self._resident()
+            return self._end_to_end() if self.transfers else self._resident()
         except drv.Error as error:
             raise cuda.explained(error, self._doing) from error
 
@@ -118,34 +124,36 @@ class Session:
 
     # --- one inference ---
 
-    def _copied(self) -> Sample:
-        start, copied, computed, done = self._marks
+    def _end_to_end(self) -> Sample:
         begin = time.perf_counter()
-        start.record(self._stream)
+        self._begun.record(self._stream)
         drv.memcpy_htod_async(self._inputs[self._turn], self._images, self._stream)
-        copied.record(self._stream)
+        self._copied.record(self._stream)
         before = time.perf_counter()
         self._launch()
         enqueue = time.perf_counter() - before
-        computed.record(self._stream)
+        self._computed.record(self._stream)
         drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
-        done.record(self._stream)
-        done.synchronize()
-        total = time.perf_counter() - begin
-        compute, h2d, d2h = copied.time_till(computed), start.time_till(copied), computed.time_till(done)
-        return Sample(total=total, compute=compute * 1e-3, h2d=h2d * 1e-3, d2h=d2h * 1e-3, enqueue=enqueue)
+        self._done.record(self._stream)
+        self._done.synchronize()
+        return Sample(
+            total=time.perf_counter() - begin,
+            compute=self._copied.time_till(self._computed) * 1e-3,
+            h2d=self._begun.time_till(self._copied) * 1e-3,
+            d2h=self._computed.time_till(self._done) * 1e-3,
+            enqueue=enqueue,
+        )
 
     def _resident(self) -> Sample:
-        _, start, computed, _ = self._marks
         begin = time.perf_counter()
-        start.record(self._stream)
+        self._begun.record(self._stream)
         before = time.perf_counter()
         self._launch()
         enqueue = time.perf_counter() - before
-        computed.record(self._stream)
-        computed.synchronize()
+        self._done.record(self._stream)
+        self._done.synchronize()
         total = time.perf_counter() - begin
-        return Sample(total=total, compute=start.time_till(computed) * 1e-3, enqueue=enqueue)
+        return Sample(total=total, compute=self._begun.time_till(self._done) * 1e-3, enqueue=enqueue)
 
     def _launch(self) -> None:
         """Enqueue one computation, of the images whose turn it is."""
@@ -181,8 +189,11 @@ class Session:
         self._own(_engine=self._runtime.deserialize_cuda_engine(plan))
         if self._engine is None:
             raise RunError(f"{self._doing}: it was not opened. {said(self._log)}")
-        self._own(_kernels=None)
-        self._own(_context=self._executable(trt, path))
+        if hasattr(trt, "IRuntimeCache"):
+            self._configure(path)
+            self._own(_context=self._engine.create_execution_context(self._config))
+        else:
+            self._own(_context=self._engine.create_execution_context())
         if self._context is None:
             raise RunError(f"{self._doing}: no execution context could be made. {said(self._log)}")
         self._input_name, self._input_shape, self._input_type = self._tensor(trt.TensorIOMode.INPUT)
@@ -195,12 +206,11 @@ class Session:
 
     def _tensor(self, mode: Any) -> tuple[str, tuple[int, ...], Any]:
         """Name, shape and type of the one input or output."""
-        engine = self._engine
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        found = [name for name in names if engine.get_tensor_mode(name) == mode]
+        names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+        found = [name for name in names if self._engine.get_tensor_mode(name) == mode]
         if len(found) != 1:
             raise RunError(f"{self._doing}: it has {len(found)} tensors of kind {mode.name}, and a classifier has one")
-        shape, dtype = tuple(engine.get_tensor_shape(found[0])), engine.get_tensor_dtype(found[0]).name
+        shape, dtype = tuple(self._engine.get_tensor_shape(found[0])), self._engine.get_tensor_dtype(found[0]).name
         if -1 in shape or dtype not in DTYPES:
             raise RunError(f"{self._doing}: {found[0]} is {dtype} {list(shape)}, not FLOAT or HALF of a fixed shape")
         return found[0], shape, DTYPES[dtype]
@@ -208,9 +218,7 @@ class Session:
     def _allocate(self, *, sets: int) -> None:
         """The stream, the events and every buffer."""
         self._own(_stream=drv.Stream(cuda.NON_BLOCKING))
-        self._own(_marks=[])
-        for _ in range(4):
-            self._marks.append(drv.Event())
+        self._own(_begun=drv.Event(), _copied=drv.Event(), _computed=drv.Event(), _done=drv.Event())
         self._own(_images=cuda.host(self._input_shape, self._input_type, pinned=self._pinned))
         self._own(_logits=cuda.host(self._output_shape, self._output_type, pinned=self._pinned))
         self._images[:] = 0
@@ -222,9 +230,8 @@ class Session:
 
     def _warm(self, cuda_graph: bool) -> None:
         """One plain inference, in which TensorRT makes what it makes late; then a graph for each copy of the images."""
-        addresses = {self._input_name: self._inputs[0], self._output_name: self._output}
-        for name, buffer in addresses.items():
-            if not self._context.set_tensor_address(name, int(buffer)):
+        for name, address in {self._input_name: int(self._inputs[0]), self._output_name: int(self._output)}.items():
+            if not self._context.set_tensor_address(name, address):
                 raise RunError(f"{self._doing}: the address of {name} was refused. {said(self._log)}")
         self._own(_graphs=[])
         drv.memcpy_htod_async(self._inputs[0], self._images, self._stream)
@@ -250,14 +257,11 @@ class Session:
 
     # --- TensorRT-RTX compiles kernels when an engine is opened; they are kept beside the engine ---
 
-    def _executable(self, trt: Any, path: Path) -> Any:
-        if not hasattr(trt, "IRuntimeCache"):
-            return self._engine.create_execution_context()
-        config = self._engine.create_runtime_config()
-        self._kernels = config.create_runtime_cache()
+    def _configure(self, path: Path) -> None:
+        self._own(_config=self._engine.create_runtime_config())
+        self._own(_kernels=self._config.create_runtime_cache())
         self.settings["kernel cache"] = "used" if self._known_kernels(path) else "new"
-        config.set_runtime_cache(self._kernels)
-        return self._engine.create_execution_context(config)
+        self._config.set_runtime_cache(self._kernels)
 
     def _known_kernels(self, path: Path) -> bool:
         """Take the kernels of an earlier run: of this very engine, and whole."""
@@ -268,7 +272,7 @@ class Session:
         return data[:32] == self._seal(data[32:]) and bool(self._kernels.deserialize(data[32:]))
 
     def _keep_kernels(self, path: Path) -> None:
-        if self._kernels is None or self.settings["kernel cache"] == "used":
+        if self.settings.get("kernel cache") != "new":
             return
         kernels = bytes(self._kernels.serialize())
         try:

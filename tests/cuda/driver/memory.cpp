@@ -39,6 +39,7 @@ static CUresult release(Call &call, Blocks &blocks, uintptr_t address) {
 
 API cuMemAlloc(CUdeviceptr *address, size_t size) {
     CALL("cuMemAlloc", UNCAPTURED);
+    call.note(size);
     if (size > call.device()->memory - state().used(call.device())) return CUDA_ERROR_OUT_OF_MEMORY;
     uintptr_t made = 0;
     CUresult code = allocate(state().memory, call.device(), size, 0, &made);
@@ -53,6 +54,7 @@ API cuMemFree(CUdeviceptr address) {
 
 API cuMemHostAlloc(void **address, size_t size, unsigned flags) {
     CALL("cuMemHostAlloc", UNCAPTURED);
+    call.note(size);
     uintptr_t made = 0;
     CUresult code = allocate(state().pinned, call.device(), size, flags, &made);
     *address = reinterpret_cast<void *>(made);
@@ -128,16 +130,19 @@ API cuMemcpyDtoD(CUdeviceptr target, CUdeviceptr source, size_t size) {
 
 API cuMemcpyHtoDAsync(CUdeviceptr target, const void *source, size_t size, CUstream stream) {
     CALL("cuMemcpyHtoDAsync", DEVICE);
+    call.note(size);
     return copy_later(call, ON_DEVICE, target, ON_HOST, reinterpret_cast<uintptr_t>(source), size, stream);
 }
 
 API cuMemcpyDtoHAsync(void *target, CUdeviceptr source, size_t size, CUstream stream) {
     CALL("cuMemcpyDtoHAsync", DEVICE);
+    call.note(size);
     return copy_later(call, ON_HOST, reinterpret_cast<uintptr_t>(target), ON_DEVICE, source, size, stream);
 }
 
 API cuMemcpyDtoDAsync(CUdeviceptr target, CUdeviceptr source, size_t size, CUstream stream) {
     CALL("cuMemcpyDtoDAsync", DEVICE);
+    call.note(size);
     return copy_later(call, ON_DEVICE, target, ON_DEVICE, source, size, stream);
 }
 
@@ -151,6 +156,7 @@ API cuMemsetD8(CUdeviceptr target, unsigned char value, size_t size) {
 
 API cuMemsetD8Async(CUdeviceptr target, unsigned char value, size_t size, CUstream handle) {
     CALL("cuMemsetD8Async", DEVICE);
+    call.note(size);
     Stream *stream = stream_of(call.device(), handle);
     if (!stream) return CUDA_ERROR_INVALID_HANDLE;
     if (!inside(state().memory, target, size)) return CUDA_ERROR_INVALID_VALUE;

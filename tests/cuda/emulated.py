@@ -1,0 +1,132 @@
+"""Tests that run on the emulated driver: in one child process, whose reports are then the tests' own.
+
+A test that asks for `driver`, or for `gpu` with the parameter "emulated", runs there, with real PyCUDA, real cuda-bindings, our
+libcuda.so.1 and the double of TensorRT; with "real" it runs here, on this machine's GPU and its TensorRT. After every test on
+the emulated driver nothing may be left: no memory, stream, event, graph or context.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cuda import install
+from tests.cuda.engines import built, emulated
+
+CHILD = "TRTZOO_EMULATED"
+SECONDS = 300
+DOUBLE = Path(__file__).with_name("double")
+
+
+class Driver:
+    """What tests may ask and set of the emulated driver in this process."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL("libcuda.so.1")
+        self._library.emulated_log.restype = self._library.emulated_counts.restype = ctypes.c_char_p
+
+    def log(self) -> list[str]:
+        """The calls since the last question, sizes with them."""
+        return self._library.emulated_log().decode().splitlines()
+
+    def counts(self) -> dict[str, int]:
+        """What is alive and not zero; `busy` is what was freed while work that may use it was waiting."""
+        return {name: count for name, count in json.loads(self._library.emulated_counts()).items() if count}
+
+    def fail(self, *faults: str) -> None:
+        """From now on: "cuMemAlloc:2:999" lets the second call fail with 999, "…:lasting" all later ones too.
+
+        Names are the calls' own, "allocation" for either kind of memory, "call" for any call, "work" for what streams do.
+        """
+        self._library.emulated_faults(",".join(faults).encode())
+
+
+@pytest.fixture
+def driver():
+    """The emulated driver, on which everything must be given back by the end of the test."""
+    control = Driver()
+    control.fail()
+    control.log()
+    before = control.counts()
+    yield control
+    control.fail()
+    left = control.counts()
+    assert left == before, f"left after the test: {left}; there before: {before}"
+
+
+@pytest.fixture(params=["emulated", pytest.param("real", marks=pytest.mark.gpu)])
+def gpu(request, tmp_path):
+    """`gpu(onnx, batch=…, precision=…, flavour=…)`: an engine for the GPU that the test runs on."""
+    if request.param == "emulated":
+        request.getfixturevalue("driver")
+        import emulated_tensorrt  # noqa: PLC0415 # there in the child only
+
+        yield lambda onnx, **settings: emulated(tmp_path, onnx, **settings)
+        emulated_tensorrt.script.__dict__.update(fails="", allocates=False)
+    else:
+        yield lambda onnx, **settings: built(tmp_path, onnx, **settings)
+
+
+def runs_in_child(item: pytest.Item) -> bool:
+    parameters = getattr(item, "callspec", None)
+    return "driver" in item.fixturenames or (parameters is not None and parameters.params.get("gpu") == "emulated")
+
+
+def pytest_runtest_protocol(item, nextitem):
+    """Take the item's reports from the child, which runs all of them at the first."""
+    if CHILD in os.environ or not runs_in_child(item):
+        return None
+    if not hasattr(item.session, "emulated_reports"):
+        item.session.emulated_reports = _reports(
+            [each.nodeid for each in item.session.items if runs_in_child(each)], item.config
+        )
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in item.session.emulated_reports(item):
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _reports(names, config):
+    """Run the named tests in the child; a function that gives an item's reports, a failure where there is none."""
+    try:
+        done, lines = _child(names)
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        done, lines = str(error), []
+    found = {}
+    for line in lines:
+        report = config.hook.pytest_report_from_serializable(config=config, data=json.loads(line))
+        found.setdefault(report.nodeid, []).append(report)
+
+    def reports(item):
+        whole = found.get(item.nodeid, [])
+        if whole and whole[-1].when == "teardown":
+            return whole
+        words = f"the child process on the emulated driver did not finish this test:\n{done[-4000:]}"
+        return [pytest.TestReport(item.nodeid, item.location, {}, "failed", words, "call")]
+
+    return reports
+
+
+def _child(names: list[str]) -> tuple[str, list[str]]:
+    """What the child said, and its reports, one a line."""
+    installed = install.install()
+    reports = installed.driver.parent / f"reports-{os.getpid()}.jsonl"
+    env = install.ENVIRONMENT | {
+        CHILD: str(reports),
+        "LD_LIBRARY_PATH": str(installed.driver),
+        "PYTHONPATH": os.pathsep.join([str(DOUBLE), str(installed.site)]),
+        "TRTZOO_EMULATED_GPUS": "t4,a10",
+    }
+    command = [sys.executable, "-m", "pytest", "-p", "tests.cuda.reporter", "-p", "no:cacheprovider", *names]
+    try:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=SECONDS)
+        return done.stdout + done.stderr, reports.read_text().splitlines() if reports.exists() else []
+    finally:
+        reports.unlink(missing_ok=True)
