@@ -90,13 +90,13 @@ def host(shape: tuple[int, ...], dtype: Any, *, pinned: bool) -> Array:
 
 
 class Graph:
-    """What `work` enqueues on the stream, launched again with one call.
+    """What `work` enqueues on the stream (its handle), launched again with one call.
 
     Raises RunError where the driver, or something in the work, does not allow a capture; the stream is then as it was.
     """
 
-    def __init__(self, stream: Any, work: Callable[[], None]) -> None:
-        self._stream, self._graph = c_void_p(stream.handle), c_void_p()
+    def __init__(self, stream: int, work: Callable[[], None]) -> None:
+        self._stream, self._graph = c_void_p(stream), c_void_p()
         captured = c_void_p()
         _call("cuStreamBeginCapture_v2", self._stream, c_int(THREAD_LOCAL))
         try:

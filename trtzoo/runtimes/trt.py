@@ -245,7 +245,7 @@ class Session:
         graphs = []
         try:
             for turn in range(len(self._inputs)):
-                graphs.append(cuda.Graph(self._stream, partial(self._enqueue, turn)))
+                graphs.append(cuda.Graph(self._stream.handle, partial(self._enqueue, turn)))
                 mine.callback(graphs[-1].close)
         except RunError as error:
             mine.close()

@@ -164,6 +164,16 @@ CONTROL void emulated_faults(const char *text) {
     plan(text);
 }
 
+CONTROL void emulated_reset() {  // forget what an earlier test left; its memory stays, for those who may still touch it
+    std::lock_guard guard(state().lock);
+    auto &all = state();
+    all.defaults.clear(), all.streams.clear(), all.events.clear(), all.graphs.clear(), all.executables.clear();
+    all.memory.clear(), all.pinned.clear(), all.log.clear(), all.faults.clear();
+    all.busy = 0;
+    contexts().clear();
+    for (auto &device : all.devices) device.retained = 0, device.lost = CUDA_SUCCESS;
+}
+
 CONTROL const char *emulated_log() {  // the calls since the last question, one a line
     static std::string text;
     std::lock_guard guard(state().lock);

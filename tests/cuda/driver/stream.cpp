@@ -10,6 +10,7 @@ Stream *stream_of(Device *device, CUstream handle) {
 }
 
 Stream *pending(Device *device) {
+    if (device->lost) return nullptr;
     for (auto *stream : state().streams)
         if (stream->device == device && !stream->queue.empty()) return stream;
     Stream *stream = stream_of(device, nullptr);
@@ -79,7 +80,7 @@ API cuStreamDestroy(CUstream handle) {
     auto *stream = known(state().streams, handle);
     if (call.misuse) return call.code;
     if (!stream) return CUDA_ERROR_INVALID_HANDLE;
-    if (!stream->queue.empty()) state().busy++;
+    if (!stream->queue.empty() && !stream->device->lost) state().busy++;
     drain(call, stream);
     state().streams.erase(stream);
     delete stream;
@@ -95,12 +96,13 @@ API cuStreamGetFlags(CUstream handle, unsigned *flags) {
 }
 
 API cuStreamSynchronize(CUstream handle) {
-    CALL("cuStreamSynchronize", DEVICE);
+    Call call("cuStreamSynchronize", DEVICE);
+    if (call.misuse) return call.code;
     Stream *stream = stream_of(call.device(), handle);
     if (!stream) return CUDA_ERROR_INVALID_HANDLE;
     if (captured(stream)) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     drain(call, stream);
-    return call.device()->lost;
+    return call.code ? call.code : call.device()->lost;
 }
 
 API cuStreamQuery(CUstream handle) {
