@@ -1,41 +1,18 @@
-"""The loop's policy, and one case from file to result."""
+"""One case from file to result."""
 
 import msgspec
 import numpy as np
 import pytest
 
 from trtzoo.golden import Golden
-from trtzoo.measure import measure, sample
-from trtzoo.spec import Case, Device, GoldenCheck, Job, OnnxSidecar, Preprocessing, Protocol, Sample, Weights
+from trtzoo.measure import measure
+from trtzoo.spec import Case, Device, GoldenCheck, Job, OnnxSidecar, Preprocessing, Weights
 from trtzoo.store import encode, sha256_file
 
 DEVICE = Device(key="a-cpu-2c", name="A CPU", kind="cpu", cores=2)
 PREPROCESSING = Preprocessing(
     decoder="pil", interpolation="bilinear", resize=256, crop=224, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
 )
-
-
-class Clockwork:
-    """A session whose every query takes `seconds`."""
-
-    def __init__(self, seconds):
-        self.seconds, self.taken = seconds, 0
-
-    def sample(self):
-        self.taken += 1
-        return Sample(total=self.seconds, compute=self.seconds)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "warm_up", "samples"),
-    [(0.001, 500, 3000), (1.0, 2, 10), (0.25, 2, 12)],
-)
-def test_both_minima_of_warm_up_and_of_sampling_are_reached(seconds, warm_up, samples):
-    session = Clockwork(seconds)
-    protocol = Protocol("p", warm_up_seconds=0.5, warm_up_queries=2, seconds=3.0, queries=10, note="")
-    taken = sample(session, protocol)
-    assert len(taken) == pytest.approx(samples, abs=2)
-    assert session.taken - len(taken) == pytest.approx(warm_up, abs=2)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtzoo.stats import drift, interval, percentile, summarise
+from trtzoo.stats import drift, early_stopping, interval, percentile, summarise
 
 seconds = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=200)
 
@@ -67,6 +67,17 @@ def test_the_interval_holds_the_true_median_nineteen_times_of_twenty(count):
 def test_drift_is_the_last_third_against_the_first():
     assert drift([1.0] * 5 + [1.2] * 5 + [1.5] * 5) == pytest.approx(0.5)
     assert drift([1.0, 9.0] * 4) == 0.0
+
+
+@given(st.integers(64, 30_000))
+def test_mlperfs_estimate_lies_at_or_above_the_ninetieth_percentile(count):
+    values = list(range(count))
+    assert percentile(values, 0.9) <= early_stopping(values) <= count - 1
+
+
+def test_mlperfs_estimate_needs_sixty_four_queries():
+    with pytest.raises(ValueError, match="63 queries; at least 64 are needed"):
+        early_stopping([1.0] * 63)
 
 
 @pytest.mark.parametrize("function", [summarise, interval, lambda values: percentile(values, 0.5)])

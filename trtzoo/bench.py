@@ -20,12 +20,12 @@ TIMEOUT = 600.0
 
 
 def cases(
-    models: list[str], precisions: list[str], batches: list[int], *, runtime: str, device: str, protocol: str
+    models: list[str], precisions: list[str], batches: list[int], *, runtime: str, device: str, protocols: list[str]
 ) -> list[Case]:
     """The cross product, model by model."""
     return [
         Case(model=model, precision=precision, batch=batch, runtime=runtime, device=device, protocol=protocol)
-        for model, precision, batch in product(models, precisions, batches)
+        for model, precision, batch, protocol in product(models, precisions, batches, protocols)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The measuring loop, for one case in this process: policy only. How one inference is timed is the session's business.
+"""One case in this process: open, check against the golden sample, sample by the protocol's loop.
 
 Run as `python -m trtzoo.measure`: a Job as JSON on stdin, its Result as JSON on stdout. Outputs are checked before
 anything is timed.
@@ -17,23 +17,8 @@ import msgspec
 from trtzoo import golden, precision, protocols, runtimes
 from trtzoo.errors import TrtzooError, WrongOutputError
 from trtzoo.machine import OtherLoad
-from trtzoo.spec import Failure, Job, OnnxSidecar, Protocol, Result, Sample, resolve
+from trtzoo.spec import Failure, Job, OnnxSidecar, Result, resolve
 from trtzoo.store import read_sidecar
-
-
-def sample(session: runtimes.Session, protocol: Protocol) -> tuple[Sample, ...]:
-    """Warm up, then sample, each until both of the protocol's minima are reached; time is what the samples say."""
-    _repeat(session, protocol.warm_up_seconds, protocol.warm_up_queries)
-    return tuple(_repeat(session, protocol.seconds, protocol.queries))
-
-
-def _repeat(session: runtimes.Session, seconds: float, queries: int) -> list[Sample]:
-    samples: list[Sample] = []
-    elapsed = 0.0
-    while len(samples) < queries or elapsed < seconds:
-        samples.append(session.sample())
-        elapsed += samples[-1].total
-    return samples
 
 
 def measure(job: Job) -> Result:
@@ -49,7 +34,9 @@ def measure(job: Job) -> Result:
     except MemoryError:
         return msgspec.structs.replace(empty, failure=Failure(kind="memory", reason="out of memory"))
     except Exception as error:  # a runtime may raise anything; the sweep goes on
-        return msgspec.structs.replace(empty, failure=Failure(kind="error", reason=f"{type(error).__name__}: {error}"))
+        return msgspec.structs.replace(
+            empty, failure=Failure(kind="error", reason=" ".join(f"{type(error).__name__}: {error}".split()))
+        )
 
 
 def _measured(job: Job, empty: Result) -> Result:
@@ -65,7 +52,7 @@ def _measured(job: Job, empty: Result) -> Result:
         protocol = protocols.find(case.protocol)
         protocol = msgspec.structs.replace(protocol, seconds=max(protocol.seconds, job.seconds))
         with OtherLoad() as others:
-            samples = sample(session, protocol)
+            samples = resolve(protocol.loop)(session, protocol, images)
         return msgspec.structs.replace(
             empty,
             versions=session.versions,
@@ -76,7 +63,7 @@ def _measured(job: Job, empty: Result) -> Result:
             check=check,
             load=load,
             other_load=others.cores,
-            samples=samples,
+            samples=tuple(samples),
         )
     finally:
         session.close()

@@ -1,20 +1,78 @@
-"""PROTOCOLS: how a number is taken, one row each."""
+"""PROTOCOLS: how a number is taken and which number is told, one row each."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from statistics import fmean, median
+
 from trtzoo.errors import unknown
-from trtzoo.spec import Protocol
+from trtzoo.spec import Protocol, Result, Sample
+from trtzoo.stats import early_stopping
+
+STATISTICS: dict[str, Callable[[list[float]], float]] = {
+    "median": median,
+    "mean": fmean,
+    "early-stopping p90": early_stopping,
+}
+
+METRICS: dict[str, Callable[[Sample], float]] = {
+    "end to end": lambda sample: sample.total,
+    "copies and compute": lambda sample: sample.h2d + sample.compute + sample.d2h,
+    "compute": lambda sample: sample.compute,
+}
 
 PROTOCOLS: dict[str, Protocol] = {
     row.name: row
     for row in (
         Protocol(
             "trtzoo",
+            loop="trtzoo.loops:steady",
             warm_up_seconds=0.5,
             warm_up_queries=2,
             seconds=3.0,
             queries=10,
-            note="one query outstanding; warm-up of 0.5 s and 2 queries, then at least 3 s and 10 queries; all samples kept",
+            note="one query outstanding, inputs in place; warm-up of 0.5 s and 2 queries, then at least 3 s and 10 queries",
+        ),
+        # PaddleClas 2020, the published tables' way: deploy/…/predict.py --enable_benchmark of that year (FACTS in README).
+        Protocol(
+            "paddle2020",
+            loop="trtzoo.loops:fresh_inputs",
+            warm_up_queries=10,
+            queries=500,
+            statistic="mean",
+            note="10 warm-ups, 500 runs; host clock around copy in, run, copy out and flatten; pageable memory, fresh input",
+        ),
+        # trtexec's defaults before and since TensorRT 11.0. Its queue is two deep where ours is one: a little slower by design.
+        Protocol(
+            "trtexec10",
+            loop="trtzoo.loops:steady",
+            warm_up_seconds=0.2,
+            seconds=3.0,
+            queries=10,
+            metric="copies and compute",
+            note="trtexec 10's defaults: 0.2 s warm-up, at least 3 s and 10 iterations, copies counted; queue of one, not two",
+        ),
+        Protocol(
+            "trtexec11",
+            loop="trtzoo.loops:steady",
+            warm_up_seconds=0.2,
+            seconds=3.0,
+            queries=10,
+            metric="compute",
+            cuda_graph=True,
+            note="trtexec 11's defaults: as 10, with CUDA graph and without copies; queue of one, not two",
+        ),
+        # MLPerf Inference rules: SingleStream, p90 by early stopping, at least 64 queries and 600 s.
+        Protocol(
+            "mlperf-ss",
+            loop="trtzoo.mlperf:single_stream",
+            warm_up_queries=2,
+            seconds=600.0,
+            queries=64,
+            statistic="early-stopping p90",
+            module="mlperf_loadgen",
+            extra="mlperf",
+            note="MLPerf LoadGen, SingleStream: one query outstanding, at least 600 s and 64 queries, early stopping",
         ),
     )
 }
@@ -25,3 +83,12 @@ def find(name: str) -> Protocol:
     if row := PROTOCOLS.get(name.lower()):
         return row
     raise unknown("protocol", name, PROTOCOLS)
+
+
+def headline(result: Result) -> float:
+    """The seconds that a good result stands for: its protocol's statistic of its protocol's metric.
+
+    Raises KeyError for a protocol that is not a row here.
+    """
+    row = PROTOCOLS[result.case.protocol]
+    return STATISTICS[row.statistic]([METRICS[row.metric](sample) for sample in result.samples])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from typing import Any, Literal
 
 import msgspec
+
+from trtzoo.errors import MachineError
 
 SCHEMA = 1
 """Version of every JSON file this program writes. A reader refuses any other."""
@@ -174,14 +176,23 @@ class Sample(Record, frozen=True, kw_only=True, array_like=True):
 
 
 class Protocol(msgspec.Struct, frozen=True):
-    """How a number is taken: warm up for both `warm_up_seconds` and `warm_up_queries`, then sample for both minima."""
+    """How a number is taken: `loop` warms up and then samples until both minima are reached, seconds and queries.
+
+    The number told is `statistic` of `metric` (rows of protocols.py). `module` is what it needs, from the extra `extra`.
+    """
 
     name: str
-    warm_up_seconds: float
-    warm_up_queries: int
-    seconds: float
-    queries: int
-    note: str
+    loop: str = ""
+    warm_up_seconds: float = 0.0
+    warm_up_queries: int = 0
+    seconds: float = 0.0
+    queries: int = 1
+    statistic: str = "median"
+    metric: str = "end to end"
+    cuda_graph: bool = False
+    module: str = ""
+    extra: str = ""
+    note: str = ""
 
 
 class Failure(Record, frozen=True, kw_only=True):
@@ -317,3 +328,9 @@ class EngineSidecar(Record, frozen=True, kw_only=True):
     bytes: int
     modified: int
     versions: dict[str, str]
+
+
+def need(name: str, *, module: str, extra: str) -> None:
+    """Raises MachineError, with the extra that brings it, where `module`, which `name` needs, is not installed."""
+    if module and importlib.util.find_spec(module) is None:
+        raise MachineError(f"{name} needs {module}, which is not installed. Run: pip install 'trtzoo[{extra}]'")

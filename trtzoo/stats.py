@@ -85,3 +85,20 @@ def drift(values: Sequence[float]) -> float:
     if third < 3:
         return 0.0
     return median(values[-third:]) / median(values[:third]) - 1
+
+
+def early_stopping(values: Sequence[float]) -> float:
+    """MLPerf's estimate of the 90th percentile: with 99 % confidence nine queries of ten are no slower.
+
+    As LoadGen's early stopping for SingleStream: of n queries it discards one less than the largest t for which
+    P(Binomial(n, 0.1) <= t) <= 0.01. Raises ValueError for under 64 queries, which discard none.
+    """
+    n = len(values)
+    if n < 64:
+        raise ValueError(f"{n} queries; at least 64 are needed")
+    below, discarded = 0.0, -1
+    while below <= 0.01:
+        discarded += 1
+        ways = math.lgamma(n + 1) - math.lgamma(discarded + 1) - math.lgamma(n - discarded + 1)
+        below += math.exp(ways + discarded * math.log(0.1) + (n - discarded) * math.log(0.9))
+    return sorted(values)[n - discarded + 1]

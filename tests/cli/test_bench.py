@@ -20,8 +20,8 @@ def test_rows_go_to_stdout_and_results_to_the_devices_folder(trtzoo, fakes, tmp_
     done = trtzoo("bench", "dpn68", "--gpu", "cpu", "--runtime", "fake", "--batch", "1,4")
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        "dpn68        fp32  batch 1      500.00 ms [500.00, 500.00]   p99 500.00 ms   10 samples\n"
-        "dpn68        fp32  batch 4      500.00 ms [500.00, 500.00]   p99 500.00 ms   10 samples\n"
+        "dpn68        fp32  batch 1   trtzoo        500.00 ms   median in [500.00, 500.00]   p99 500.00   10 samples\n"
+        "dpn68        fp32  batch 4   trtzoo        500.00 ms   median in [500.00, 500.00]   p99 500.00   10 samples\n"
     )
     files = sorted((tmp_path / "benchmarks" / machine.cpu().key).glob("*.json"))
     results = [decode(path.read_bytes(), Result, where="") for path in files]

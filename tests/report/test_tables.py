@@ -80,9 +80,9 @@ def test_every_published_latency_of_every_model_is_there():
 def test_constant_facts_are_said_once_in_the_caption():
     (fp32, _) = latency_tables([result(), result(batch=4)])
     assert fp32.caption == (
-        "Measured, median: A CPU, 2 cores; onnxruntime 1.2.3; 2 threads; FP32 I/O; protocol trtzoo; weights of paddle.",
-        "Protocol trtzoo: one query outstanding; warm-up of 0.5 s and 2 queries, then at least 3 s and 10 queries; "
-        "all samples kept.",
+        "Measured: A CPU, 2 cores; onnxruntime 1.2.3; 2 threads; FP32 I/O; protocol trtzoo; weights of paddle.",
+        "Protocol trtzoo: median of end to end; one query outstanding, inputs in place; warm-up of 0.5 s and 2 queries, then "
+        "at least 3 s and 10 queries.",
     )
     assert fp32.notes == ()
 
@@ -111,10 +111,10 @@ def test_each_device_has_tables_of_its_own():
     other = Device(key="tesla-t4", name="Tesla T4", kind="gpu", driver="550.54.14")
     titles = [table.title for table in latency_tables([result(), result(device=other)])]
     assert titles == [
-        "Latency in ms, FP32, on CPU",
-        "Latency in ms, FP16, on CPU",
-        "Latency in ms, FP32, on Tesla T4",
-        "Latency in ms, FP16, on Tesla T4",
+        "Latency in ms, FP32, on CPU, onnxruntime",
+        "Latency in ms, FP16, on CPU, onnxruntime",
+        "Latency in ms, FP32, on Tesla T4, onnxruntime",
+        "Latency in ms, FP16, on Tesla T4, onnxruntime",
     ]
 
 

@@ -10,11 +10,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from trtzoo import machine, protocols, runtimes
 from trtzoo.bench import TIMEOUT, bench, cases, jobs
-from trtzoo.cli.common import All, Batches, Models, OnnxFolder, Precisions, Results, app, batches, precisions, rows, say, talk
+from trtzoo.cli.common import (
+    All,
+    Batches,
+    Models,
+    OnnxFolder,
+    Precisions,
+    Results,
+    app,
+    batches,
+    items,
+    precisions,
+    rows,
+    say,
+    talk,
+)
 from trtzoo.errors import MachineError, UsageError
 from trtzoo.noise import doubt
+from trtzoo.protocols import PROTOCOLS, headline
 from trtzoo.runtimes import RUNTIMES
-from trtzoo.spec import Device, Result
+from trtzoo.spec import Device, Result, need
 from trtzoo.stats import interval, summarise
 
 
@@ -28,7 +43,7 @@ def bench_command(
     precision_list: Precisions = "fp32",
     batch: Batches = "1,4,8",
     runtime: Annotated[str | None, typer.Option(help="What runs the networks. Default: the device's own.")] = None,
-    protocol: Annotated[str, typer.Option(help="How a number is taken.")] = "trtzoo",
+    protocol: Annotated[str, typer.Option(help=f"How a number is taken; a comma list of {', '.join(PROTOCOLS)}.")] = "trtzoo",
     seconds: Annotated[float, typer.Option(help="Sample for at least so long.", min=0)] = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Keep good results that are there and measure the rest.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds after which a case is given up.", min=1)] = TIMEOUT,
@@ -44,8 +59,18 @@ def bench_command(
     how = runtimes.find(runtime).name if runtime else _default_runtime(device)
     if RUNTIMES[how].device != device.kind:
         raise UsageError(f"The runtime {how} does not run on {device.name}.")
-    way = protocols.find(protocol).name
-    todo = cases([m.name for m in models], kinds, sizes, runtime=how, device=device.key, protocol=way)
+    need(how, module=RUNTIMES[how].module, extra=RUNTIMES[how].extra)
+    ways = [protocols.find(name) for name in items(protocol, "--protocol")]
+    for way in ways:
+        need(way.name, module=way.module, extra=way.extra)
+    todo = cases(
+        [model.name for model in models],
+        kinds,
+        sizes,
+        runtime=how,
+        device=device.key,
+        protocols=[way.name for way in ways],
+    )
     work = jobs(todo, device, artifacts, seconds=seconds)
     failed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -77,6 +102,6 @@ def _line(result: Result) -> str:
     totals = [sample.total for sample in result.samples]
     latency, known = summarise(totals), interval(totals)
     return (
-        f"{head} {latency.median * 1e3:9.2f} ms [{known.low * 1e3:.2f}, {known.high * 1e3:.2f}]   "
-        f"p99 {latency.p99 * 1e3:.2f} ms   {latency.count} samples"
+        f"{head} {case.protocol:<10} {headline(result) * 1e3:9.2f} ms   median in [{known.low * 1e3:.2f}, "
+        f"{known.high * 1e3:.2f}]   p99 {latency.p99 * 1e3:.2f}   {latency.count} samples"
     )

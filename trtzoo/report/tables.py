@@ -9,10 +9,9 @@ import msgspec
 
 from trtzoo.models import MODELS
 from trtzoo.noise import doubt
-from trtzoo.protocols import PROTOCOLS
+from trtzoo.protocols import PROTOCOLS, headline
 from trtzoo.report.published import Published, document
 from trtzoo.spec import Model, Result
-from trtzoo.stats import summarise
 
 BATCHES = (1, 4, 8)
 DASH = "—"
@@ -84,6 +83,14 @@ def _device(result: Result) -> str:
     return f"{device.name}, {device.cores} cores" if device.kind == "cpu" else f"{device.name}, driver {device.driver}"
 
 
+def _owner(results: list[Result]) -> str:
+    """Whose table it is; the protocol is named where it is not the usual one."""
+    if not results:
+        return "published"
+    case = results[0].case
+    return ", ".join([f"on {_short(results[0])}", case.runtime, *([case.protocol] if case.protocol != "trtzoo" else [])])
+
+
 def _short(result: Result) -> str:
     return "CPU" if result.device.kind == "cpu" else result.device.name
 
@@ -118,7 +125,7 @@ def latency_tables(results: list[Result], models: Iterable[str] = MODELS) -> lis
         case = result.case
         return (result.device.key, case.runtime, case.protocol)
 
-    known = [result for result in results if result.case.model in names]
+    known = [result for result in results if result.case.model in names and result.case.protocol in PROTOCOLS]
     tables = []
     for _, members in groupby(sorted(known, key=group), key=group):
         here = list(members)
@@ -141,7 +148,7 @@ def _latency_table(results: list[Result], precision: str, models: tuple[str, ...
     owner = _short(results[0]) if results else "here"
     columns = [f"{owner} b{batch}" for batch in batches]
     columns += [f"{gpu.upper()} published b{batch}" for gpu, sizes in PUBLISHED.get(precision, ()) for batch in sizes]
-    title = f"Latency in ms, {precision.upper()}, on {_short(results[0]) if results else 'nothing yet'}"
+    title = f"Latency in ms, {precision.upper()}, {_owner(results)}"
     return Table(title, ("Model", *columns), tuple(rows), tuple(caption), tuple(notes))
 
 
@@ -154,8 +161,9 @@ def _provenance(results: list[Result]) -> tuple[list[str], dict[str, list[str]]]
     shared = [next(iter(by_case.values())) for by_case in texts.values() if len(set(by_case.values())) == 1]
     varying = [by_case for by_case in texts.values() if len(set(by_case.values())) > 1]
     own = {result.case.name: [by_case[result.case.name] for by_case in varying] for result in good}
-    lines = [f"Measured, median: {'; '.join(shared)}."]
-    lines += [f"Protocol {name}: {PROTOCOLS[name].note}." for name in sorted({r.case.protocol for r in good} & set(PROTOCOLS))]
+    lines = [f"Measured: {'; '.join(shared)}."]
+    for row in (PROTOCOLS[name] for name in sorted({result.case.protocol for result in good})):
+        lines.append(f"Protocol {row.name}: {row.statistic} of {row.metric}; {row.note}.")
     return lines, own
 
 
@@ -164,9 +172,9 @@ def _measured(result: Result | None, own: dict[str, list[str]], notes: list[str]
         return Cell(None)
     if result.failure:
         return Cell(None, "failed", _note(f"{result.failure.kind}: {result.failure.reason}", notes))
-    median = summarise([sample.total for sample in result.samples]).median * 1000
+    told = headline(result) * 1000
     facts = [*own.get(result.case.name, []), doubt(result)]
-    return Cell(median, f"{median:.2f}", _note("; ".join(filter(None, facts)), notes))
+    return Cell(told, f"{told:.2f}", _note("; ".join(filter(None, facts)), notes))
 
 
 def _note(text: str, notes: list[str]) -> str:

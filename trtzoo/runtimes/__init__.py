@@ -27,18 +27,25 @@ class Session(Protocol):
 
 
 class Runtime(msgspec.Struct, frozen=True):
-    """`resolve(opener)(artifact path, batch=…)` gives a Session; `device` is what it runs on: "cpu" or "gpu"."""
+    """`resolve(opener)(artifact path, batch=…)` gives a Session; `device` is what it runs on: "cpu" or "gpu".
+
+    `module` is what it needs, from the extra `extra`.
+    """
 
     name: str
     opener: str
     device: str
+    module: str
+    extra: str
 
 
 RUNTIMES: dict[str, Runtime] = {
     row.name: row
     for row in (
-        Runtime("onnxruntime", "trtzoo.runtimes.ort:Session", device="cpu"),
-        Runtime("fake", "trtzoo.runtimes.fake:Session", device="cpu"),
+        Runtime("onnxruntime", "trtzoo.runtimes.ort:Session", device="cpu", module="onnxruntime", extra="cpu"),
+        Runtime("openvino", "trtzoo.runtimes.openvino:Session", device="cpu", module="openvino", extra="openvino"),
+        Runtime("pytorch", "trtzoo.runtimes.pytorch:Session", device="cpu", module="torch", extra="cpu"),
+        Runtime("fake", "trtzoo.runtimes.fake:Session", device="cpu", module="numpy", extra="cpu"),
     )
 }
 

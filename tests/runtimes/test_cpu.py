@@ -1,0 +1,82 @@
+"""The CPU's runtimes: one file, one answer."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trtzoo import golden, models, runtimes
+from trtzoo.errors import MachineError, StoreError
+from trtzoo.export import export
+from trtzoo.models.sources import Checkpoint
+from trtzoo.precision import PRECISIONS
+from trtzoo.runtimes import RUNTIMES
+from trtzoo.spec import Order, need, resolve
+
+REAL = [row for row in RUNTIMES.values() if row.device == "cpu" and row.name != "fake"]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("onnx")
+    orders = [Order(model="dpn68", precision=kind, size=64) for kind in ("fp32", "fp16")]
+    orders.append(Order(model="dpn68", precision="fp16", io="fp16", size=64))
+    done = list(export(models.find("dpn68"), Checkpoint("seeded", origin="seeded"), orders, folder))
+    assert not any(one.error for one in done)
+    return {(one.order.precision, one.order.io): one.path for one in done}
+
+
+@pytest.mark.parametrize("row", REAL, ids=lambda row: row.name)
+@pytest.mark.parametrize("kind", [("fp32", "fp32"), ("fp16", "fp32"), ("fp16", "fp16")], ids="-".join)
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_every_runtime_gives_the_golden_logits_at_every_batch(exported, row, kind, batch):
+    path: Path = exported[kind]
+    images, reference = golden.load(path.with_suffix(".npz")).batch(batch)
+    session: runtimes.Session = resolve(row.opener)(path, batch=batch)
+    try:
+        logits = session.infer(images)
+        assert logits.shape == (batch, 1000)
+        golden.compare(logits, reference, tolerance=PRECISIONS[kind[0]].tolerance)
+    finally:
+        session.close()
+
+
+@pytest.mark.parametrize("row", REAL, ids=lambda row: row.name)
+def test_a_sample_is_a_positive_time_and_changes_nothing(exported, row):
+    path = exported["fp32", "fp32"]
+    images, _ = golden.load(path.with_suffix(".npz")).batch(2)
+    session = resolve(row.opener)(path, batch=2)
+    try:
+        before = session.infer(images)
+        samples = [session.sample() for _ in range(3)]
+        assert all(sample.total >= sample.compute > 0 for sample in samples)
+        np.testing.assert_array_equal(session.infer(images), before)
+        assert session.threads >= 1 and all(session.versions.values())
+    finally:
+        session.close()
+
+
+def test_the_pytorch_runtime_refuses_a_file_whose_checkpoint_it_cannot_have(exported, tmp_path):
+    path = exported["fp32", "fp32"]
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    text = path.with_suffix(".json").read_text().replace('"origin": "seeded"', '"origin": "mine.pth"')
+    copy.with_suffix(".json").write_text(text)
+    with pytest.raises(
+        StoreError, match=r"was made from mine\.pth, and the PyTorch runtime loads published or seeded weights only"
+    ):
+        resolve(RUNTIMES["pytorch"].opener)(copy, batch=1)
+
+
+def test_a_row_names_a_module_that_its_extra_brings():
+    for row in RUNTIMES.values():
+        assert row.extra in ("cpu", "gpu", "openvino")
+        assert row.device == "gpu" or importlib.util.find_spec(row.module)
+
+
+def test_what_is_not_installed_is_named_with_the_command_that_installs_it():
+    with pytest.raises(
+        MachineError, match=r"^mlperf-ss needs no_such_module, which is not installed. Run: pip install 'trtzoo\[mlperf\]'$"
+    ):
+        need("mlperf-ss", module="no_such_module", extra="mlperf")

@@ -1,0 +1,49 @@
+"""OpenVINO on the CPU, in float32 arithmetic: its own default may be bfloat16, which is another precision."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+
+from trtzoo.spec import Sample
+
+Array = np.ndarray[Any, Any]
+
+
+class Session:
+    """One ONNX file, compiled for one batch; input and output stay where they are between samples."""
+
+    def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
+        self.batch, self.threads = batch, threads or len(os.sched_getaffinity(0))
+        core = openvino.Core()
+        model = core.read_model(path)
+        (source,) = model.inputs
+        _, *rest = source.get_partial_shape()
+        model.reshape([batch, *(dimension.get_length() for dimension in rest)])
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": str(self.threads),
+        }
+        self._request = core.compile_model(model, "CPU", options).create_infer_request()
+        self.versions = {"openvino": openvino.__version__}
+
+    def infer(self, images: Array) -> Array:
+        tensor = self._request.get_input_tensor()
+        tensor.data[:] = images
+        self._request.infer()
+        return np.array(self._request.get_output_tensor().data, np.float32)
+
+    def sample(self) -> Sample:
+        start = time.perf_counter()
+        self._request.infer()
+        total = time.perf_counter() - start
+        return Sample(total=total, compute=total)
+
+    def close(self) -> None:
+        del self._request
