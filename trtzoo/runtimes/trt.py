@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 import time
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -168,7 +169,13 @@ class Session:
         if len(self._inputs) > 1:
             self._context.set_tensor_address(self._input_name, int(self._inputs[turn]))
         if not self._context.execute_async_v3(self._stream.handle):
-            raise RunError(f"{self._doing}: the computation was not enqueued. {said(self._log)}")
+            raise self._refused("the computation was not enqueued")
+
+    def _refused(self, what: str) -> Exception:
+        """What TensorRT did not do, and why: for want of memory, or else."""
+        words = said(self._log)
+        kind = MemoryError if re.search("out of memory|could not be allocated", words, re.IGNORECASE) else RunError
+        return kind(f"{self._doing}: {what}. {words}")
 
     # --- opening ---
 
@@ -188,14 +195,14 @@ class Session:
         self._own(_runtime=trt.Runtime(self._log))
         self._own(_engine=self._runtime.deserialize_cuda_engine(plan))
         if self._engine is None:
-            raise RunError(f"{self._doing}: it was not opened. {said(self._log)}")
+            raise self._refused("it was not opened")
         if hasattr(trt, "IRuntimeCache"):
             self._configure(path)
             self._own(_context=self._engine.create_execution_context(self._config))
         else:
             self._own(_context=self._engine.create_execution_context())
         if self._context is None:
-            raise RunError(f"{self._doing}: no execution context could be made. {said(self._log)}")
+            raise self._refused("no execution context could be made")
         self._input_name, self._input_shape, self._input_type = self._tensor(trt.TensorIOMode.INPUT)
         self._output_name, self._output_shape, self._output_type = self._tensor(trt.TensorIOMode.OUTPUT)
         if self._input_shape[0] != self.batch:
@@ -232,7 +239,7 @@ class Session:
         """One plain inference, in which TensorRT makes what it makes late; then a graph for each copy of the images."""
         for name, address in {self._input_name: int(self._inputs[0]), self._output_name: int(self._output)}.items():
             if not self._context.set_tensor_address(name, address):
-                raise RunError(f"{self._doing}: the address of {name} was refused. {said(self._log)}")
+                raise self._refused(f"the address of {name} was refused")
         self._own(_graphs=[])
         drv.memcpy_htod_async(self._inputs[0], self._images, self._stream)
         self._enqueue(0)
@@ -247,7 +254,7 @@ class Session:
             for turn in range(len(self._inputs)):
                 graphs.append(cuda.Graph(self._stream.handle, partial(self._enqueue, turn)))
                 mine.callback(graphs[-1].close)
-        except RunError as error:
+        except (RunError, MemoryError) as error:
             mine.close()
             self._enqueue(0)  # which must still be possible
             self._stream.synchronize()
@@ -274,7 +281,7 @@ class Session:
     def _keep_kernels(self, path: Path) -> None:
         if self.settings.get("kernel cache") != "new":
             return
-        kernels = bytes(self._kernels.serialize())
+        kernels = bytes(self._kernels.serialize() or b"")
         try:
             with replacing(kernels_path(path)) as work:
                 (work / kernels_path(path).name).write_bytes(self._seal(kernels) + kernels)

@@ -123,11 +123,9 @@ class ICudaEngine(_Part):
     def get_tensor_dtype(self, name: str) -> DataType:
         return DataType(self._plan.get("types", {}).get(name) or self._tensors[name].type)
 
-    def create_execution_context(self, runtime_config: Any = None) -> IExecutionContext | None:
+    def create_execution_context(self) -> IExecutionContext | None:
         if self._fails("create_execution_context"):
             return None
-        if runtime_config is not None:
-            runtime_config._cache.kernels = f"kernels of {self._plan['onnx']}".encode()
         memory = _Memory(8192)
         if not memory.made:
             self._fails("create_execution_context", "Requested amount of GPU memory (8192 bytes) could not be allocated")

@@ -33,6 +33,10 @@ class ICudaEngine(emulated_tensorrt.ICudaEngine):
     def create_runtime_config(self) -> IRuntimeConfig:
         return IRuntimeConfig()
 
+    def create_execution_context(self, runtime_config: IRuntimeConfig) -> IExecutionContext | None:
+        runtime_config._cache.kernels = f"kernels of {self._plan['onnx']}".encode()
+        return super().create_execution_context()
+
 
 class Runtime(emulated_tensorrt.Runtime):
     _engine = ICudaEngine
