@@ -12,8 +12,9 @@ from tests.cuda import engines
 from trtzoo import golden
 from trtzoo.errors import RunError, StoreError
 from trtzoo.golden import Golden
-from trtzoo.spec import Sample, resolve
-from trtzoo.store import sidecar_path
+from trtzoo.precision import PRECISIONS
+from trtzoo.spec import OnnxSidecar, Sample, resolve
+from trtzoo.store import read_sidecar, sidecar_path
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 1e-2}
 
@@ -109,6 +110,12 @@ def test_pageable_memory_gives_the_same_logits(opened):
     assert session.settings["host memory"] == "pageable"
 
 
+def test_pageable_images_are_copied_from_where_they_are(opened):
+    session, sample = opened(pinned=False)
+    session.infer(sample.images)
+    assert session._images is sample.images
+
+
 def test_closing_twice_is_closing_once(opened):
     session, _ = opened()
     session.close()
@@ -160,6 +167,20 @@ def test_what_ran_is_told(opened):
 
 
 # --- what only the double can be made to do ---
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_real_networks_logits_are_its_golden_samples(driver, trtzoo, tmp_path, precision):
+    done = trtzoo("export", "densenet121", "--weights", "seeded", "--precision", precision)
+    assert done.returncode == 0, done.stderr
+    onnx = tmp_path / "onnx" / f"densenet121-{precision}.onnx"
+    exported = read_sidecar(onnx, OnnxSidecar, remedy="")
+    images, reference = golden.load(onnx.with_name(exported.golden)).batch(4)
+    opened = session(engines.emulated(tmp_path, onnx, batch=4, precision=precision))
+    try:
+        golden.compare(opened.infer(images), reference, tolerance=PRECISIONS[precision].tolerance)
+    finally:
+        opened.close()
 
 
 @pytest.fixture

@@ -98,7 +98,10 @@ class Session:
         if images.shape != self._images.shape:
             raise RunError(f"{self._doing} on images of shape {images.shape}: it takes {self._images.shape}")
         try:
-            self._images[:] = images
+            if self._pinned:
+                self._images[:] = images
+            else:
+                self._images = np.ascontiguousarray(images, self._input_type)
             for turn in range(len(self._inputs)):
                 drv.memcpy_htod_async(self._inputs[turn], self._images, self._stream)
             drv.memset_d8_async(self._output, 0xFF, self._logits.nbytes, self._stream)  # NaN: old logits pass for none
