@@ -14,12 +14,16 @@ from trtzoo.store import decode
 def sweep(folder, scripts, **options):
     for model, script in scripts.items():
         fake_job(folder, model=model, script={"seconds": [0.4]} | script)
-    todo = cases(list(scripts), ["fp32"], [1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"])
+    todo = cases(
+        models=list(scripts), precisions=["fp32"], batches=[1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"]
+    )
     return list(bench(jobs(todo, DEVICE, folder), folder / "results", **options))
 
 
 def test_cases_are_the_cross_product_model_by_model():
-    todo = cases(["dpn68", "dpn92"], ["fp32", "fp16"], [1, 4], runtime="fake", device="d", protocols=["trtzoo"])
+    todo = cases(
+        models=["dpn68", "dpn92"], precisions=["fp32", "fp16"], batches=[1, 4], runtime="fake", device="d", protocols=["trtzoo"]
+    )
     assert [case.name for case in todo[:3]] == [
         "dpn68-fp32-b1-fake-trtzoo",
         "dpn68-fp32-b4-fake-trtzoo",
@@ -50,7 +54,9 @@ def test_a_case_that_hangs_is_given_up(tmp_path):
 def test_each_result_is_on_disk_when_it_is_told(tmp_path):
     fake_job(tmp_path, model="dpn68")
     fake_job(tmp_path, model="dpn92")
-    todo = cases(["dpn68", "dpn92"], ["fp32"], [1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"])
+    todo = cases(
+        models=["dpn68", "dpn92"], precisions=["fp32"], batches=[1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"]
+    )
     told = []
     for result in bench(jobs(todo, DEVICE, tmp_path), tmp_path / "results"):
         told.append(result)
@@ -59,7 +65,7 @@ def test_each_result_is_on_disk_when_it_is_told(tmp_path):
 
 
 def test_a_case_without_its_file_says_what_to_run(tmp_path):
-    todo = cases(["dpn68"], ["fp32"], [1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"])
+    todo = cases(models=["dpn68"], precisions=["fp32"], batches=[1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"])
     (result,) = bench(jobs(todo, DEVICE, tmp_path), tmp_path / "results")
     assert result.failure.kind == "error"
     assert result.failure.reason.endswith("is not there. Run: trtzoo export dpn68 --precision fp32")
@@ -71,14 +77,18 @@ def test_resuming_keeps_good_results_of_the_same_file_and_measures_the_rest(tmp_
     assert again[0] == first[0]
     assert first[1].failure and again[1].samples[0].total == 0.8
     fake_job(tmp_path, model="dpn98", script={"seconds": [0.7]}, graph=b"another graph")
-    todo = jobs(cases(["dpn98"], ["fp32"], [1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"]), DEVICE, tmp_path)
+    todo = jobs(
+        cases(models=["dpn98"], precisions=["fp32"], batches=[1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"]),
+        DEVICE,
+        tmp_path,
+    )
     (fresh,) = bench(todo, tmp_path / "results", resume=True)
     assert fresh.samples[0].total == 0.7
 
 
 def test_more_time_is_taken_when_asked_for(tmp_path):
     fake_job(tmp_path, model="dpn68", script={"seconds": [0.5]})
-    todo = cases(["dpn68"], ["fp32"], [1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"])
+    todo = cases(models=["dpn68"], precisions=["fp32"], batches=[1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"])
     (result,) = bench(jobs(todo, DEVICE, tmp_path, seconds=20), tmp_path / "results")
     assert len(result.samples) == 40
 

@@ -20,7 +20,7 @@ TIMEOUT = 600.0
 
 
 def cases(
-    models: list[str], precisions: list[str], batches: list[int], *, runtime: str, device: str, protocols: list[str]
+    *, models: list[str], precisions: list[str], batches: list[int], runtime: str, device: str, protocols: list[str]
 ) -> list[Case]:
     """The cross product, model by model."""
     return [

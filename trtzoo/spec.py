@@ -202,6 +202,13 @@ class Failure(Record, frozen=True, kw_only=True):
     reason: str
 
 
+class LayerTime(Record, frozen=True, kw_only=True):
+    """One layer's share of a query, in seconds."""
+
+    name: str
+    seconds: float
+
+
 class Result(Record, frozen=True, kw_only=True):
     """One case as it went: raw samples when it went well, the failure when it did not. Statistics are derived.
 
@@ -221,6 +228,7 @@ class Result(Record, frozen=True, kw_only=True):
     load: float = 0.0
     other_load: float = 0.0
     samples: tuple[Sample, ...] = ()
+    layers: tuple[LayerTime, ...] = ()
     failure: Failure | None = None
 
 

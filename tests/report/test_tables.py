@@ -5,8 +5,9 @@ import pytest
 from trtzoo.models import MODELS
 from trtzoo.report.published import document
 from trtzoo.report.tables import accuracy_table, latency_tables
-from trtzoo.spec import Case, Device, Failure, Preprocessing, Result, Sample, Weights
+from trtzoo.spec import Case, Device, Failure, GoldenCheck, Preprocessing, Result, Sample, Weights
 
+CHECK = GoldenCheck(error=1e-6, tolerance=2e-5, images=4)
 DEVICE = Device(key="a-cpu-2c", name="A CPU", kind="cpu", cores=2)
 PREPROCESSING = Preprocessing(
     decoder="pil", interpolation="bilinear", resize=256, crop=224, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
@@ -19,7 +20,7 @@ def weights(source="paddle", fallback=""):
 
 def result(model="densenet121", batch=1, seconds=(0.011,) * 12, precision="fp32", device=DEVICE, **fields):
     case = Case(model=model, precision=precision, batch=batch, runtime="onnxruntime", device=device.key, protocol="trtzoo")
-    given = {"versions": {"onnxruntime": "1.2.3"}, "threads": 2, "io": "fp32", "weights": weights()} | fields
+    given = {"versions": {"onnxruntime": "1.2.3"}, "threads": 2, "io": "fp32", "weights": weights(), "check": CHECK} | fields
     samples = tuple(Sample(total=value, compute=value) for value in seconds)
     return Result(case=case, device=device, samples=samples, **given)
 
@@ -80,7 +81,8 @@ def test_every_published_latency_of_every_model_is_there():
 def test_constant_facts_are_said_once_in_the_caption():
     (fp32, _) = latency_tables([result(), result(batch=4)])
     assert fp32.caption == (
-        "Measured: A CPU, 2 cores; onnxruntime 1.2.3; 2 threads; FP32 I/O; protocol trtzoo; weights of paddle.",
+        "Measured: A CPU, 2 cores; onnxruntime 1.2.3; 2 threads; FP32 I/O; protocol trtzoo; weights of paddle; "
+        "outputs checked.",
         "Protocol trtzoo: median of end to end; one query outstanding, inputs in place; warm-up of 0.5 s and 2 queries, then "
         "at least 3 s and 10 queries.",
     )

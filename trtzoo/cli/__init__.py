@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 
-from trtzoo.cli import bench, build, doctor, export, table
+from trtzoo.cli import bench, build, doctor, export, table, trtexec
 from trtzoo.cli.common import app, talk
 from trtzoo.errors import TrtzooError
 
-__all__ = ["app", "bench", "build", "doctor", "export", "main", "table"]
+__all__ = ["app", "bench", "build", "doctor", "export", "main", "table", "trtexec"]
 
 
 def main() -> None:

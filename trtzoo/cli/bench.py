@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trtzoo import machine, protocols, runtimes
+from trtzoo import machine, precision, protocols, runtimes
 from trtzoo.bench import TIMEOUT, bench, cases, jobs
 from trtzoo.cli.common import (
     All,
@@ -28,9 +31,10 @@ from trtzoo.cli.common import (
 from trtzoo.errors import MachineError, UsageError
 from trtzoo.noise import doubt
 from trtzoo.protocols import PROTOCOLS, headline
-from trtzoo.runtimes import RUNTIMES
-from trtzoo.spec import Device, Result, need
+from trtzoo.runtimes import RUNTIMES, Runtime
+from trtzoo.spec import Case, Device, Job, Result, need
 from trtzoo.stats import interval, summarise
+from trtzoo.trtexec import command_line
 
 
 @app.command("bench")
@@ -46,6 +50,9 @@ def bench_command(
     protocol: Annotated[str, typer.Option(help=f"How a number is taken; a comma list of {', '.join(PROTOCOLS)}.")] = "trtzoo",
     seconds: Annotated[float, typer.Option(help="Sample for at least so long.", min=0)] = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Keep good results that are there and measure the rest.")] = False,
+    print_trtexec: Annotated[
+        bool, typer.Option("--print-trtexec", help="Print the equal trtexec commands and measure nothing.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds after which a case is given up.", min=1)] = TIMEOUT,
     artifacts: OnnxFolder = Path("onnx"),
     results: Results = Path("benchmarks"),
@@ -54,44 +61,57 @@ def bench_command(
 
     Examples: trtzoo bench --all --gpu cpu; trtzoo bench dpn68 dpn92 --batch 1; trtzoo bench --all --gpu t4
     """
-    models, kinds, sizes = rows(names, every), precisions(precision_list), batches(batch)
-    device = machine.choose(gpu)
-    how = runtimes.find(runtime).name if runtime else _default_runtime(device)
-    if RUNTIMES[how].device != device.kind:
-        raise UsageError(f"The runtime {how} does not run on {device.name}.")
-    need(how, module=RUNTIMES[how].module, extra=RUNTIMES[how].extra)
+    models, kinds, sizes = [row.name for row in rows(names, every)], precisions(precision_list), batches(batch)
     ways = [protocols.find(name) for name in items(protocol, "--protocol")]
+    grid = partial(cases, models=models, precisions=kinds, batches=sizes, protocols=[way.name for way in ways])
+    if print_trtexec:
+        _print_trtexec(grid(runtime="trtexec", device=""), artifacts)
+        return
+    device = machine.choose(gpu)
+    how = _runtime(runtime, device)
+    need(how.name, module=how.module, extra=how.extra)
     for way in ways:
         need(way.name, module=way.module, extra=way.extra)
-    todo = cases(
-        [model.name for model in models],
-        kinds,
-        sizes,
-        runtime=how,
-        device=device.key,
-        protocols=[way.name for way in ways],
-    )
-    work = jobs(todo, device, artifacts, seconds=seconds)
-    failed = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=talk, transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task(f"measuring on {device.name}", total=len(todo))
-        for result in bench(work, results, timeout=timeout, resume=resume):
-            failed += result.failure is not None
-            say(_line(result))
-            if sentence := doubt(result):
-                talk.print(f"    {sentence}", style="yellow", markup=False)
-            progress.advance(task)
+    todo = jobs(grid(runtime=how.name, device=device.key), device, artifacts, seconds=seconds)
+    failed = _sweep(todo, bench(todo, results, timeout=timeout, resume=resume), f"measuring on {device.name}")
     if failed:
         talk.print(f"{failed} of {len(todo)} cases failed; the others are kept in {results / device.key}.", style="red")
         raise typer.Exit(1)
 
 
-def _default_runtime(device: Device) -> str:
-    for row in RUNTIMES.values():
-        if row.device == device.kind:
-            return row.name
-    raise MachineError(f"This version measures processors only, and {device.name} is a GPU. Run: trtzoo bench --gpu cpu")
+def _runtime(name: str | None, device: Device) -> Runtime:
+    """The runtime asked for, or the device's own."""
+    row = runtimes.find(name) if name else next((row for row in RUNTIMES.values() if row.device == device.kind), None)
+    if row is None:
+        raise MachineError(f"This version measures processors only, and {device.name} is a GPU. Run: trtzoo bench --gpu cpu")
+    if row.device != device.kind:
+        raise UsageError(f"The runtime {row.name} does not run on {device.name}.")
+    return row
+
+
+def _sweep(todo: list[Job], results: Iterator[Result], title: str) -> int:
+    """Tell each result as it comes; how many failed."""
+    failed = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=talk, transient=True, redirect_stdout=False) as progress:
+        for result in progress.track(results, total=len(todo), description=title):
+            failed += result.failure is not None
+            say(_line(result))
+            if sentence := doubt(result):
+                talk.print(f"    {sentence}", style="yellow", markup=False)
+    return failed
+
+
+def _print_trtexec(todo: list[Case], artifacts: Path) -> None:
+    """For each case the command of TensorRT 10's trtexec and of 11's, where that one can measure the same."""
+    for case in todo:
+        way, graph = protocols.find(case.protocol), precision.find(case.precision).graph
+        for release in (10, 11):
+            if way.loop != "trtzoo.loops:steady" or (release == 11 and not way.cuda_graph):
+                say(f"# {case.name}: trtexec {release} has nothing like protocol {way.name}")
+                continue
+            onnx = artifacts / f"{case.model}-{graph}.onnx"
+            say(shlex.join(command_line(case, way, release=release, onnx=onnx, io=(3, 224, 224))))
 
 
 def _line(result: Result) -> str:

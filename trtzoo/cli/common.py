@@ -64,6 +64,13 @@ def batches(text: str) -> list[int]:
     return list(dict.fromkeys(int(size) for size in sizes))
 
 
+def one(values: list[int], option: str) -> int:
+    """The only value. Raises UsageError for several."""
+    if len(values) > 1:
+        raise UsageError(f"{option} takes one value here, and {len(values)} were given.")
+    return values[0]
+
+
 def items(text: str, option: str) -> list[str]:
     """A comma list without doubles. Raises UsageError for an empty place in it."""
     found = [item.strip() for item in text.split(",")]

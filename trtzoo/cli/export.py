@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from trtzoo import precision
-from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, precisions, rows, say, talk
+from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, one, precisions, rows, say, talk
 from trtzoo.errors import UsageError
 from trtzoo.export import Exported, export
 from trtzoo.models.sources import SOURCES, Checkpoint, locate
@@ -42,7 +42,7 @@ def export_command(
     """
     if io not in ("fp32", "fp16"):
         raise UsageError(f"--io {io!r}: say fp32 or fp16.")
-    fixed: Batch = "dynamic" if batch == "dynamic" else _one(batches(batch))
+    fixed: Batch = "dynamic" if batch == "dynamic" else one(batches(batch), "--batch")
     kinds = list(dict.fromkeys(precision.find(name).graph for name in precisions(precision_list)))
     outcomes = []
     for model in rows(names, every):
@@ -66,12 +66,6 @@ def export_command(
                 outcomes.append(done)
     if any(done.error for done in outcomes):
         raise typer.Exit(1)
-
-
-def _one(sizes: list[int]) -> int:
-    if len(sizes) > 1:
-        raise UsageError("An exported graph has one batch: say --batch dynamic, or one size.")
-    return sizes[0]
 
 
 def _report(done: Exported) -> None:

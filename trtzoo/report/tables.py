@@ -106,10 +106,11 @@ def _weights(result: Result) -> str:
 FACTS: dict[str, Callable[[Result], str]] = {
     "device": _device,
     "runtime": lambda result: " ".join(f"{name} {version}" for name, version in result.versions.items()),
-    "threads": lambda result: f"{result.threads} threads",
-    "input and output": lambda result: f"{result.io.upper()} I/O",
+    "threads": lambda result: f"{result.threads} threads" if result.threads else "",
+    "input and output": lambda result: f"{result.io.upper()} I/O" if result.io else "",
     "protocol": lambda result: f"protocol {result.case.protocol}",
     "weights": _weights,
+    "outputs": lambda result: "outputs checked" if result.check else "OUTPUTS NOT CHECKED",
 }
 """What a number must carry. Constant ones go to the caption, others to a note at the cell."""
 
@@ -161,7 +162,7 @@ def _provenance(results: list[Result]) -> tuple[list[str], dict[str, list[str]]]
     shared = [next(iter(by_case.values())) for by_case in texts.values() if len(set(by_case.values())) == 1]
     varying = [by_case for by_case in texts.values() if len(set(by_case.values())) > 1]
     own = {result.case.name: [by_case[result.case.name] for by_case in varying] for result in good}
-    lines = [f"Measured: {'; '.join(shared)}."]
+    lines = [f"Measured: {'; '.join(filter(None, shared))}."]
     for row in (PROTOCOLS[name] for name in sorted({result.case.protocol for result in good})):
         lines.append(f"Protocol {row.name}: {row.statistic} of {row.metric}; {row.note}.")
     return lines, own

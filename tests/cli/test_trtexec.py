@@ -1,0 +1,62 @@
+"""`trtzoo import` and `trtzoo bench --print-trtexec`, as they are typed."""
+
+import msgspec
+import pytest
+
+from tests.test_trtexec import query, write
+from trtzoo.spec import Result
+from trtzoo.store import decode
+
+CASE = ["--model", "dpn131", "--gpu", "t4", "--precision", "fp16", "--batch", "4", "--tensorrt", "10.13.2"]
+
+
+def test_what_trtexec_measured_stands_in_the_table_unchecked(trtzoo, tmp_path):
+    times = write(tmp_path / "times.json", [query(start=300 + 5 * index) for index in range(30)])
+    profile = write(tmp_path / "profile.json", [{"count": 30}, {"name": "conv0", "averageMs": 0.05}])
+    done = trtzoo("import", times, *CASE, "--profile", profile)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "benchmarks/tesla-t4/dpn131-fp16-b4-trtexec-trtexec10.json  30 queries, 1 layers\n"
+    result = decode((tmp_path / done.stdout.split()[0]).read_bytes(), Result, where="")
+    assert (result.versions, result.check, result.layers[0].name) == ({"trtexec": "10.13.2"}, None, "conv0")
+    table = trtzoo("table", "--format", "md").stdout
+    assert "### Latency in ms, FP16, on Tesla T4, trtexec, trtexec10" in table
+    assert "| dpn131 | — | 4.12 | — | 28.59 | 33.01 | 55.65 |" in table
+    assert "OUTPUTS NOT CHECKED" in table
+
+
+def test_the_release_decides_the_protocol(trtzoo, tmp_path):
+    times = write(tmp_path / "times.json", [query()])
+    assert "trtexec11.json" in trtzoo("import", times, *CASE[:-1], "11.4.0").stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "sentence"),
+    [
+        (["--model", "dpn86"], 2, "There is no model 'dpn86'."),
+        (["--gpu", "t5"], 2, "Did you mean t4?"),
+        (["--batch", "1,4"], 2, "--batch takes one value here, and 2 were given."),
+        (["--tensorrt", "new"], 2, "--tensorrt 'new' is not a version."),
+    ],
+)
+def test_a_case_that_is_none_is_refused_and_nothing_is_written(trtzoo, tmp_path, change, code, sentence):
+    times = write(tmp_path / "times.json", [query()])
+    done = trtzoo("import", times, *CASE, *change)
+    assert done.returncode == code and sentence in done.stderr
+    assert not (tmp_path / "benchmarks").exists()
+
+
+def test_a_file_that_is_not_trtexecs_is_refused(trtzoo, tmp_path):
+    (tmp_path / "times.json").write_bytes(msgspec.json.encode({"a": 1}))
+    done = trtzoo("import", tmp_path / "times.json", *CASE)
+    assert done.returncode == 1 and "is not a JSON list as trtexec writes it" in done.stderr
+
+
+def test_the_equal_trtexec_commands_are_printed_and_nothing_is_measured(trtzoo, tmp_path):
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", "4", "--protocol", "trtexec10,trtexec11", "--print-trtexec")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("trtexec --onnx=onnx/dpn68-fp32.onnx --minShapes=images:4x3x224x224")
+    assert lines[1] == "# dpn68-fp32-b4-trtexec-trtexec10: trtexec 11 has nothing like protocol trtexec10"
+    assert "--useCudaGraph" in lines[2] and "--useCudaGraph" not in lines[3]
+    assert not (tmp_path / "benchmarks").exists()
