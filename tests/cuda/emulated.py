@@ -36,7 +36,7 @@ class Driver:
         self._library.emulated_reset()
 
     def log(self) -> list[str]:
-        """The calls since the last question, sizes with them."""
+        """The calls since the last question: copies and memory with their sizes, streams and captures with their kind."""
         return self._library.emulated_log().decode().splitlines()
 
     def counts(self) -> dict[str, int]:
@@ -62,15 +62,22 @@ def driver():
     assert not left, f"left after the test: {left}"
 
 
+@pytest.fixture
+def script(driver):
+    """What the double of TensorRT shall do, and has done."""
+    import emulated_tensorrt  # noqa: PLC0415 # there in the child only
+
+    emulated_tensorrt.script.__dict__.update(fails="", allocates=False, inputs=[])
+    yield emulated_tensorrt.script
+    emulated_tensorrt.script.__dict__.update(fails="", allocates=False, inputs=[])
+
+
 @pytest.fixture(params=["emulated", pytest.param("real", marks=pytest.mark.gpu)])
 def gpu(request, tmp_path):
     """`gpu(onnx, batch=…, precision=…, flavour=…)`: an engine for the GPU that the test runs on."""
     if request.param == "emulated":
         request.getfixturevalue("driver")
-        import emulated_tensorrt  # noqa: PLC0415 # there in the child only
-
         yield lambda onnx, **settings: emulated(tmp_path, onnx, **settings)
-        emulated_tensorrt.script.__dict__.update(fails="", allocates=False)
     else:
         yield lambda onnx, **settings: built(tmp_path, onnx, **settings)
 

@@ -243,7 +243,7 @@ def test_a_gpu_that_is_not_there_is_told(engine):
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "another engine's", "refused by TensorRT"])
-def test_kept_kernels_that_do_not_fit_are_made_anew(engine, damage, gpu_script):
+def test_kept_kernels_that_do_not_fit_are_made_anew(engine, damage, script):
     path = engine("rtx")
     session(path, "rtx").close()
     kept = path.with_suffix(".kernels")
@@ -254,7 +254,7 @@ def test_kept_kernels_that_do_not_fit_are_made_anew(engine, damage, gpu_script):
     elif damage == "another engine's":
         path = engine("rtx", other=True)
     else:
-        gpu_script.fails = "deserialize"
+        script.fails = "deserialize"
     for expected in ("new", "used") if damage != "refused by TensorRT" else ("new", "new"):
         again = session(path, "rtx")
         again.close()
@@ -269,14 +269,6 @@ def test_kernels_that_cannot_be_kept_are_told_and_stop_nothing(engine):
     assert opened.settings["kernel cache"].startswith(f"not kept: {path.with_suffix('.kernels')} could not be written")
 
 
-@pytest.fixture
-def gpu_script(driver):
-    import emulated_tensorrt  # noqa: PLC0415 # there in the child only
-
-    yield emulated_tensorrt.script
-    emulated_tensorrt.script.__dict__.update(fails="", allocates=False)
-
-
 @pytest.mark.parametrize(
     ("method", "words"),
     [
@@ -286,8 +278,8 @@ def gpu_script(driver):
         ("execute_async_v3", "the computation was not enqueued"),
     ],
 )
-def test_what_tensorrt_refuses_is_told_in_its_words(engine, gpu_script, method, words):
-    path, gpu_script.fails = engine(), method
+def test_what_tensorrt_refuses_is_told_in_its_words(engine, script, method, words):
+    path, script.fails = engine(), method
     with pytest.raises(RunError) as caught:
         session(path)
     assert str(caught.value) == f"{path.name} cannot be run: {words}. TensorRT says: {method}: the script says so"

@@ -21,7 +21,7 @@ OPEN = [
     "cuDriverGetVersion",
     "cuMemAlloc 4096",  # the engine's
     "cuMemAlloc 8192",  # the execution context's
-    "cuStreamCreate",
+    "cuStreamCreate 1",  # one that does not block stream 0
     *4 * ["cuEventCreate"],
     f"cuMemHostAlloc {IMAGES}",
     f"cuMemHostAlloc {LOGITS}",
@@ -32,7 +32,13 @@ OPEN = [
     "cuLaunchHostFunc",
     "cuStreamSynchronize",
 ]
-CAPTURE = ["cuStreamBeginCapture", "cuLaunchHostFunc", "cuStreamEndCapture", "cuGraphInstantiate", "cuGraphDestroy"]
+CAPTURE = [
+    "cuStreamBeginCapture 1",  # of this thread alone
+    "cuLaunchHostFunc",
+    "cuStreamEndCapture",
+    "cuGraphInstantiate",
+    "cuGraphDestroy",
+]
 CLOSE = [
     "cuStreamSynchronize",
     "cuMemFree",
@@ -67,14 +73,6 @@ def opened(engine):
     yield make
     for each in sessions:
         each.close()
-
-
-@pytest.fixture
-def script(driver):
-    import emulated_tensorrt  # noqa: PLC0415 # there in the child only
-
-    yield emulated_tensorrt.script
-    emulated_tensorrt.script.__dict__.update(fails="", allocates=False)
 
 
 def session(engine, **options):
@@ -153,6 +151,18 @@ def test_rotation_captures_a_graph_for_each_copy_of_the_images(opened, driver):
     assert log.count(f"cuMemAlloc {IMAGES}") == log.count("cuGraphInstantiate") == copies
     live.close()
     assert driver.log().count("cuGraphExecDestroy") == copies
+
+
+@pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
+def test_rotation_goes_round_all_copies_of_the_images(opened, script, cuda_graph):
+    live = opened(rotate=True, cuda_graph=cuda_graph, transfers=False)
+    copies = int(live.settings["input copies"])
+    script.inputs.clear()
+    for _ in range(2 * copies):
+        live.sample()
+    seen = [address for (address,) in script.inputs]
+    assert len(set(seen)) == copies
+    assert seen[:copies] == seen[copies:]
 
 
 def test_pageable_memory_is_not_the_drivers(engine, driver):

@@ -22,8 +22,8 @@ _driver = ctypes.CDLL("libcuda.so.1")
 _driver.emulated_room.restype = ctypes.c_size_t
 _HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
-script = SimpleNamespace(fails="", allocates=False)
-"""What tests set: the method that fails, and whether every enqueue allocates memory."""
+script = SimpleNamespace(fails="", allocates=False, inputs=[])
+"""What tests set: the method that fails, and whether every enqueue allocates memory. What they read: where each input lay."""
 
 
 class ILogger:
@@ -170,6 +170,7 @@ class IExecutionContext(_Part):
         outputs = [name for name in arrays if name not in inputs]
 
         def compute(_: Any) -> None:
+            script.inputs.append([addresses[name] for name in inputs])
             for name, value in zip(outputs, session.run(outputs, inputs), strict=True):
                 arrays[name][:] = value
 

@@ -11,6 +11,7 @@ CUresult run(const Graph &graph) {
 
 API cuStreamBeginCapture(CUstream handle, CUstreamCaptureMode mode) {
     CALL("cuStreamBeginCapture", DEVICE);
+    call.note(mode);
     auto *stream = known(state().streams, handle);  // never stream 0
     if (!stream) return handle ? CUDA_ERROR_INVALID_HANDLE : CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     if (stream->capture) return CUDA_ERROR_ILLEGAL_STATE;

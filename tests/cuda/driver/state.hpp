@@ -107,7 +107,7 @@ struct Call {
     bool misuse = false;  // the caller's fault: nothing is done, where a destroyer otherwise acts even if told to fail
     Call(const char *name, Need need);
     Device *device() const { return contexts().back(); }
-    void note(size_t size) { state().log.back() += " " + std::to_string(size); }
+    void note(size_t what) { state().log.back() += " " + std::to_string(what); }
 };
 
 #define CALL(name, need)   \

@@ -66,6 +66,7 @@ static bool captured(Stream *stream) {
 
 API cuStreamCreateWithPriority(CUstream *handle, unsigned flags, int priority) {
     CALL("cuStreamCreate", DEVICE);
+    call.note(flags);
     if (flags & ~unsigned(CU_STREAM_NON_BLOCKING)) return CUDA_ERROR_INVALID_VALUE;
     auto *stream = new Stream{call.device(), flags, priority};
     state().streams.insert(stream);
