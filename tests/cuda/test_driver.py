@@ -1,6 +1,9 @@
 """The emulated driver itself, asked by two libraries that know nothing of it: PyCUDA and cuda-bindings."""
 
 import ctypes
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -55,6 +58,20 @@ def test_both_libraries_see_a_t4_and_an_a10(drv, cuda):
         major = cuda("cuDeviceGetAttribute", attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device)
         assert major == capability[0]
         assert cuda("cuDeviceTotalMem", device) == drv.Device(index).total_memory()
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"TRTZOO_EMULATED_GPUS": ""}, "no device 0 for us: cuInit failed: no CUDA-capable device is detected"),
+        ({"TRTZOO_EMULATED_FAULTS": "cuDeviceGet:1:999"}, "no device 0 for us: cuDeviceGet failed: unknown error"),
+    ],
+)
+def test_devices_and_faults_are_set_by_the_environment(driver, variables, words):
+    code = "from trtzoo.runtimes.cuda import primary_context; primary_context(0).__enter__()"
+    env = os.environ | variables
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == f"trtzoo.errors.MachineError: The NVIDIA driver has {words}"
 
 
 def test_nothing_works_without_a_current_context(driver, cuda):
