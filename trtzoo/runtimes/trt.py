@@ -69,7 +69,6 @@ class Session:
         *,
         batch: int,
         flavour: str,
-        threads: int = 0,
         device: int = 0,
         cuda_graph: bool = True,
         transfers: bool = True,
