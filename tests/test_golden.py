@@ -25,7 +25,7 @@ def test_equal_logits_have_no_error_in_any_type(kind: type) -> None:
 
 
 def test_the_error_is_relative_to_the_largest_logit() -> None:
-    assert compare(REFERENCE + [[0, 0, 0.04], [0, 0, 0]], REFERENCE, tolerance=0.02).error == pytest.approx(0.01)
+    assert compare(REFERENCE + np.array([[0, 0, 0.04], [0, 0, 0]]), REFERENCE, tolerance=0.02).error == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_error_is_relative_to_the_largest_logit() -> None:
         (REFERENCE * [[np.inf], [-np.inf]], "6 of 6 logits are NaN or infinite"),
         (REFERENCE * 0, "all logits are 0"),
         (REFERENCE * 0 + 7.5, "all logits are 7.5"),
-        (REFERENCE + [[0, 0, 0], [0, 1, 0]], "logits differ by 0.25 of max|logit| at image 1 (allowed 0.02)"),
+        (REFERENCE + np.array([[0, 0, 0], [0, 1, 0]]), "logits differ by 0.25 of max|logit| at image 1 (allowed 0.02)"),
         (REFERENCE[::-1], "logits differ by 1.2 of max|logit| at image 0 (allowed 0.02)"),
     ],
 )
@@ -65,7 +65,7 @@ def test_an_error_is_found_whatever_image_it_is_in(reference: np.ndarray, scale:
     logits = reference.copy()
     logits[image, 0] += scale * largest
     if scale > 0.1 + 1e-9:
-        with pytest.raises(WrongOutputError, match="differ|all logits"):
+        with pytest.raises(WrongOutputError, match=r"differ|all logits"):
             compare(logits, reference, tolerance=0.1)
     elif scale < 0.1 - 1e-9:
         assert compare(logits, reference, tolerance=0.1).error == pytest.approx(scale, abs=1e-9)

@@ -40,12 +40,12 @@ class Weight:
 
     def rounded(self) -> Array:
         """Raises ExportError where the type cannot hold the values."""
-        if self.scale is None:
-            array = np.ascontiguousarray(self.values, self.dtype)
-        else:
-            array = np.empty(self.values.shape, self.dtype)
-            factors = self.scale.reshape(-1, *[1] * (array.ndim - 1))
-            with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):
+            if self.scale is None:
+                array = np.ascontiguousarray(self.values, self.dtype)
+            else:
+                array = np.empty(self.values.shape, self.dtype)
+                factors = self.scale.reshape(-1, *[1] * (array.ndim - 1))
                 np.multiply(self.values, factors, out=array, casting="same_kind")
         if not np.isfinite(array).all():
             raise ExportError(f"{self.name} does not fit {self.dtype}, whose largest value is {np.finfo(self.dtype).max:g}.")
