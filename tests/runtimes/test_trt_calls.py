@@ -218,6 +218,12 @@ def test_an_engine_that_allocates_at_every_enqueue_runs_without_a_graph(engine, 
     assert abs(logits).max() > 0
 
 
+def test_an_engine_that_cannot_be_enqueued_after_its_capture_failed_is_not_opened(engine, driver):
+    driver.fail("cuLaunchHostFunc:2:719:lasting")
+    with pytest.raises(RunError, match="the computation was not enqueued"):
+        session(engine)
+
+
 # --- failures ---
 
 
