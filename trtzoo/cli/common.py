@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,7 @@ All = Annotated[bool, typer.Option("--all", help="All ten models.")]
 Precisions = Annotated[str, typer.Option("--precision", help="Comma list of fp32, tf32, fp16.")]
 Batches = Annotated[str, typer.Option("--batch", help="Comma list of batch sizes.")]
 Results = Annotated[Path, typer.Option("--results", help="Where result files are.")]
+EnginesFolder = Annotated[Path, typer.Option("--engines-dir", help="Where engines are.")]
 OnnxFolder = Annotated[Path, typer.Option("--onnx-dir", help="Where exported graphs are.")]
 
 
@@ -48,7 +50,8 @@ def rows(names: list[str] | None, every: bool) -> list[Model]:
     """The models meant by a list of names; no names mean all."""
     if names and every:
         raise UsageError("Say either model names or --all.")
-    return [models.find(name) for name in dict.fromkeys(names or models.MODELS)]
+    found = {row.name: row for row in map(models.find, names or models.MODELS)}
+    return list(found.values())
 
 
 def precisions(text: str) -> list[str]:
@@ -59,7 +62,7 @@ def batches(text: str) -> list[int]:
     """A comma list of batch sizes. Raises UsageError for anything but whole numbers from 1 to 1024."""
     sizes = items(text, "--batch")
     for size in sizes:
-        if not (size.isascii() and size.isdecimal()) or not 1 <= int(size) <= 1024:
+        if not re.fullmatch("[1-9][0-9]{0,3}", size) or int(size) > 1024:
             raise UsageError(f"--batch {text!r}: {size!r} is not a whole number from 1 to 1024. Example: --batch 1,4,8")
     return list(dict.fromkeys(int(size) for size in sizes))
 
