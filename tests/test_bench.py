@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_measure import DEVICE, fake_job
-from trtzoo.bench import bench, cases, jobs
+from trtzoo.bench import bench, cases, cpu_jobs
 from trtzoo.spec import Result
 from trtzoo.store import decode
 
@@ -15,14 +15,26 @@ def sweep(folder, scripts, **options):
     for model, script in scripts.items():
         fake_job(folder, model=model, script={"seconds": [0.4]} | script)
     todo = cases(
-        models=list(scripts), precisions=["fp32"], batches=[1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"]
+        models=list(scripts),
+        precisions=["fp32"],
+        batches=[1],
+        runtime="fake",
+        device=DEVICE.key,
+        protocols=["trtzoo"],
+        graphs=[None],
     )
-    return list(bench(jobs(todo, DEVICE, folder), folder / "results", **options))
+    return list(bench(cpu_jobs(todo, DEVICE, folder), folder / "results", **options))
 
 
 def test_cases_are_the_cross_product_model_by_model():
     todo = cases(
-        models=["dpn68", "dpn92"], precisions=["fp32", "fp16"], batches=[1, 4], runtime="fake", device="d", protocols=["trtzoo"]
+        models=["dpn68", "dpn92"],
+        precisions=["fp32", "fp16"],
+        batches=[1, 4],
+        runtime="fake",
+        device="d",
+        protocols=["trtzoo"],
+        graphs=[None],
     )
     assert [case.name for case in todo[:3]] == [
         "dpn68-fp32-b1-fake-trtzoo",
@@ -55,18 +67,32 @@ def test_each_result_is_on_disk_when_it_is_told(tmp_path):
     fake_job(tmp_path, model="dpn68")
     fake_job(tmp_path, model="dpn92")
     todo = cases(
-        models=["dpn68", "dpn92"], precisions=["fp32"], batches=[1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"]
+        models=["dpn68", "dpn92"],
+        precisions=["fp32"],
+        batches=[1],
+        runtime="fake",
+        device=DEVICE.key,
+        protocols=["trtzoo"],
+        graphs=[None],
     )
     told = []
-    for result in bench(jobs(todo, DEVICE, tmp_path), tmp_path / "results"):
+    for result in bench(cpu_jobs(todo, DEVICE, tmp_path), tmp_path / "results"):
         told.append(result)
         files = sorted((tmp_path / "results" / DEVICE.key).glob("*.json"))
         assert [decode(path.read_bytes(), Result, where="") for path in files] == told
 
 
 def test_a_case_without_its_file_says_what_to_run(tmp_path):
-    todo = cases(models=["dpn68"], precisions=["fp32"], batches=[1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"])
-    (result,) = bench(jobs(todo, DEVICE, tmp_path), tmp_path / "results")
+    todo = cases(
+        models=["dpn68"],
+        precisions=["fp32"],
+        batches=[1],
+        runtime="fake",
+        device=DEVICE.key,
+        protocols=["trtzoo"],
+        graphs=[None],
+    )
+    (result,) = bench(cpu_jobs(todo, DEVICE, tmp_path), tmp_path / "results")
     assert result.failure.kind == "error"
     assert result.failure.reason.endswith("is not there. Run: trtzoo export dpn68 --precision fp32")
 
@@ -77,8 +103,16 @@ def test_resuming_keeps_good_results_of_the_same_file_and_measures_the_rest(tmp_
     assert again[0] == first[0]
     assert first[1].failure and again[1].samples[0].total == 0.8
     fake_job(tmp_path, model="dpn98", script={"seconds": [0.7]}, graph=b"another graph")
-    todo = jobs(
-        cases(models=["dpn98"], precisions=["fp32"], batches=[1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"]),
+    todo = cpu_jobs(
+        cases(
+            models=["dpn98"],
+            precisions=["fp32"],
+            batches=[1],
+            runtime="fake",
+            device=DEVICE.key,
+            protocols=["trtzoo"],
+            graphs=[None],
+        ),
         DEVICE,
         tmp_path,
     )
@@ -88,8 +122,16 @@ def test_resuming_keeps_good_results_of_the_same_file_and_measures_the_rest(tmp_
 
 def test_more_time_is_taken_when_asked_for(tmp_path):
     fake_job(tmp_path, model="dpn68", script={"seconds": [0.5]})
-    todo = cases(models=["dpn68"], precisions=["fp32"], batches=[1], runtime="fake", device=DEVICE.key, protocols=["trtzoo"])
-    (result,) = bench(jobs(todo, DEVICE, tmp_path, seconds=20), tmp_path / "results")
+    todo = cases(
+        models=["dpn68"],
+        precisions=["fp32"],
+        batches=[1],
+        runtime="fake",
+        device=DEVICE.key,
+        protocols=["trtzoo"],
+        graphs=[None],
+    )
+    (result,) = bench(cpu_jobs(todo, DEVICE, tmp_path, seconds=20), tmp_path / "results")
     assert len(result.samples) == 40
 
 

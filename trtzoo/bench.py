@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from trtzoo.errors import StoreError
-from trtzoo.spec import Case, Device, Failure, Job, OnnxSidecar, Result
+from trtzoo.protocols import find
+from trtzoo.spec import Case, Device, Failure, Job, Result
 from trtzoo.store import decode, sidecar_path, write_record
 
 TIMEOUT = 600.0
@@ -20,19 +22,59 @@ TIMEOUT = 600.0
 
 
 def cases(
-    *, models: list[str], precisions: list[str], batches: list[int], runtime: str, device: str, protocols: list[str]
+    *,
+    models: list[str],
+    precisions: list[str],
+    batches: list[int],
+    protocols: list[str],
+    runtime: str,
+    device: str,
+    graphs: list[bool | None],
 ) -> list[Case]:
     """The cross product, model by model."""
+    grid = product(models, precisions, batches, protocols, graphs)
     return [
-        Case(model=model, precision=precision, batch=batch, runtime=runtime, device=device, protocol=protocol)
-        for model, precision, batch, protocol in product(models, precisions, batches, protocols)
+        Case(
+            model=model,
+            precision=precision,
+            batch=batch,
+            runtime=runtime,
+            device=device,
+            protocol=protocol,
+            cuda_graph=graph,
+        )
+        for model, precision, batch, protocol, graph in grid
     ]
 
 
-def jobs(cases: list[Case], device: Device, artifacts: Path, *, seconds: float = 0.0) -> list[Job]:
-    """Each case with the file it runs; `seconds` is the least time to sample for."""
+def cpu_jobs(cases: list[Case], device: Device, onnx: Path, *, seconds: float = 0.0) -> list[Job]:
+    """Each case with the ONNX file it runs; `seconds` is the least time to sample for."""
     return [
-        Job(case=case, device=device, artifact=str(artifacts / f"{case.model}-{case.precision}.onnx"), seconds=seconds)
+        Job(
+            case=case,
+            device=device,
+            artifact=str(onnx / f"{case.model}-{case.precision}.onnx"),
+            goldens=str(onnx),
+            seconds=seconds,
+        )
+        for case in cases
+    ]
+
+
+def gpu_jobs(
+    cases: list[Case], device: Device, engines: Path, onnx: Path, *, seconds: float = 0.0, rotate: bool = False
+) -> list[Job]:
+    """Each case with the engine it runs and what its protocol asks of the session."""
+    return [
+        Job(
+            case=case,
+            device=device,
+            artifact=str(engines / f"{case.model}-{case.precision}-b{case.batch}.engine"),
+            goldens=str(onnx),
+            options={"device": device.index, "cuda_graph": bool(case.cuda_graph), "rotate": rotate}
+            | find(case.protocol).session_options,
+            seconds=seconds,
+        )
         for case in cases
     ]
 
@@ -56,9 +98,8 @@ def _kept(path: Path, job: Job) -> Result | None:
     """The good result that is there for this very file, or None."""
     try:
         result = decode(path.read_bytes(), Result, where=str(path))
-        sidecar = sidecar_path(Path(job.artifact))
-        made_from = decode(sidecar.read_bytes(), OnnxSidecar, where=str(sidecar)).sha256
-    except (OSError, StoreError):
+        made_from = msgspec.json.decode(sidecar_path(Path(job.artifact)).read_bytes(), type=dict[str, Any])["sha256"]
+    except (OSError, StoreError, msgspec.MsgspecError, KeyError):
         return None
     return result if not result.failure and result.artifact_sha256 == made_from else None
 

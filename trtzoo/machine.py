@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 import time
 from pathlib import Path
 
+from trtzoo import probes
 from trtzoo.errors import MachineError
 from trtzoo.gpus import find
 from trtzoo.spec import Device
@@ -23,17 +23,20 @@ def cpu() -> Device:
 
 
 def gpus() -> list[Device]:
-    """NVIDIA GPUs in the driver's order; none where there is no driver."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    devices = []
-    for line in answer.splitlines():
-        name, memory, driver = (part.strip() for part in line.rsplit(",", 2))
-        devices.append(Device(key=slug(name), name=name, kind="gpu", memory=int(memory) << 20, driver=driver))
-    return devices
+    """NVIDIA GPUs in the driver's order, asked in a child process; none where there is no driver."""
+    answer = probes.ask("cuda")["cuda"]
+    return [
+        Device(
+            key=slug(found.name),
+            name=found.name,
+            kind="gpu",
+            memory=found.memory,
+            driver=answer.version,
+            sm=found.sm,
+            index=index,
+        )
+        for index, found in enumerate(answer.devices)
+    ]
 
 
 def choose(wanted: str) -> Device:

@@ -131,7 +131,7 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
 
 
 class Device(Record, frozen=True, kw_only=True):
-    """What ran. `name` is the maker's; `key` is its folder under benchmarks/."""
+    """What ran. `name` is the maker's; `key` is its folder under benchmarks/; `sm` and `index` are a GPU's."""
 
     key: str
     name: str
@@ -139,10 +139,12 @@ class Device(Record, frozen=True, kw_only=True):
     cores: int = 0
     memory: int = 0
     driver: str = ""
+    sm: int = 0
+    index: int = 0
 
 
 class Case(Record, frozen=True, kw_only=True):
-    """One cell of a table: one process, one file."""
+    """One cell of a table: one process, one file. `cuda_graph`: None where there is no such thing."""
 
     model: str
     precision: str
@@ -150,18 +152,25 @@ class Case(Record, frozen=True, kw_only=True):
     runtime: str
     device: str
     protocol: str
+    cuda_graph: bool | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.model}-{self.precision}-b{self.batch}-{self.runtime}-{self.protocol}"
+        graph = {None: "", True: "-graph", False: "-plain"}[self.cuda_graph]
+        return f"{self.model}-{self.precision}-b{self.batch}-{self.runtime}-{self.protocol}{graph}"
 
 
 class Job(Record, frozen=True, kw_only=True):
-    """One case, the file it runs, and the least seconds to sample for where that is more than the protocol's."""
+    """One case, the file it runs, the folder of the golden samples, and options of the runtime's session.
+
+    `seconds` is the least time to sample for, where that is more than the protocol's.
+    """
 
     case: Case
     device: Device
     artifact: str
+    goldens: str
+    options: dict[str, bool | int] = {}
     seconds: float = 0.0
 
 
@@ -178,7 +187,8 @@ class Sample(Record, frozen=True, kw_only=True, array_like=True):
 class Protocol(msgspec.Struct, frozen=True):
     """How a number is taken: `loop` warms up and then samples until both minima are reached, seconds and queries.
 
-    The number told is `statistic` of `metric` (rows of protocols.py). `module` is what it needs, from the extra `extra`.
+    The number told is `statistic` of `metric` (rows of protocols.py). On a GPU `cuda_graph` is its default and
+    `session_options` are its session's. `module` is what it needs, from the extra `extra`.
     """
 
     name: str
@@ -189,7 +199,8 @@ class Protocol(msgspec.Struct, frozen=True):
     queries: int = 1
     statistic: str = "median"
     metric: str = "end to end"
-    cuda_graph: bool = False
+    cuda_graph: bool = True
+    session_options: dict[str, bool] = {}
     module: str = ""
     extra: str = ""
     note: str = ""
@@ -219,6 +230,7 @@ class Result(Record, frozen=True, kw_only=True):
     case: Case
     device: Device
     versions: dict[str, str] = {}
+    settings: dict[str, str] = {}
     threads: int = 0
     io: str = ""
     weights: Weights | None = None

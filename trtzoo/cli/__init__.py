@@ -5,6 +5,7 @@ stdout is the result, stderr the talk. Exit 0 done, 1 something failed (the rest
 
 from __future__ import annotations
 
+import os
 import sys
 
 from trtzoo.cli import bench, build, doctor, export, table, trtexec
@@ -16,6 +17,7 @@ __all__ = ["app", "bench", "build", "doctor", "export", "main", "table", "trtexe
 
 def main() -> None:
     """Run the command line; every error of ours is one sentence and its exit code."""
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # every child counts GPUs alike
     try:
         app()
     except TrtzooError as error:

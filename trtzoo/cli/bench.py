@@ -5,17 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trtzoo import machine, precision, protocols, runtimes
-from trtzoo.bench import TIMEOUT, bench, cases, jobs
+from trtzoo import engines, gpus, machine, precision, probes, protocols, runtimes
+from trtzoo.bench import TIMEOUT, bench, cases, cpu_jobs, gpu_jobs
 from trtzoo.cli.common import (
     All,
     Batches,
+    EnginesFolder,
     Models,
     OnnxFolder,
     Precisions,
@@ -54,7 +56,14 @@ def bench_command(
         bool, typer.Option("--print-trtexec", help="Print the equal trtexec commands and measure nothing.")
     ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds after which a case is given up.", min=1)] = TIMEOUT,
-    artifacts: OnnxFolder = Path("onnx"),
+    cuda_graph: Annotated[
+        str | None, typer.Option(help="On a GPU: on, off, or both one after the other. Default: the protocol's.")
+    ] = None,
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="On a GPU: go round through inputs larger than its L2 cache.")
+    ] = False,
+    onnx: OnnxFolder = Path("onnx"),
+    engines_root: EnginesFolder = Path("engines"),
     results: Results = Path("benchmarks"),
 ) -> None:
     """Measure latencies, one process a case, after checking each case's outputs.
@@ -63,30 +72,55 @@ def bench_command(
     """
     models, kinds, sizes = [row.name for row in rows(names, every)], precisions(precision_list), batches(batch)
     ways = [protocols.find(name) for name in items(protocol, "--protocol")]
-    grid = partial(cases, models=models, precisions=kinds, batches=sizes, protocols=[way.name for way in ways])
+    grid = partial(cases, models=models, precisions=kinds, batches=sizes)
     if print_trtexec:
-        _print_trtexec(grid(runtime="trtexec", device=""), artifacts)
+        _print_trtexec(grid(protocols=[way.name for way in ways], runtime="trtexec", device="", graphs=[None]), onnx)
         return
+    graphs = _graphs(cuda_graph)
     device = machine.choose(gpu)
     how = _runtime(runtime, device)
     need(how.name, module=how.module, extra=how.extra)
     for way in ways:
         need(way.name, module=way.module, extra=way.extra)
-    todo = jobs(grid(runtime=how.name, device=device.key), device, artifacts, seconds=seconds)
+    if device.kind == "cpu" and "tf32" in kinds:
+        raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor say --precision fp32.")
+    todo: list[Job] = []
+    for way in ways:
+        here = partial(grid, protocols=[way.name], runtime=how.name, device=device.key)
+        if device.kind == "cpu":
+            todo += cpu_jobs(here(graphs=[None]), device, onnx, seconds=seconds)
+        else:
+            folder = _engines(engines_root, device, how)
+            todo += gpu_jobs(here(graphs=graphs or [way.cuda_graph]), device, folder, onnx, seconds=seconds, rotate=rotate)
     failed = _sweep(todo, bench(todo, results, timeout=timeout, resume=resume), f"measuring on {device.name}")
     if failed:
         talk.print(f"{failed} of {len(todo)} cases failed; the others are kept in {results / device.key}.", style="red")
         raise typer.Exit(1)
 
 
+def _graphs(text: str | None) -> list[bool | None]:
+    """What --cuda-graph says; nothing where it says nothing."""
+    choices: dict[str, list[bool | None]] = {"on": [True], "off": [False], "both": [True, False]}
+    if text is not None and text not in choices:
+        raise UsageError(f"--cuda-graph {text!r}: say on, off or both.")
+    return choices[text] if text else []
+
+
 def _runtime(name: str | None, device: Device) -> Runtime:
-    """The runtime asked for, or the device's own."""
-    row = runtimes.find(name) if name else next((row for row in RUNTIMES.values() if row.device == device.kind), None)
-    if row is None:
-        raise MachineError(f"This version measures processors only, and {device.name} is a GPU. Run: trtzoo bench --gpu cpu")
+    """The runtime asked for, or the device's own: the first that is installed."""
+    own = [row for row in RUNTIMES.values() if row.device == device.kind]
+    row = runtimes.find(name) if name else next((row for row in own if find_spec(row.module)), own[0])
     if row.device != device.kind:
         raise UsageError(f"The runtime {row.name} does not run on {device.name}.")
     return row
+
+
+def _engines(root: Path, device: Device, how: Runtime) -> Path:
+    """Where the engines for this GPU, by this TensorRT, are."""
+    answer = probes.ask(how.module)[how.module]
+    if answer.error:
+        raise MachineError(f"{how.name} is {answer.error}. What this machine can do: trtzoo doctor")
+    return engines.folder(root, gpus.identify(device.name, device.sm), how.name, answer.version)
 
 
 def _sweep(todo: list[Job], results: Iterator[Result], title: str) -> int:
@@ -102,7 +136,7 @@ def _sweep(todo: list[Job], results: Iterator[Result], title: str) -> int:
     return failed
 
 
-def _print_trtexec(todo: list[Case], artifacts: Path) -> None:
+def _print_trtexec(todo: list[Case], folder: Path) -> None:
     """For each case the command of TensorRT 10's trtexec and of 11's, where that one can measure the same."""
     for case in todo:
         way, graph = protocols.find(case.protocol), precision.find(case.precision).graph
@@ -110,7 +144,7 @@ def _print_trtexec(todo: list[Case], artifacts: Path) -> None:
             if way.loop != "trtzoo.loops:steady" or (release == 11 and not way.cuda_graph):
                 say(f"# {case.name}: trtexec {release} has nothing like protocol {way.name}")
                 continue
-            onnx = artifacts / f"{case.model}-{graph}.onnx"
+            onnx = folder / f"{case.model}-{graph}.onnx"
             say(shlex.join(command_line(case, way, release=release, onnx=onnx, io=(3, 224, 224))))
 
 

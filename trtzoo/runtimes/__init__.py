@@ -14,6 +14,7 @@ class Session(Protocol):
     """A loaded network at one batch. It times itself, so the measuring loop holds policy only."""
 
     versions: dict[str, str]
+    settings: dict[str, str]
     threads: int
 
     def infer(self, images: Any) -> Any:
@@ -45,6 +46,8 @@ RUNTIMES: dict[str, Runtime] = {
         Runtime("onnxruntime", "trtzoo.runtimes.ort:Session", device="cpu", module="onnxruntime", extra="cpu"),
         Runtime("openvino", "trtzoo.runtimes.openvino:Session", device="cpu", module="openvino", extra="openvino"),
         Runtime("pytorch", "trtzoo.runtimes.pytorch:Session", device="cpu", module="torch", extra="cpu"),
+        Runtime("tensorrt", "trtzoo.runtimes.trt:tensorrt", device="gpu", module="tensorrt", extra="gpu"),
+        Runtime("rtx", "trtzoo.runtimes.trt:rtx", device="gpu", module="tensorrt_rtx", extra="cpu"),
         Runtime("fake", "trtzoo.runtimes.fake:Session", device="cpu", module="numpy", extra="cpu"),
     )
 }

@@ -37,6 +37,7 @@ class Session:
         beside = path.with_suffix(".script.json")
         self.script = msgspec.json.decode(beside.read_bytes(), type=Script) if beside.exists() else Script()
         self.golden, self.batch, self.threads, self.versions = golden.load(path.with_suffix(".npz")), batch, 1, {"fake": "1"}
+        self.settings: dict[str, str] = {}
         self._taken = 0
         if action := _DEATHS.get(self.script.fail):
             action()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trtzoo.spec import LayerTypes, Record, Tensor
 
-GRACE = 10.0
+GRACE = 3.0
 """Seconds that a cancelled build has to end by itself."""
 
 

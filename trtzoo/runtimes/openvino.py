@@ -31,6 +31,7 @@ class Session:
             "INFERENCE_NUM_THREADS": str(self.threads),
         }
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
+        self.settings: dict[str, str] = {}
         self.versions = {"openvino": openvino.__version__}
 
     def infer(self, images: Array) -> Array:

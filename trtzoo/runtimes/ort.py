@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from trtzoo.errors import MachineError
 from trtzoo.spec import Sample
 
 Array = np.ndarray[Any, Any]
@@ -22,11 +23,15 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = self.threads = threads or len(os.sched_getaffinity(0))
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no class in common
+            raise MachineError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error}") from error
         (self._input,) = self._session.get_inputs()
         self._type = np.float16 if "float16" in self._input.type else np.float32
         self._images: dict[str, Array] = {}
         self.batch = batch
+        self.settings: dict[str, str] = {}
         self.versions = {"onnxruntime": onnxruntime.__version__}
 
     def infer(self, images: Array) -> Array:

@@ -27,6 +27,7 @@ class Session:
         torch.set_num_threads(self.threads)
         self._network = _network(path)
         self._images = torch.empty(0)
+        self.settings: dict[str, str] = {}
         self.versions = {"torch": str(torch.__version__)}
 
     def infer(self, images: Array) -> Array:

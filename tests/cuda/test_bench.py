@@ -1,0 +1,105 @@
+"""`trtzoo bench --gpu t4`, as it is typed, on the emulated driver: real PyCUDA, and the double of TensorRT."""
+
+import json
+
+import msgspec
+import pytest
+
+from tests.cuda.engines import VERSIONS, emulated
+from trtzoo import machine, models
+from trtzoo.errors import MachineError, UsageError
+from trtzoo.export import export
+from trtzoo.models.sources import Checkpoint
+from trtzoo.spec import EngineSidecar, Order, Result
+from trtzoo.store import decode, encode, sidecar_path
+
+BATCH = 2
+
+
+@pytest.fixture
+def zoo(driver, tmp_path):
+    """dpn68 exported at 64x64, and its engine for a T4 by the double's TensorRT, in the folders that the commands use."""
+    order = Order(model="dpn68", precision="fp32", size=64)
+    (done,) = export(models.find("dpn68"), Checkpoint("seeded", origin="seeded"), [order], tmp_path / "onnx")
+    folder = tmp_path / "engines" / "t4" / f"tensorrt-{VERSIONS['tensorrt']}"
+    folder.mkdir(parents=True)
+    engine = emulated(folder, done.path, batch=BATCH)
+    sidecar = decode(sidecar_path(engine).read_bytes(), EngineSidecar, where="")
+    fields = {"model": "dpn68", "golden": done.sidecar.golden, "golden_sha256": done.sidecar.golden_sha256}
+    fields |= {"weights": done.sidecar.weights, "inputs": [{"name": "images", "dtype": "FLOAT", "shape": [BATCH, 3, 64, 64]}]}
+    named = engine.with_name(f"dpn68-fp32-b{BATCH}.engine")
+    engine.rename(named)
+    sidecar_path(engine).unlink()
+    sidecar_path(named).write_bytes(json.dumps(json.loads(encode(sidecar)) | json.loads(msgspec.json.encode(fields))).encode())
+    return tmp_path
+
+
+def results(folder):
+    return [decode(path.read_bytes(), Result, where="") for path in sorted((folder / "benchmarks" / "tesla-t4").glob("*.json"))]
+
+
+def test_an_engine_is_checked_and_measured_with_all_its_parts(zoo, trtzoo):
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (result,) = results(zoo)
+    assert result.failure is None and result.check.images == BATCH
+    assert result.device.name == "Tesla T4" and result.device.sm == 75
+    assert result.case.runtime == "tensorrt" and result.case.cuda_graph
+    assert result.settings["transfers"] == "on" and result.settings["host memory"] == "pinned"
+    assert result.weights.source == "seeded" and result.io == "fp32"
+    assert all(sample.compute > 0 and sample.total >= sample.compute for sample in result.samples)
+    assert "Tesla T4" in trtzoo("table", "--format", "md").stdout
+
+
+def test_protocols_and_graphs_are_measured_side_by_side(zoo, trtzoo):
+    done = trtzoo(
+        "bench", "dpn68", "--gpu", "t4", "--batch", BATCH, "--protocol", "trtexec10,trtexec11", "--cuda-graph", "both"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {(result.case.protocol, result.case.cuda_graph) for result in results(zoo)} == {
+        ("trtexec10", True),
+        ("trtexec10", False),
+        ("trtexec11", True),
+        ("trtexec11", False),
+    }
+    resident = [result for result in results(zoo) if result.case.protocol == "trtexec11"]
+    assert all(result.settings["transfers"] == "off" for result in resident)
+    assert all(sample.h2d == sample.d2h == 0 for result in resident for sample in result.samples)
+
+
+def test_a_batch_without_an_engine_says_what_to_build(zoo, trtzoo):
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", 16)
+    assert done.returncode == 1
+    assert "Run: trtzoo build dpn68 --precision fp32 --batch 16" in done.stdout
+
+
+def test_without_its_golden_sample_an_engine_has_no_speed(zoo, trtzoo):
+    (zoo / "onnx" / "dpn68-fp32-s64.npz").write_bytes(b"another sample")
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH)
+    assert done.returncode == 1
+    assert "is not the golden sample that was made with this file" in done.stdout
+
+
+def test_a_gpu_out_of_memory_is_a_row_with_the_drivers_words(zoo, trtzoo):
+    env = {"TRTZOO_EMULATED_FAULTS": "allocation:1:2:lasting"}
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=env)
+    assert done.returncode == 1
+    assert "failed: memory: " in done.stdout
+    assert results(zoo)[0].failure.kind == "memory"
+
+
+def test_a_lost_device_is_a_row_and_the_next_case_runs(zoo, trtzoo):
+    env = {"TRTZOO_EMULATED_FAULTS": "work:3:999:lasting"}
+    assert trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=env).returncode == 1
+    assert results(zoo)[0].failure
+    assert trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH).returncode == 0
+
+
+def test_the_gpus_here_are_chosen_by_name_and_no_other_passes_for_them(driver):
+    assert [device.name for device in machine.gpus()] == ["Tesla T4", "NVIDIA A10"]
+    assert machine.choose("auto").name == "Tesla T4" and machine.choose("cpu").kind == "cpu"
+    assert (machine.choose("a10").index, machine.choose("a10").sm) == (1, 86)
+    with pytest.raises(MachineError, match="There is no A100 here: Tesla T4, NVIDIA A10"):
+        machine.choose("a100")
+    with pytest.raises(UsageError, match=r"There is no GPU 't5'. Did you mean t4\?"):
+        machine.choose("t5")
