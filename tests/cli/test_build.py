@@ -176,7 +176,7 @@ def test_ctrl_c_cancels_and_keeps_what_is_done(tmp_path):
     wait_for_a_build(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the children get it, too
     _, talk = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 130, talk
     assert b"Traceback" not in talk
     assert not list((tmp_path / "engines").rglob(".*.tmp-*"))
     whole(tmp_path)
