@@ -1,6 +1,6 @@
 """Fills the README's marked blocks: help texts from the program, figures from benchmarks/figures. `--check` only compares.
 
-A block stands between `<!-- begin: KIND NAME -->` and `<!-- end -->`. Kinds: help COMMAND, figure NAME, latency PRECISION.
+A block stands between `<!-- begin: KIND NAME -->` and `<!-- end -->`. Kinds: help COMMAND, figure NAME, latency PRECISION, gpus.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+from trtzoo import gpus
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"(<!-- begin: (\w+) ?([\w-]*) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -35,7 +37,13 @@ def latency(precision: str) -> str:
     return found.split("\n\n", 1)[1]
 
 
-KINDS = {"help": help_text, "figure": figure, "latency": latency}
+def gpu_table(_: str) -> str:
+    """What works on which GPU, from the rows of gpus.py."""
+    heads = ("GPU", "", "TensorRT, on that GPU", "TensorRT-RTX, ahead of time")
+    return "".join("| " + " | ".join(row) + " |\n" for row in (heads, ("---",) * 4, *gpus.table()))
+
+
+KINDS = {"help": help_text, "figure": figure, "latency": latency, "gpus": gpu_table}
 
 
 def main() -> int:

@@ -83,6 +83,12 @@ def test_a_sidecar_tells_what_made_the_engine_and_what_is_in_it(built):
         assert 1e8 < about.peak_memory < 1.5e9
 
 
+def test_the_graphs_golden_sample_lies_beside_the_engine_for_the_machine_that_runs_it(built):
+    for one in built[0]:
+        sample = one.path.with_name(one.sidecar.golden)
+        assert sha256_file(sample) == one.sidecar.golden_sha256
+
+
 def test_the_layers_are_of_the_precision_that_was_asked_for(built):
     for done in built[0]:
         wanted = done.order.precision.upper()

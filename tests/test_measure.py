@@ -50,7 +50,7 @@ def fake_job(folder, model="densenet121", batch=2, script=None, graph=b"graph"):
     if script is not None:
         artifact.with_suffix(".script.json").write_bytes(msgspec.json.encode(script))
     case = Case(model=model, precision="fp32", batch=batch, runtime="fake", device=DEVICE.key, protocol="trtzoo")
-    return Job(case=case, device=DEVICE, artifact=str(artifact), goldens=str(folder))
+    return Job(case=case, device=DEVICE, artifact=str(artifact))
 
 
 def test_a_result_keeps_raw_samples_and_says_all_it_was_made_from(tmp_path):

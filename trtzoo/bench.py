@@ -54,23 +54,19 @@ def cpu_jobs(cases: list[Case], device: Device, onnx: Path, *, seconds: float = 
             case=case,
             device=device,
             artifact=str(onnx / f"{case.model}-{case.precision}.onnx"),
-            goldens=str(onnx),
             seconds=seconds,
         )
         for case in cases
     ]
 
 
-def gpu_jobs(
-    cases: list[Case], device: Device, engines: Path, onnx: Path, *, seconds: float = 0.0, rotate: bool = False
-) -> list[Job]:
+def gpu_jobs(cases: list[Case], device: Device, engines: Path, *, seconds: float = 0.0, rotate: bool = False) -> list[Job]:
     """Each case with the engine it runs and what its protocol asks of the session."""
     return [
         Job(
             case=case,
             device=device,
             artifact=str(engines / f"{case.model}-{case.precision}-b{case.batch}.engine"),
-            goldens=str(onnx),
             options={"device": device.index, "cuda_graph": bool(case.cuda_graph), "rotate": rotate}
             | find(case.protocol).session_options,
             seconds=seconds,

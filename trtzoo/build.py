@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import queue
+import shutil
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -244,7 +245,7 @@ def _recipe(order: Order, onnx: Stamp, aim: Target, settings: Settings) -> Recip
 def _make(
     order: Order, work: Path, path: Path, aim: Target, settings: Settings, stop: threading.Event, watch: Watch
 ) -> EngineSidecar:
-    """Build into the hidden folder of `work`, the sidecar last."""
+    """Build into the hidden folder of `work`: the engine, the graph's golden sample for who runs it, the sidecar."""
     onnx, exported = engines.source(order.onnx, None)
     native = aim.flavour.name == "tensorrt"
     job = Job(
@@ -265,6 +266,8 @@ def _make(
     if finished.version != aim.version:
         raise BuildError(f"{aim.flavour.title} {finished.version} built it where {aim.version} was found before. Run it again")
     sidecar = _describe(order, work, aim, finished, onnx, exported, _recipe(order, onnx, aim, settings))
+    if exported:
+        shutil.copyfile(order.onnx.with_name(exported.golden), work.with_name(exported.golden))
     sidecar_path(work).write_bytes(encode(sidecar))
     return sidecar
 

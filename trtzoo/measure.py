@@ -88,7 +88,7 @@ def _subject(job: Job) -> Subject:
         engine = peek(artifact)
         if engine is None:
             raise StoreError(f"There is no {artifact} with a sidecar. Run: {command(artifact)}")
-        sample = _golden(Path(job.goldens) / engine.golden, engine.golden_sha256)
+        sample = _golden(artifact.with_name(engine.golden), engine.golden_sha256)
         return Subject(engine.sha256, "fp16" if engine.inputs[0].dtype == "HALF" else "fp32", engine.weights, sample)
     graph = read_sidecar(artifact, OnnxSidecar, remedy=f"trtzoo export {case.model} --precision {case.precision}")
     return Subject(graph.sha256, graph.io, graph.weights, _golden(artifact.with_name(graph.golden), graph.golden_sha256))

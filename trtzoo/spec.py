@@ -161,7 +161,7 @@ class Case(Record, frozen=True, kw_only=True):
 
 
 class Job(Record, frozen=True, kw_only=True):
-    """One case, the file it runs, the folder of the golden samples, and options of the runtime's session.
+    """One case, the file it runs, and options of the runtime's session.
 
     `seconds` is the least time to sample for, where that is more than the protocol's.
     """
@@ -169,7 +169,6 @@ class Job(Record, frozen=True, kw_only=True):
     case: Case
     device: Device
     artifact: str
-    goldens: str
     options: dict[str, bool | int] = {}
     seconds: float = 0.0
 

@@ -1,6 +1,7 @@
 """`trtzoo bench --gpu t4`, as it is typed, on the emulated driver: real PyCUDA, and the double of TensorRT."""
 
 import json
+import shutil
 
 import msgspec
 import pytest
@@ -29,6 +30,7 @@ def zoo(driver, tmp_path):
     fields |= {"weights": done.sidecar.weights, "inputs": [{"name": "images", "dtype": "FLOAT", "shape": [BATCH, 3, 64, 64]}]}
     named = engine.with_name(f"dpn68-fp32-b{BATCH}.engine")
     engine.rename(named)
+    shutil.copy(done.path.with_suffix(".npz"), folder)
     sidecar_path(engine).unlink()
     sidecar_path(named).write_bytes(json.dumps(json.loads(encode(sidecar)) | json.loads(msgspec.json.encode(fields))).encode())
     return tmp_path
@@ -74,7 +76,7 @@ def test_a_batch_without_an_engine_says_what_to_build(zoo, trtzoo):
 
 
 def test_without_its_golden_sample_an_engine_has_no_speed(zoo, trtzoo):
-    (zoo / "onnx" / "dpn68-fp32-s64.npz").write_bytes(b"another sample")
+    next((zoo / "engines").rglob("*.npz")).write_bytes(b"another sample")
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH)
     assert done.returncode == 1
     assert "is not the golden sample that was made with this file" in done.stdout

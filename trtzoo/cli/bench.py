@@ -91,7 +91,7 @@ def bench_command(
             todo += cpu_jobs(here(graphs=[None]), device, onnx, seconds=seconds)
         else:
             folder = _engines(engines_root, device, how)
-            todo += gpu_jobs(here(graphs=graphs or [way.cuda_graph]), device, folder, onnx, seconds=seconds, rotate=rotate)
+            todo += gpu_jobs(here(graphs=graphs or [way.cuda_graph]), device, folder, seconds=seconds, rotate=rotate)
     failed = _sweep(todo, bench(todo, results, timeout=timeout, resume=resume), f"measuring on {device.name}")
     if failed:
         talk.print(f"{failed} of {len(todo)} cases failed; the others are kept in {results / device.key}.", style="red")
