@@ -211,8 +211,8 @@ def test_ctrl_c_ends_an_export_without_a_traceback_and_leaves_nothing_half_writt
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert "Traceback" not in err
-    if process.returncode == 0:  # it was faster
-        assert out and whole(tmp_path / "onnx")
+    if out:  # it was faster, or the signal met it on its way out
+        assert process.returncode in (0, 130, -signal.SIGINT) and whole(tmp_path / "onnx")
     else:
         assert (process.returncode, out) == (130, "")
         assert visible(tmp_path / "onnx") == []
