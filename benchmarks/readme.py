@@ -1,6 +1,6 @@
 """Fills the README's marked blocks: help texts from the program, figures from benchmarks/figures. `--check` only compares.
 
-A block stands between `<!-- begin: KIND NAME -->` and `<!-- end -->`. Kinds: help COMMAND, figure NAME, latency PRECISION, gpus.
+A block stands between `<!-- begin: KIND NAME -->` and `<!-- end -->`. The kinds are KINDS.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def test_a_missing_file_and_a_run_shorter_than_its_warm_up_are_told(tmp_path):
         ("trtexec10", 10, "fp16", ["--stronglyTyped", "--noTF32", "--warmUp=200", "--duration=3", "--iterations=10"]),
         ("trtexec11", 10, "tf32", ["--stronglyTyped", "--useCudaGraph", "--useSpinWait", "--noDataTransfers", "--warmUp=200"]),
         ("trtexec11", 11, "fp32", ["--noTF32", "--warmUp=200", "--duration=3"]),
-        ("trtzoo", 10, "fp32", ["--stronglyTyped", "--noTF32", "--warmUp=500"]),
+        ("trtzoo", 10, "fp32", ["--stronglyTyped", "--useCudaGraph", "--noTF32", "--warmUp=500"]),
     ],
 )
 def test_a_case_becomes_the_command_that_measures_the_same(protocol, release, precision, words):
@@ -107,4 +107,9 @@ def test_a_case_becomes_the_command_that_measures_the_same(protocol, release, pr
     assert line[2:6] == [f"--{which}hapes=images:4x3x224x224" for which in ("minS", "optS", "maxS", "s")]
     assert line[6 : 6 + len(words)] == words
     assert ("--noTF32" in line) == (precision != "tf32")
-    assert ("--useCudaGraph" in line) == (protocol == "trtexec11" and release < 11)
+
+
+@pytest.mark.parametrize(("protocol", "release"), [("paddle2020", 10), ("mlperf-ss", 11), ("trtexec10", 11), ("trtzoo", 11)])
+def test_what_that_trtexec_cannot_measure_has_no_command(protocol, release):
+    case = Case(model="dpn68", precision="fp32", batch=4, runtime="trtexec", device="", protocol=protocol)
+    assert command_line(case, PROTOCOLS[protocol], release=release, onnx=Path("x.onnx"), io=(3, 224, 224)) == []

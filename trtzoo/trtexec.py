@@ -44,13 +44,17 @@ def read_profile(path: Path) -> tuple[LayerTime, ...]:
 def command_line(case: Case, protocol: Protocol, *, release: int, onnx: Path, io: tuple[int, int, int]) -> list[str]:
     """The words of trtexec `release` (10 or 11) that measure `case` by `protocol`; `io` is the image's C, H, W.
 
-    trtexec 11 is strongly typed, captures a graph, spins and leaves copies out by itself; 10 is told to.
+    trtexec 11 is strongly typed, captures a graph, spins and leaves copies out by itself; 10 is told to. Empty where that
+    trtexec cannot: nothing turns 11's defaults off here, and only `steady` protocols are trtexec's way.
     """
+    copies, graph = protocol.session_options.get("transfers", True), protocol.cuda_graph
+    if protocol.loop != "trtzoo.loops:steady" or (release >= 11 and (copies or not graph)):
+        return []
     shape = "images:" + "x".join(map(str, (case.batch, *io)))
     words = ["trtexec", f"--onnx={onnx}", *(f"--{which}Shapes={shape}" for which in ("min", "opt", "max")), f"--shapes={shape}"]
     if release < 11:
         words.append("--stronglyTyped")
-        words += ["--useCudaGraph", "--useSpinWait", "--noDataTransfers"] if protocol.cuda_graph else []
+        words += ["--useCudaGraph"] * graph + ["--useSpinWait", "--noDataTransfers"] * (not copies)
     if case.precision != "tf32":
         words.append("--noTF32")
     timing = {"warmUp": round(protocol.warm_up_seconds * 1000), "duration": round(protocol.seconds)}

@@ -245,3 +245,12 @@ def _started(folder: Path) -> subprocess.Popen[str]:
         assert process.poll() is None
         time.sleep(0.005)
     return process
+
+
+def test_a_source_that_lacks_one_of_the_models_is_refused_before_anything_is_made(trtzoo: Run, tmp_path: Path) -> None:
+    done = trtzoo("export", "dpn68", "densenet264", "--weights", "torchvision")
+    assert done.returncode == 2
+    assert (
+        "torchvision publishes no weights of dpn68; it has densenet121, densenet161, densenet169, densenet201." in done.stderr
+    )
+    assert not (tmp_path / "onnx").exists()

@@ -225,3 +225,13 @@ def test_ctrl_c_in_a_download_ends_it_and_leaves_nothing(server: Server, tmp_pat
     assert out == ""
     assert "Traceback" not in err
     assert left() == []
+
+
+def test_a_web_page_in_place_of_the_file_is_not_kept(server: Server) -> None:
+    server.body = b"<html>Please sign in to this network.</html>"
+    server.claimed = len(server.body)
+    with pytest.raises(UnreachableError, match=r"w\.pdparams gave a web page, not a file of weights\."):
+        fetch(URL)
+    assert left() == []
+    server.body, server.claimed = BODY, len(BODY)
+    assert fetch(URL).read_bytes() == BODY

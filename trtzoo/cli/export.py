@@ -45,8 +45,8 @@ def export_command(
     fixed: Batch = "dynamic" if batch == "dynamic" else one(batches(batch), "--batch")
     kinds = list(dict.fromkeys(precision.find(name).graph for name in precisions(precision_list)))
     outcomes = []
-    for model in rows(names, every):
-        checkpoint = locate(model, weights)
+    checkpoints = [(model, locate(model, weights)) for model in rows(names, every)]
+    for model, checkpoint in checkpoints:
         _warn_of_fallback(checkpoint)
         orders = [
             Order(

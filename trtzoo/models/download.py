@@ -52,6 +52,9 @@ def fetch(url: str, *, sha256_prefix: str = "") -> Path:
         if _is_whole(target):  # another process brought it while this one waited
             return target
         fresh = _download(_mirrored(url), work / name, host)
+        with fresh.open("rb") as file:
+            if file.read(1) == b"<":
+                raise UnreachableError(f"{url} gave a web page, not a file of weights.")
         digest = sha256_file(fresh)
         if not digest.startswith(sha256_prefix):
             raise WeightsError(f"{url} gave a file with sha256 {digest}; its publisher says {sha256_prefix}…. It was not kept.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -282,7 +283,11 @@ def keep_timings(config: Any, cache: Any, path: str) -> None:
 
 
 def peak_memory() -> int:
-    """This process's largest resident size, bytes."""
+    """This process's largest resident size, bytes; without what the process it was started from had."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        return int(found[1]) * 1024 if found else 0
     import resource  # noqa: PLC0415 # not on Windows, where this is the one thing amiss
 
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
