@@ -34,6 +34,7 @@ def gpus() -> list[Device]:
             driver=answer.version,
             sm=found.sm,
             index=index,
+            bus_id=found.bus_id,
         )
         for index, found in enumerate(answer.devices)
     ]

@@ -20,6 +20,7 @@ from trtzoo.errors import StoreError, TrtzooError, WrongOutputError
 from trtzoo.machine import OtherLoad
 from trtzoo.spec import Failure, Job, OnnxSidecar, Result, Weights, resolve
 from trtzoo.store import read_sidecar, sha256_file
+from trtzoo.watch import Watch
 
 
 def measure(job: Job) -> Result:
@@ -50,7 +51,7 @@ def _measured(job: Job, empty: Result) -> Result:
     load = time.perf_counter() - start
     try:
         check = golden.compare(session.infer(images), reference, tolerance=precision.find(case.precision).tolerance)
-        with OtherLoad() as others:
+        with OtherLoad() as others, Watch(job.device, settle=protocol.warm_up_seconds) as watch:
             samples = resolve(protocol.loop)(session, protocol, images)
         return msgspec.structs.replace(
             empty,
@@ -63,6 +64,7 @@ def _measured(job: Job, empty: Result) -> Result:
             check=check,
             load=load,
             other_load=others.cores,
+            gpu_state=watch.state,
             samples=tuple(samples),
         )
     finally:

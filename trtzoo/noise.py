@@ -7,7 +7,7 @@ from statistics import median
 
 import msgspec
 
-from trtzoo.spec import Result
+from trtzoo.spec import GpuState, Result
 from trtzoo.stats import drift, interval, summarise
 
 
@@ -41,6 +41,41 @@ def _load(result: Result) -> str:
     return f"other programs used {result.other_load:.1f} cores" if result.other_load > 0.15 else ""
 
 
+def _shared(result: Result) -> str:
+    others = result.gpu_state.others if result.gpu_state else 0
+    return f"{others} other {'process has' if others == 1 else 'processes have'} the GPU open" if others else ""
+
+
+def _hot(result: Result) -> str:
+    return _held(result, lambda reason: "thermal" in reason)
+
+
+def _capped(result: Result) -> str:
+    return _held(result, lambda reason: "thermal" not in reason)
+
+
+def _held(result: Result, meant: Callable[[str], bool]) -> str:
+    """What held the GPU's clocks down, of the reasons that are meant."""
+    state = result.gpu_state or GpuState()
+    found = [f"{reason} in {count} of {state.readings} readings" for reason, count in state.reasons.items() if meant(reason)]
+    return " and ".join(found)
+
+
+def _clocks(result: Result) -> str:
+    clock = result.gpu_state.sm_clock if result.gpu_state else None
+    if clock is None or clock.low >= 0.95 * clock.high:
+        return ""
+    return f"the SM clock ran between {clock.low / 1e6:.0f} and {clock.high / 1e6:.0f} MHz (limit 5%)"
+
+
+def _unwatched(result: Result) -> str:
+    state = result.gpu_state
+    if state is None or not state.error:
+        return ""
+    seen = f"watched for {state.readings} readings only" if state.readings else "not watched"
+    return f"the GPU was {seen} ({state.error.rstrip('.')})"
+
+
 def _host_bound(result: Result) -> str:
     enqueue, compute = (median(getattr(s, part) for s in result.samples) for part in ("enqueue", "compute"))
     return f"host-bound: enqueueing takes {enqueue / compute:.0%} of the compute time" if enqueue > 0.8 * compute else ""
@@ -53,11 +88,16 @@ def _copy_bound(result: Result) -> str:
 
 FLAGS = (
     Flag("load", _load, "stop them and measure again"),
+    Flag("shared", _shared, "stop them and measure again; nvidia-smi names them"),
+    Flag("hot", _hot, "cool the GPU, or hold it at a clock it can keep: nvidia-smi --lock-gpu-clocks=MHZ"),
+    Flag("capped", _capped, "hold the GPU at a clock it can keep: nvidia-smi --lock-gpu-clocks=MHZ"),
+    Flag("clocks", _clocks, "hold the GPU at a clock it can keep: nvidia-smi --lock-gpu-clocks=MHZ"),
     Flag("spread", _spread, "give it more time: --seconds 10"),
     Flag("wide", _wide, "give it more time: --seconds 10"),
     Flag("drift", _drift, "let the machine cool, or give it more time: --seconds 10"),
     Flag("host-bound", _host_bound, "try --cuda-graph on"),
     Flag("copy-bound", _copy_bound, "export with FP16 input and output: --io fp16"),
+    Flag("unwatched", _unwatched, "see how it fares meanwhile: nvidia-smi --query --display=CLOCK,PERFORMANCE,TEMPERATURE"),
 )
 
 

@@ -19,11 +19,12 @@ SECONDS = 60.0
 
 
 class CudaDevice(Record, frozen=True, kw_only=True):
-    """A GPU as its driver tells it; memory in bytes."""
+    """A GPU as its driver tells it; memory in bytes, `bus_id` as "0000:01:00.0"."""
 
     name: str
     sm: int
     memory: int
+    bus_id: str = ""
 
 
 class Answer(Record, frozen=True, kw_only=True):
@@ -116,12 +117,15 @@ def cuda() -> Answer:
 
 
 def _device(driver: ctypes.CDLL, index: int) -> CudaDevice:
-    handle, name, memory = ctypes.c_int(), ctypes.create_string_buffer(256), ctypes.c_size_t()
+    handle, memory = ctypes.c_int(), ctypes.c_size_t()
+    name, bus = ctypes.create_string_buffer(256), ctypes.create_string_buffer(32)
     driver.cuDeviceGet(ctypes.byref(handle), index)
     driver.cuDeviceGetName(name, len(name), handle)
     driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle)
+    driver.cuDeviceGetPCIBusId(bus, len(bus), handle)
     major, minor = (_attribute(driver, handle, code) for code in (75, 76))  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_…
-    return CudaDevice(name=name.value.decode(errors="replace"), sm=10 * major + minor, memory=memory.value)
+    label, place = name.value.decode(errors="replace"), bus.value.decode(errors="replace")
+    return CudaDevice(name=label, sm=10 * major + minor, memory=memory.value, bus_id=place)
 
 
 def _attribute(driver: ctypes.CDLL, handle: ctypes.c_int, code: int) -> int:

@@ -131,7 +131,7 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
 
 
 class Device(Record, frozen=True, kw_only=True):
-    """What ran. `name` is the maker's; `key` is its folder under benchmarks/; `sm` and `index` are a GPU's."""
+    """What ran. `name` is the maker's; `key` is its folder under benchmarks/; `sm`, `index` and `bus_id` (PCI) are a GPU's."""
 
     key: str
     name: str
@@ -141,6 +141,7 @@ class Device(Record, frozen=True, kw_only=True):
     driver: str = ""
     sm: int = 0
     index: int = 0
+    bus_id: str = ""
 
 
 class Case(Record, frozen=True, kw_only=True):
@@ -219,6 +220,31 @@ class LayerTime(Record, frozen=True, kw_only=True):
     seconds: float
 
 
+class Span(Record, frozen=True, kw_only=True):
+    """What was read of one quantity."""
+
+    low: float
+    median: float
+    high: float
+
+
+class GpuState(Record, frozen=True, kw_only=True):
+    """A GPU while it was sampled, by NVML: clocks in Hz, power in W, temperature in degrees Celsius; None was not told.
+
+    `reasons` counts the readings in which clocks were held down, by cause; `others` is the processes that had the GPU open
+    besides ours. `error` says why there are no readings, or no more.
+    """
+
+    sm_clock: Span | None = None
+    memory_clock: Span | None = None
+    power: Span | None = None
+    temperature: Span | None = None
+    reasons: dict[str, int] = {}
+    others: int | None = None
+    readings: int = 0
+    error: str = ""
+
+
 class Result(Record, frozen=True, kw_only=True):
     """One case as it went: raw samples when it went well, the failure when it did not. Statistics are derived.
 
@@ -238,6 +264,7 @@ class Result(Record, frozen=True, kw_only=True):
     started: str = ""
     load: float = 0.0
     other_load: float = 0.0
+    gpu_state: GpuState | None = None
     samples: tuple[Sample, ...] = ()
     layers: tuple[LayerTime, ...] = ()
     failure: Failure | None = None
