@@ -1,4 +1,4 @@
-"""The emulated CUDA driver, and the real PyCUDA and cuda-bindings that run on it, in a folder of their own.
+"""The emulated CUDA driver and NVML, and the real PyCUDA, cuda-bindings and nvidia-ml-py on them, in a folder of their own.
 
 `python -m tests.cuda.install` prints where they are. Nothing of it enters the environment that runs the tests: PyCUDA must not
 be importable by accident on a machine without a GPU. PyCUDA is compiled once a machine (about two minutes) and kept in the
@@ -27,14 +27,15 @@ from filelock import FileLock
 CUDA = "12.9.79"
 HEADERS = (f"nvidia-cuda-runtime-cu12=={CUDA}", f"nvidia-cuda-profiler-api-cu12=={CUDA}")
 PYCUDA = "pycuda==2026.1"
-BINDINGS = "cuda-bindings==12.9.10"
+BINDINGS = ("cuda-bindings==12.9.10", "nvidia-ml-py==13.615.71")
 REST = ("cuda-pathfinder", "mako", "markupsafe", "platformdirs", "pytools", "siphash24", "typing-extensions")
 SOURCES = sorted(Path(__file__).with_name("driver").iterdir())
+NVML = Path(__file__).with_name("nvml") / "nvml.cpp"
 ENVIRONMENT = dict(os.environ)  # as it is before any test cuts the network off
 
 
 class Installed(NamedTuple):
-    """`driver`: a folder with libcuda.so.1. `site`: a folder with the packages, for PYTHONPATH."""
+    """`driver`: a folder with libcuda.so.1 and libnvidia-ml.so.1. `site`: a folder with the packages, for PYTHONPATH."""
 
     driver: Path
     site: Path
@@ -73,9 +74,9 @@ def headers(folder: Path) -> Path:
 
 
 def driver(folder: Path) -> Path:
-    """Our libcuda.so.1. Functions of cuda.h that it does not have answer that they are not supported."""
+    """Our libcuda.so.1 and libnvidia-ml.so.1. Functions of cuda.h that it does not have answer that they are not supported."""
     include = headers(folder)
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in (*SOURCES, Path(__file__)))).hexdigest()[:12]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in (*SOURCES, NVML, Path(__file__)))).hexdigest()[:12]
 
     def make(work: Path) -> None:
         generated = work / "generated.cpp"
@@ -86,6 +87,7 @@ def driver(folder: Path) -> Path:
         options = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-fPIC", "-shared"]
         soname = ["-Wl,-soname,libcuda.so.1", "-o", work / "libcuda.so.1"]
         run("g++", *options, "-I", include, "-I", SOURCES[0].parent, generated, *sources, *soname, "-pthread")
+        run("g++", *options, NVML, "-o", work / "libnvidia-ml.so.1")
         (work / "libcuda.so").symlink_to("libcuda.so.1")
 
     return once(folder / f"driver-{digest}", make)
@@ -117,11 +119,11 @@ def entries(declared: str, typedefs: str) -> str:
 
 
 def site(folder: Path) -> Path:
-    """PyCUDA, compiled from its source against the driver, and cuda-bindings."""
+    """PyCUDA, compiled from its source against the driver; cuda-bindings and nvidia-ml-py."""
 
     def make(work: Path) -> None:
         wheel = pycuda(folder)
-        pip("install", "--no-deps", "--target", work, wheel, BINDINGS, *REST)
+        pip("install", "--no-deps", "--target", work, wheel, *BINDINGS, *REST)
 
     return once(folder / "site", make)
 

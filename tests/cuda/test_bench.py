@@ -97,6 +97,31 @@ def test_a_lost_device_is_a_row_and_the_next_case_runs(zoo, trtzoo):
     assert trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH).returncode == 0
 
 
+def test_the_gpu_is_watched_while_it_is_measured(zoo, trtzoo):
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH)
+    (state,) = (result.gpu_state for result in results(zoo))
+    assert state.readings > 10 and state.sm_clock.low == 1590e6 and state.others == 0 and not state.error
+    assert "the GPU" not in done.stderr and "SM clock" not in done.stderr
+
+
+def test_a_busy_and_throttled_gpu_is_measured_and_told(zoo, trtzoo):
+    env = {"TRTZOO_EMULATED_NVML": "sm=1590,900 reasons=0,0x42 processes=own+4242"}
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    state = results(zoo)[0].gpu_state
+    assert state.others == 1 and state.reasons == {"hardware thermal slowdown": state.readings - 1}
+    assert "1 other process has the GPU open, hardware thermal slowdown in " in done.stderr
+    assert "the SM clock ran between 900 and 1590 MHz (limit 5%)" in done.stderr
+
+
+def test_an_nvml_that_dies_is_told_and_the_measurement_is_kept(zoo, trtzoo):
+    env = {"TRTZOO_EMULATED_NVML": "fail=nvmlDeviceGetPowerUsage:3:15"}
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert results(zoo)[0].samples and results(zoo)[0].gpu_state.error == "NVML: GPU is lost"
+    assert "the GPU was watched for 2 readings only (NVML: GPU is lost)" in done.stderr
+
+
 def test_the_gpus_here_are_chosen_by_name_and_no_other_passes_for_them(driver):
     assert [device.name for device in machine.gpus()] == ["Tesla T4", "NVIDIA A10"]
     assert machine.choose("auto").name == "Tesla T4" and machine.choose("cpu").kind == "cpu"
