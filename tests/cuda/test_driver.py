@@ -270,7 +270,7 @@ def test_functions_that_are_not_emulated_say_so(drv, cuda):
     with pytest.raises(RuntimeError, match="CUDA_ERROR_NOT_SUPPORTED"):
         cuda("cuMemAllocManaged", 4, 1)
     with pytest.raises(drv.Error, match="operation not supported"):
-        drv.module_from_buffer(b"\0")
+        drv.managed_empty(4, np.uint8, mem_flags=drv.mem_attach_flags.GLOBAL)
 
 
 @pytest.mark.parametrize(
