@@ -33,6 +33,7 @@ MODELS = ("densenet121", "densenet264", "dpn131")
 
 def ours(network: torch.nn.Module, path: Path) -> float:
     path.unlink(missing_ok=True)
+    os.sync()  # what was written before is not written back meanwhile
     start = time.perf_counter()
     graph.write(path, network, name="benchmark", precision="fp32", size=224, batch=None, opset=17)
     return time.perf_counter() - start
@@ -40,6 +41,7 @@ def ours(network: torch.nn.Module, path: Path) -> float:
 
 def theirs(network: torch.nn.Module, path: Path) -> float:
     path.unlink(missing_ok=True)
+    os.sync()  # what was written before is not written back meanwhile
     images = torch.zeros(1, 3, 224, 224)
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):

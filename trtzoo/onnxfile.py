@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import numpy as np
@@ -112,15 +113,16 @@ class Graph:
 
         One thread folds and writes while another hashes. Raises ExportError as `Weight.rounded` does.
         """
-        digest = hashlib.sha256()
+        parts: Queue[bytes | memoryview[Any] | None] = Queue(16)
         with path.open("wb") as file, ThreadPoolExecutor(1) as hasher:
-            hashed = hasher.submit(digest.update, b"")
-            for part in self._parts():
-                file.write(part)
-                hashed.result()
-                hashed = hasher.submit(digest.update, part)
-            hashed.result()
-        return digest.hexdigest()
+            digest = hasher.submit(_sha256, parts)
+            try:
+                for part in self._parts():
+                    parts.put(part)
+                    file.write(part)
+            finally:
+                parts.put(None)
+        return digest.result()
 
     def _skeleton(self) -> onnx.ModelProto:
         """The model without its weights."""
@@ -140,6 +142,14 @@ class Graph:
         for name, weight in self.weights.items():
             yield heads[name]
             yield weight.rounded().reshape(-1).view(np.uint8).data
+
+
+def _sha256(parts: Queue[bytes | memoryview[Any] | None]) -> str:
+    """The hash of what comes, up to None."""
+    digest = hashlib.sha256()
+    while (part := parts.get()) is not None:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _filled(weight: Weight) -> TensorProto:
