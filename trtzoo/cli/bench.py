@@ -127,7 +127,7 @@ def _sweep(todo: list[Job], results: Iterator[Result], title: str) -> int:
     """Tell each result as it comes; how many failed."""
     failed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=talk, transient=True, redirect_stdout=False) as progress:
+    with Progress(*columns, console=talk, transient=True, redirect_stdout=False, refresh_per_second=1) as progress:
         for result in progress.track(results, total=len(todo), description=title):
             failed += result.failure is not None
             say(_line(result))
