@@ -99,7 +99,8 @@ def test_a_fact_that_differs_is_noted_at_its_cells():
 
 def test_a_table_of_seeded_weights_says_so_and_why():
     (fp32, _) = latency_tables([result(weights=weights("seeded", fallback="a.host cannot be reached."))])
-    assert "SEEDED weights, which classify nothing (a.host cannot be reached)" in fp32.caption[0]
+    assert "SEEDED weights, which classify nothing" in fp32.caption[0]
+    assert fp32.caption[-1] == "Why seeded: a.host cannot be reached."
 
 
 def test_a_failed_case_is_a_failure_with_its_reason_below():

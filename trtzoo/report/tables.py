@@ -96,11 +96,10 @@ def _short(result: Result) -> str:
 
 
 def _weights(result: Result) -> str:
-    weights = result.weights
-    if weights is None:
+    if result.weights is None:
         return "weights unknown"
-    warning = "SEEDED weights, which classify nothing" if weights.source == "seeded" else f"weights of {weights.source}"
-    return f"{warning} ({weights.fallback.rstrip('.')})" if weights.fallback else warning
+    source = result.weights.source
+    return "SEEDED weights, which classify nothing" if source == "seeded" else f"weights of {source}"
 
 
 FACTS: dict[str, Callable[[Result], str]] = {
@@ -165,7 +164,8 @@ def _provenance(results: list[Result]) -> tuple[list[str], dict[str, list[str]]]
     lines = [f"Measured: {'; '.join(filter(None, shared))}."]
     for row in (PROTOCOLS[name] for name in sorted({result.case.protocol for result in good})):
         lines.append(f"Protocol {row.name}: {row.statistic} of {row.metric}; {row.note}.")
-    return lines, own
+    reasons = sorted({result.weights.fallback for result in good if result.weights and result.weights.fallback})
+    return [*lines, *(f"Why seeded: {reason}" for reason in reasons)], own
 
 
 def _measured(result: Result | None, own: dict[str, list[str]], notes: list[str]) -> Cell:
