@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.goldens import fill
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it, and children would, too
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads of two processes slow each other tenfold
 
 NOWHERE = "http://127.0.0.1:9"
