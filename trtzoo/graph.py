@@ -166,13 +166,14 @@ def translate(
     that has no row in OPERATIONS and for weights that the type cannot hold.
     """
     graph = Graph(name, precision, opset)
-    traced = fx.symbolic_trace(network)
+    traced = fx.Tracer().trace(network)
+    traced.owning_module = network  # type: ignore[assignment] # any module will do: it is asked for its parts
     values: dict[fx.Node, Value] = {}
 
     def lookup(argument: Any) -> Any:
         return fx.node.map_arg(argument, lambda source: values[source])
 
-    for node in traced.graph.nodes:
+    for node in traced.nodes:
         if node.op == "placeholder":
             values[node] = INPUT if io == precision else graph.node("Cast", "images_cast", INPUT, to=ELEMENTS[precision])
         elif node.op == "output":
