@@ -1,19 +1,24 @@
 # `make table` and `make test` are all the set-up there is: each makes .venv by itself.
 PYTHON ?= python3
 BIN := .venv/bin
+comma := ,
 EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+PRECISION := $(if $(filter gpu,$(EXTRA)),fp32$(comma)fp16,fp32)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: table engines test check gpu clean
 
 table: .venv/ready-$(EXTRA)   # export the ten networks, measure them on this machine, print the tables
-	$(BIN)/trtzoo export --all
-	$(BIN)/trtzoo bench --all --gpu auto
+	$(BIN)/trtzoo export --all --precision $(PRECISION)
+ifeq ($(EXTRA),gpu)
+	$(BIN)/trtzoo build --precision $(PRECISION)
+endif
+	$(BIN)/trtzoo bench --all --gpu auto --precision $(PRECISION)
 	$(BIN)/trtzoo table
 
-engines: .venv/ready-$(EXTRA) # every T4 engine: ten models, FP32 and FP16, batch 1, 4 and 8
+engines: .venv/ready-$(EXTRA) # every engine for the GPU here, or for a T4: FP32 and FP16, batch 1, 4 and 8
 	$(BIN)/trtzoo export --all --precision fp32,fp16
-	$(BIN)/trtzoo build --precision fp32,fp16 --batch 1,4,8 --jobs 2
+	$(BIN)/trtzoo build --precision fp32,fp16 --batch 1,4,8
 
 test: .venv/ready-dev
 	$(BIN)/python -m pytest
@@ -27,6 +32,7 @@ check: .venv/ready-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python benchmarks/readme.py --check
+	$(BIN)/python -m pytest tests/cli/test_help.py tests/test_release.py
 
 clean:
 	rm -rf .venv onnx/*.onnx onnx/*.npz onnx/*.json engines/*/

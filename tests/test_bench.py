@@ -11,18 +11,16 @@ from trtzoo.spec import Result
 from trtzoo.store import decode
 
 
+def grid(*models):
+    """One case a model."""
+    kinds = {"precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "graphs": [None]}
+    return cases(models=list(models), runtime="fake", device=DEVICE.key, **kinds)
+
+
 def sweep(folder, scripts, **options):
     for model, script in scripts.items():
         fake_job(folder, model=model, script={"seconds": [0.4]} | script)
-    todo = cases(
-        models=list(scripts),
-        precisions=["fp32"],
-        batches=[1],
-        runtime="fake",
-        device=DEVICE.key,
-        protocols=["trtzoo"],
-        graphs=[None],
-    )
+    todo = grid(*scripts)
     return list(bench(cpu_jobs(todo, DEVICE, folder), folder / "results", **options))
 
 
@@ -66,15 +64,7 @@ def test_a_case_that_hangs_is_given_up(tmp_path):
 def test_each_result_is_on_disk_when_it_is_told(tmp_path):
     fake_job(tmp_path, model="dpn68")
     fake_job(tmp_path, model="dpn92")
-    todo = cases(
-        models=["dpn68", "dpn92"],
-        precisions=["fp32"],
-        batches=[1],
-        runtime="fake",
-        device=DEVICE.key,
-        protocols=["trtzoo"],
-        graphs=[None],
-    )
+    todo = grid("dpn68", "dpn92")
     told = []
     for result in bench(cpu_jobs(todo, DEVICE, tmp_path), tmp_path / "results"):
         told.append(result)
@@ -83,15 +73,7 @@ def test_each_result_is_on_disk_when_it_is_told(tmp_path):
 
 
 def test_a_case_without_its_file_says_what_to_run(tmp_path):
-    todo = cases(
-        models=["dpn68"],
-        precisions=["fp32"],
-        batches=[1],
-        runtime="fake",
-        device=DEVICE.key,
-        protocols=["trtzoo"],
-        graphs=[None],
-    )
+    todo = grid("dpn68")
     (result,) = bench(cpu_jobs(todo, DEVICE, tmp_path), tmp_path / "results")
     assert result.failure.kind == "error"
     assert result.failure.reason.endswith("is not there. Run: trtzoo export dpn68 --precision fp32")
@@ -104,15 +86,7 @@ def test_resuming_keeps_good_results_of_the_same_file_and_measures_the_rest(tmp_
     assert first[1].failure and again[1].samples[0].total == 0.8
     fake_job(tmp_path, model="dpn98", script={"seconds": [0.7]}, graph=b"another graph")
     todo = cpu_jobs(
-        cases(
-            models=["dpn98"],
-            precisions=["fp32"],
-            batches=[1],
-            runtime="fake",
-            device=DEVICE.key,
-            protocols=["trtzoo"],
-            graphs=[None],
-        ),
+        grid("dpn98"),
         DEVICE,
         tmp_path,
     )
@@ -122,15 +96,7 @@ def test_resuming_keeps_good_results_of_the_same_file_and_measures_the_rest(tmp_
 
 def test_more_time_is_taken_when_asked_for(tmp_path):
     fake_job(tmp_path, model="dpn68", script={"seconds": [0.5]})
-    todo = cases(
-        models=["dpn68"],
-        precisions=["fp32"],
-        batches=[1],
-        runtime="fake",
-        device=DEVICE.key,
-        protocols=["trtzoo"],
-        graphs=[None],
-    )
+    todo = grid("dpn68")
     (result,) = bench(cpu_jobs(todo, DEVICE, tmp_path, seconds=20), tmp_path / "results")
     assert len(result.samples) == 40
 

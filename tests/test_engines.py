@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trtzoo import engines
+from trtzoo.engines import EngineSidecar, LayerTypes, Stamp
 from trtzoo.errors import StoreError
-from trtzoo.spec import EngineSidecar, LayerTypes, Stamp
 from trtzoo.store import encode, sidecar_path
 
 PLAN = b"a plan, for all that the store knows"

@@ -28,10 +28,9 @@ def test_the_processor_has_a_name_cores_and_memory():
     assert cpu.key.endswith(f"-{cpu.cores}c")
 
 
-def test_without_a_gpu_auto_is_the_processor_and_a_gpu_is_refused():
+def test_without_a_gpu_auto_is_the_processor_and_a_gpu_is_refused(monkeypatch):
     """With GPUs: tests/cuda/test_bench.py, on the emulated driver."""
-    if machine.gpus():
-        return
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert machine.choose("auto") == machine.cpu()
     with pytest.raises(MachineError, match=r"There is no Tesla T4 here: no NVIDIA GPU, and the processor is .*--gpu auto"):
         machine.choose("t4")

@@ -22,6 +22,15 @@ int cuDeviceGetAttribute(int *out, int code, int device) { *out = code == 75 ? 7
 """
 
 
+NVML = """
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+int nvmlInit_v2(void) { return START; }
+int nvmlSystemGetDriverVersion(char *out, int size) { strcpy(out, "550.54.15"); return 0; }
+"""
+
+
 @pytest.fixture
 def driver(tmp_path, monkeypatch):
     """`driver(fault)`: a libcuda with a T4 and an A10, whose cuInit gives `fault`; "abort()" aborts."""
@@ -44,6 +53,19 @@ def test_a_driver_tells_its_version_and_devices(driver):
         ("Tesla T4", 75, 16 << 30, "0000:01:00.0"),
         ("NVIDIA A10", 86, 16 << 30, "0000:02:00.0"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("start", "version"),
+    [("0", "550.54.15, CUDA 12.4"), ("9", "CUDA 12.4"), ("(abort(), 0)", "CUDA 12.4"), ("(sleep(60), 0)", "CUDA 12.4")],
+)
+def test_the_drivers_own_number_is_nvmls_and_nothing_hangs_or_dies_with_it(driver, tmp_path, start, version):
+    driver()
+    (tmp_path / "nvml.c").write_text(NVML.replace("START", start))
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "libnvidia-ml.so.1", tmp_path / "nvml.c"], check=True)
+    answer = probes.ask("cuda")["cuda"]
+    assert answer.version == version
+    assert len(answer.devices) == 2
 
 
 def test_a_driver_that_answers_with_an_error_has_no_devices(driver):

@@ -19,12 +19,12 @@ from typing import Any
 
 from trtzoo import engines, gpus
 from trtzoo.builder import run
-from trtzoo.engines import Recipe
+from trtzoo.engines import EngineSidecar, Profile, Recipe, Stamp
 from trtzoo.errors import BuildError, MachineError, StoreError, TrtzooError, UsageError
 from trtzoo.precision import PRECISIONS
 from trtzoo.probes import Answer
 from trtzoo.runtimes.messages import Finished, Job
-from trtzoo.spec import EngineSidecar, Flavour, Gpu, OnnxSidecar, Profile, Record, Stamp
+from trtzoo.spec import Flavour, Gpu, OnnxSidecar, Record
 from trtzoo.store import encode, replacing, sidecar_path
 
 WORKSPACE = 1 << 30

@@ -7,11 +7,84 @@ import re
 import shutil
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from trtzoo.errors import StoreError
 from trtzoo.gpus import FLAVOURS, GPUS
-from trtzoo.spec import EngineSidecar, Gpu, OnnxSidecar, Record, Stamp
+from trtzoo.spec import SCHEMA, Gpu, OnnxSidecar, Record, Weights
 from trtzoo.store import decode, encode, sha256_file, sidecar_path
+
+
+class Stamp(Record, frozen=True, kw_only=True):
+    """A file as it was when it was hashed: the same size and time of change (ns) spare hashing it again."""
+
+    name: str
+    sha256: str
+    bytes: int
+    modified: int
+
+
+class Tensor(Record, frozen=True, kw_only=True):
+    """An input or output of an engine; `dtype` in TensorRT's words."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Profile(Record, frozen=True, kw_only=True):
+    """The shapes of an input that an engine was optimised for."""
+
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    max: tuple[int, ...]
+
+
+class LayerTypes(Record, frozen=True, kw_only=True):
+    """How many layers give which floating type; `compute` counts convolutions and matrix products alone.
+
+    `source`: "inspector" where the plan was opened and asked, else "network", the parsed and strongly typed graph.
+    """
+
+    source: Literal["inspector", "network"]
+    types: dict[str, int]
+    compute: dict[str, int]
+
+    def share(self, dtype: str) -> float:
+        """The part of all layers that gives `dtype`, 0 to 1."""
+        return self.types.get(dtype, 0) / max(sum(self.types.values()), 1)
+
+
+class EngineSidecar(Record, frozen=True, kw_only=True):
+    """What stands beside an engine: all that made it, what proves its precision, and what it may be opened by."""
+
+    schema: int = SCHEMA
+    kind: Literal["engine"] = "engine"
+    model: str
+    precision: str
+    batch: int
+    gpu: str
+    sm: int
+    flavour: str
+    version: str
+    flags: dict[str, bool | int]
+    onnx: Stamp
+    weights: Weights | None
+    golden: str
+    golden_sha256: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    profile: dict[str, Profile]
+    layers: LayerTypes
+    build_seconds: float
+    peak_memory: int
+    host: str
+    driver: str
+    inputs_sha256: str
+    sha256: str
+    bytes: int
+    modified: int
+    versions: dict[str, str]
 
 
 class Recipe(Record, frozen=True, kw_only=True):

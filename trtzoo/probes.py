@@ -42,16 +42,16 @@ def ask(*names: str) -> dict[str, Answer]:
         return dict(zip(names, pool.map(_ask, names), strict=True))
 
 
-def _ask(name: str) -> Answer:
+def _ask(name: str, seconds: float = SECONDS) -> Answer:
     command = [sys.executable, "-m", "trtzoo.probes", name]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
         if done.returncode == 0:
             return msgspec.json.decode(done.stdout.splitlines()[-1], type=Answer)
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         return Answer(error=f"the probe ended with status {done.returncode}: {' '.join(last) or 'it said nothing'}")
     except subprocess.TimeoutExpired:
-        return Answer(error=f"no answer in {SECONDS:.0f} s")
+        return Answer(error=f"no answer in {seconds:.0f} s")
 
 
 def _module(name: str) -> tuple[Any, Answer]:
@@ -113,7 +113,8 @@ def cuda() -> Answer:
     driver.cuDeviceGetCount(ctypes.byref(count))
     supported = f"CUDA {number.value // 1000}.{number.value % 1000 // 10}"
     devices = tuple(_device(driver, index) for index in range(count.value))
-    return Answer(version=", ".join(filter(None, [_driver_version(), supported])), devices=devices)
+    release = _ask("driver", seconds=10).version  # a process of its own: NVML may hang where the driver does not
+    return Answer(version=", ".join(filter(None, [release, supported])), devices=devices)
 
 
 def _device(driver: ctypes.CDLL, index: int) -> CudaDevice:
@@ -134,18 +135,18 @@ def _attribute(driver: ctypes.CDLL, handle: ctypes.c_int, code: int) -> int:
     return value.value
 
 
-def _driver_version() -> str:
-    """The driver's own number, which only NVML tells; empty where there is no NVML."""
+def driver() -> Answer:
+    """The driver's own number, which only NVML tells."""
     try:
         nvml = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
     except OSError:
-        return ""
+        return Answer(error="no NVML")
     text = ctypes.create_string_buffer(96)
     known = nvml.nvmlInit_v2() == 0 and nvml.nvmlSystemGetDriverVersion(text, len(text)) == 0
-    return text.value.decode(errors="replace") if known else ""
+    return Answer(version=text.value.decode(errors="replace")) if known else Answer(error="NVML does not tell")
 
 
-PROBES = {"onnxruntime": onnxruntime, "tensorrt_rtx": tensorrt_rtx, "pycuda": pycuda, "cuda": cuda}
+PROBES = {"onnxruntime": onnxruntime, "tensorrt_rtx": tensorrt_rtx, "pycuda": pycuda, "cuda": cuda, "driver": driver}
 """Those that tell more than a version; any other name is a module's."""
 
 

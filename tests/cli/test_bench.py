@@ -30,7 +30,7 @@ def test_rows_go_to_stdout_and_results_to_the_devices_folder(trtzoo, fakes, tmp_
 
 
 def test_a_failed_case_is_told_kept_and_makes_the_exit_code_one(trtzoo, fakes):
-    done = trtzoo("bench", "dpn92", "dpn68", "--runtime", "fake", "--batch", "1")
+    done = trtzoo("bench", "dpn92", "dpn68", "--gpu", "cpu", "--runtime", "fake", "--batch", "1")
     assert done.returncode == 1
     first, second = done.stdout.splitlines()
     assert first == "dpn92        fp32  batch 1   failed: wrong-output: all logits are 0"
@@ -38,8 +38,8 @@ def test_a_failed_case_is_told_kept_and_makes_the_exit_code_one(trtzoo, fakes):
     assert "1 of 2 cases failed; the others are kept in benchmarks/" in done.stderr
 
 
-def test_a_gpu_that_is_not_here_is_refused_with_what_is_here(trtzoo, fakes, tmp_path):
-    done = trtzoo("bench", "--all", "--gpu", "t4", env={"PATH": str(tmp_path)})
+def test_a_gpu_that_is_not_here_is_refused_with_what_is_here(trtzoo, fakes):
+    done = trtzoo("bench", "--all", "--gpu", "t4", env={"CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 3
     assert done.stdout == ""
     assert "There is no Tesla T4 here: no NVIDIA GPU" in done.stderr

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from trtzoo import probes
+from trtzoo.engines import EngineSidecar, LayerTypes, Stamp
 from trtzoo.gpus import FLAVOURS
-from trtzoo.spec import EngineSidecar, LayerTypes, Stamp
 from trtzoo.store import encode, sidecar_path
 
 VERSIONS = {"tensorrt": "10.13.2.6", "rtx": "1.7.1.116"}

@@ -8,10 +8,11 @@ import pytest
 
 from tests.cuda.engines import VERSIONS, emulated
 from trtzoo import machine, models
+from trtzoo.engines import EngineSidecar
 from trtzoo.errors import MachineError, UsageError
 from trtzoo.export import export
 from trtzoo.models.sources import Checkpoint
-from trtzoo.spec import EngineSidecar, Order, Result
+from trtzoo.spec import Order, Result
 from trtzoo.store import decode, encode, sidecar_path
 
 BATCH = 2

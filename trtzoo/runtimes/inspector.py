@@ -7,8 +7,8 @@ from collections import Counter
 
 import msgspec
 
+from trtzoo.engines import LayerTypes
 from trtzoo.errors import BuildError
-from trtzoo.spec import LayerTypes
 
 _TYPES = re.compile(r"\b(FP32|FP16|BF16|INT8|FP8|INT4|FP4|Float|Half|BFloat16|Int8)\b")
 _NAMES = {"Float": "FP32", "Half": "FP16", "BFloat16": "BF16", "Int8": "INT8"}

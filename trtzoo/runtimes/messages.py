@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trtzoo.spec import LayerTypes, Record, Tensor
+from trtzoo.engines import LayerTypes, Tensor
+from trtzoo.spec import Record
 
 GRACE = 3.0
 """Seconds that a cancelled build has to end by itself."""

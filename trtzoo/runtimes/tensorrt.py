@@ -22,10 +22,10 @@ from typing import Any
 
 import msgspec
 
+from trtzoo.engines import LayerTypes, Tensor
 from trtzoo.errors import BuildError, StoreError
 from trtzoo.runtimes.inspector import layer_types
 from trtzoo.runtimes.messages import GRACE, Failed, Finished, Job, Message, Progress
-from trtzoo.spec import LayerTypes, Tensor
 from trtzoo.store import replacing
 
 FLOATS = {"FLOAT": "FP32", "HALF": "FP16", "BF16": "BF16", "INT8": "INT8", "FP8": "FP8", "INT4": "INT4", "FP4": "FP4"}
