@@ -1,4 +1,4 @@
-"""TensorRT of either flavour: an ONNX file becomes an engine, in a process of its own. The only file that knows TensorRT.
+"""TensorRT of either flavour: an ONNX file becomes an engine, in a process of its own. Running it is trt.py's.
 
 `python -m trtzoo.runtimes.tensorrt` reads one Job from stdin and answers in lines of JSON: any number of Progress, then one
 Finished or Failed. When stdin closes the build is cancelled: so it ends with whoever asked for it, however that one ends.
