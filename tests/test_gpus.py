@@ -20,10 +20,26 @@ def test_a_row_is_found_by_its_name_and_by_its_driver_s(row):
         assert gpus.identify(name, row.sm) is row
 
 
+CARDS = [card for row in GPUS.values() for card in row.cards if card.fp32]
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_a_card_s_peaks_are_of_a_real_gpu_and_have_a_source(card):
+    assert 5e12 < card.fp32 < card.fp16 < 3e15
+    assert 2e11 < card.bandwidth < 1e13
+    assert "NVIDIA" in card.source
+
+
 @pytest.mark.parametrize("row", GPUS.values(), ids=str)
-def test_a_row_s_peaks_are_of_a_real_gpu(row):
-    assert 5e12 < row.fp32 < row.fp16 < 3e15
-    assert 2e11 < row.bandwidth < 1e13
+def test_tf32_is_from_ampere_on_and_half_or_a_quarter_of_fp16(row):
+    for card in row.cards:
+        assert bool(card.tf32) == (row.sm >= 80 and bool(card.fp32))
+        assert not card.tf32 or card.fp16 / card.tf32 == pytest.approx(4 if "GeForce" in card.name else 2, rel=0.02)
+
+
+def test_cards_of_one_name_are_told_apart():
+    assert gpus.card("NVIDIA A100-SXM4-80GB").bandwidth > gpus.card("NVIDIA A100-SXM4-40GB").bandwidth
+    assert gpus.card("NVIDIA GeForce GTX 970") is None
 
 
 def test_no_two_rows_share_a_driver_s_name():

@@ -285,8 +285,22 @@ class Flavour(msgspec.Struct, frozen=True):
     install: str
 
 
+class Card(msgspec.Struct, frozen=True):
+    """A GPU as its driver names it, and its peaks by the maker's document `source`; 0 where it has none or tells none.
+
+    `fp32` outside tensor cores, `tf32` and `fp16` on them, dense, FLOP/s; `bandwidth` of its memory, bytes/s.
+    """
+
+    name: str
+    fp32: float = 0.0
+    tf32: float = 0.0
+    fp16: float = 0.0
+    bandwidth: float = 0.0
+    source: str = ""
+
+
 class Gpu(msgspec.Struct, frozen=True):
-    """A target. `names` are the driver's; peaks are dense FLOP/s, `bandwidth` bytes/s, all of the first name.
+    """A target, and the cards sold under its name.
 
     `oldest` and `newest` bound the TensorRT versions that build for it (`newest` empty: still supported); `not_rtx` says why
     TensorRT-RTX cannot (empty: it can).
@@ -295,13 +309,15 @@ class Gpu(msgspec.Struct, frozen=True):
     name: str
     title: str
     sm: int
-    names: tuple[str, ...]
-    fp32: float
-    fp16: float
-    bandwidth: float
+    cards: tuple[Card, ...]
     oldest: str = "8.6"
     newest: str = ""
     not_rtx: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What drivers call it."""
+        return tuple(card.name for card in self.cards)
 
 
 def need(name: str, *, module: str, extra: str) -> None:
