@@ -19,7 +19,7 @@ def main() -> None:
     """Run the command line; every error of ours is one sentence and its exit code."""
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # every child counts GPUs alike
     try:
-        app()
+        app(prog_name="trtzoo")
     except TrtzooError as error:
         talk.print(f"trtzoo: {error}", style="red", markup=False)
         sys.exit(error.exit_code)

@@ -26,6 +26,7 @@ from trtzoo.build import (
     orders,
     target,
 )
+from trtzoo.cli import completion
 from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, precisions, rows, say, talk
 from trtzoo.engines import size_text
 from trtzoo.errors import StoreError, UsageError
@@ -40,7 +41,9 @@ def build_command(
     batch_list: Annotated[
         str | None, typer.Option("--batch", help="Comma list of sizes, an engine each. Default: 1,4,8; with --onnx 1.")
     ] = None,
-    gpu: Annotated[str, typer.Option(help=f"auto (the GPU here, else t4), {', '.join(gpus.GPUS)}.")] = "auto",
+    gpu: Annotated[
+        str, typer.Option(help=f"auto (the GPU here, else t4), {', '.join(gpus.GPUS)}.", autocompletion=completion.gpu)
+    ] = "auto",
     flavour: Annotated[str, typer.Option(help="auto, tensorrt (for the GPU here), or rtx (ahead of time).")] = "auto",
     onnx: Annotated[Path | None, typer.Option("--onnx", help="Any classifier's ONNX file instead of models.")] = None,
     jobs: Annotated[int, typer.Option(help="Builds at once; 0: one a core, or one where a GPU is timed.", min=0)] = 0,

@@ -5,33 +5,63 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
 from trtzoo import models, precision
+from trtzoo.cli import completion
+from trtzoo.cli.console import Talk
 from trtzoo.errors import UsageError
 from trtzoo.spec import Model
 
+QUIET = "--quiet"
+
+
+class Commands(TyperGroup):
+    """All commands: `--quiet` stands before or after any of them, and the list tells each one's first sentence whole."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        talk.silent = QUIET in args[:end]
+        return super().parse_args(ctx, [word for word in args[:end] if word != QUIET] + args[end:])
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_paragraph(row.help or "")) for name, row in self.commands.items()])
+
+
+def _first_paragraph(text: str) -> str:
+    return " ".join(text.split("\n\n", maxsplit=1)[0].split())
+
+
 app = typer.Typer(
     name="trtzoo",
+    cls=Commands,
     help="TensorRT engines and trustworthy latencies for ten image classifiers: export → build → bench → table.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-talk = Console(stderr=True, highlight=False, soft_wrap=True)
+talk = Talk(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.callback()
-def root() -> None:
+def root(
+    quiet: Annotated[bool, typer.Option(QUIET, help="Say nothing but errors; it may also stand after the command.")] = False,
+) -> None:
     """Every command works on the ten models of `trtzoo models`."""
 
 
-Models = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Names from `trtzoo models`; none means all.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[MODEL]...", help="Names from `trtzoo models`; none means all.", autocompletion=completion.model),
+]
 All = Annotated[bool, typer.Option("--all", help="All ten models.")]
-Precisions = Annotated[str, typer.Option("--precision", help="Comma list of fp32, tf32, fp16.")]
+Precisions = Annotated[
+    str, typer.Option("--precision", help="Comma list of fp32, tf32, fp16.", autocompletion=completion.precisions)
+]
 Batches = Annotated[str, typer.Option("--batch", help="Comma list of batch sizes.")]
 Results = Annotated[Path, typer.Option("--results", help="Where result files are.")]
 EnginesFolder = Annotated[Path, typer.Option("--engines-dir", help="Where engines are.")]
@@ -40,7 +70,7 @@ OnnxFolder = Annotated[Path, typer.Option("--onnx-dir", help="Where exported gra
 
 def say(line: str) -> None:
     """A line of the result. On a terminal it goes by way of the talk, which may be drawing a progress bar below it."""
-    if sys.stdout.isatty() and sys.stderr.isatty():
+    if sys.stdout.isatty() and talk.is_terminal:
         talk.print(line, markup=False)
     else:
         print(line, flush=True)

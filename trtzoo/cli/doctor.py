@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -26,15 +29,16 @@ def doctor_command(
         raise UsageError(f"--format {kind!r}: say text or json.")
     with talk.status("asking the libraries and the driver"):
         report = examine(Path())
-    say(encode(report).decode().rstrip() if kind == "json" else text(report))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    say(encode(report).decode().rstrip() if kind == "json" else text(report, width))
 
 
-def text(report: Report) -> str:
-    """A line for each thing found, a line for each thing to do, and a line for each thing to install."""
+def text(report: Report, width: int = 0) -> str:
+    """A line for each thing found, a line for each thing to do, and a line for each thing to install, folded at `width`."""
     found = {"Python": f"{report.python}, {report.system}"} | {name: _found(answer) for name, answer in report.found.items()}
     abilities = {row.name: f"{'yes' if row.can else 'no '}  {row.why}" for row in report.abilities}
     remedies = {row.name: row.remedy for row in report.abilities if row.remedy}
-    return "\n\n".join(_lines(part) for part in (found, abilities, remedies) if part)
+    return "\n\n".join(_lines(part, width) for part in (found, abilities, remedies) if part)
 
 
 def _found(answer: Answer) -> str:
@@ -44,5 +48,7 @@ def _found(answer: Answer) -> str:
     return "  ".join([answer.version, *devices, ", ".join(answer.features)]).rstrip()
 
 
-def _lines(part: dict[str, str]) -> str:
-    return "\n".join(f"{name:<24}{value}" for name, value in part.items())
+def _lines(part: dict[str, str], width: int) -> str:
+    lines = [f"{name:<24}{value}" for name, value in part.items()]
+    fold = textwrap.TextWrapper(width, subsequent_indent=" " * 24, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(fold.fill, lines) if width else lines)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from trtzoo import precision
+from trtzoo.cli import completion
 from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, one, precisions, rows, say, talk
 from trtzoo.errors import UsageError
 from trtzoo.export import Exported, export
@@ -17,7 +18,9 @@ from trtzoo.spec import Batch, Order
 Weights = Annotated[
     str | None,
     typer.Option(
-        "--weights", help=f"{', '.join(SOURCES)}, seeded, or a .pdparams, .pth or .safetensors file. Default: paddle."
+        "--weights",
+        help=f"{', '.join(SOURCES)}, seeded, or a .pdparams, .pth or .safetensors file. Default: paddle.",
+        autocompletion=completion.weights,
     ),
 ]
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from trtzoo import gpus, machine, models, precision
+from trtzoo.cli import completion
 from trtzoo.cli.common import Results, app, batches, one, say
 from trtzoo.errors import UsageError
 from trtzoo.spec import Case, Device, Result
@@ -19,9 +20,9 @@ from trtzoo.trtexec import read_profile, read_times
 @app.command("import")
 def import_command(
     times: Annotated[Path, typer.Argument(metavar="TIMES", help="The file of trtexec --exportTimes.")],
-    model: Annotated[str, typer.Option(help="Which of the ten models it was.")],
-    gpu: Annotated[str, typer.Option("--gpu", help="Which GPU it was.")],
-    kind: Annotated[str, typer.Option("--precision", help="fp32, tf32 or fp16.")],
+    model: Annotated[str, typer.Option(help="Which of the ten models it was.", autocompletion=completion.model)],
+    gpu: Annotated[str, typer.Option("--gpu", help="Which GPU it was.", autocompletion=completion.gpu)],
+    kind: Annotated[str, typer.Option("--precision", help="fp32, tf32 or fp16.", autocompletion=completion.precision)],
     batch: Annotated[str, typer.Option(help="The batch size.")],
     release: Annotated[str, typer.Option("--tensorrt", help="The version of TensorRT it was, for example 10.13.2.")],
     profile: Annotated[Path | None, typer.Option(help="The file of trtexec --exportProfile.")] = None,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 from rich import box
@@ -17,7 +19,8 @@ from trtzoo.report.tables import Cell, Table
 
 def rich(tables: list[Table]) -> str:
     """For a terminal, as wide as it is."""
-    console = Console(highlight=False, markup=False)
+    colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"  # bold is an escape code, too
+    console = Console(highlight=False, markup=False, color_system=colours)
     with console.capture() as capture:
         for table in tables:
             console.print(_grid(table))

@@ -1,0 +1,163 @@
+"""For people: help with examples, quiet, no colour where none is wanted, eighty columns, completion."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.report.test_tables import result
+from trtzoo.cli import app
+from trtzoo.gpus import GPUS
+from trtzoo.models import MODELS
+from trtzoo.precision import PRECISIONS
+from trtzoo.store import encode
+
+COMMANDS = sorted(row.name for row in app.registered_commands)
+HEAVY = {"torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "paddle", "matplotlib", "altair"}
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """One result, and one damaged file beside it."""
+    folder = tmp_path / "benchmarks" / "a-cpu-2c"
+    folder.mkdir(parents=True)
+    (folder / "one.json").write_bytes(encode(result()))
+    (folder / "cut.json").write_bytes(encode(result())[:50])
+
+
+# --- help ---
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_an_example_and_fits_eighty_columns(command):
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80", "TERM": "dumb"}, prog_name="trtzoo")
+    assert shown.exit_code == 0
+    text, _, _ = shown.output.partition("Options:")
+    assert f"trtzoo {command}" in " ".join(text.partition("Example")[2].split())
+    assert max(map(len, shown.output.splitlines())) <= 80
+    assert "…" not in shown.output and "..." not in shown.output.replace("]...", "")
+
+
+def test_the_list_of_commands_tells_each_ones_first_sentence_whole():
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80", "TERM": "dumb"}, prog_name="trtzoo")
+    words = " ".join(shown.output.split())
+    assert words.startswith("Usage: trtzoo [OPTIONS] COMMAND [ARGS]...")
+    assert "Measure latencies, one process a case, after checking each case's outputs." in words
+    assert words.count("...") == 1
+    assert "--install-completion" in words and "--quiet" in words
+
+
+# --- quiet ---
+
+
+@pytest.mark.parametrize("words", [["--quiet", "table"], ["table", "--quiet"]], ids=" ".join)
+def test_quiet_before_or_after_a_command_silences_the_talk_and_keeps_the_result(trtzoo, words):
+    loud, quiet = trtzoo("table", "--format", "csv"), trtzoo(*words, "--format", "csv")
+    assert "Nothing measured is in benchmarks." in loud.stderr
+    assert (quiet.stderr, quiet.stdout, quiet.returncode) == ("", loud.stdout, loud.returncode)
+
+
+def test_errors_are_told_even_quietly(trtzoo):
+    done = trtzoo("table", "--quiet", "--format", "xml")
+    assert done.returncode == 2
+    assert done.stderr == "trtzoo: There is no format 'xml'. Known: rich, md, csv, json.\n"
+
+
+def test_after_a_double_dash_quiet_is_a_name_like_any_other(trtzoo):
+    done = trtzoo("bench", "--", "--quiet")
+    assert done.returncode == 2
+    assert "There is no model '--quiet'." in done.stderr
+
+
+def test_results_are_shown_on_a_terminal_even_quietly(tmp_path):
+    seen = terminal(["bench", "dpn68", "--gpu", "cpu", "--batch", "1", "--print-trtexec", "--quiet"], tmp_path)
+    assert "trtexec --onnx=onnx/dpn68-fp32.onnx" in seen
+
+
+# --- colours and widths ---
+
+
+def terminal(words, folder, **env):
+    """What the program writes to a terminal, stdout and stderr together."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "trtzoo.cli", *words]
+    variables = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm-256color"} | env
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=variables) as child:
+        os.close(theirs)
+        seen = b""
+        while chunk := _read(ours):
+            seen += chunk
+    os.close(ours)
+    assert child.returncode in (0, 1, 2)
+    return seen.decode()
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # the other end is closed
+        return b""
+
+
+WORDS = (["models"], ["table"], ["table", "--format", "xml"], ["--help"])
+
+
+def test_a_terminal_sees_escape_codes(measured, tmp_path):
+    assert "\x1b" in terminal(["table"], tmp_path)
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_no_escape_code_is_written_where_none_is_wanted(words, env, measured, tmp_path):
+    seen = terminal(words, tmp_path, **env)
+    assert seen.strip()
+    assert "\x1b" not in seen
+
+
+@pytest.mark.parametrize("words", [*WORDS, ["doctor"]], ids=" ".join)
+def test_everything_fits_eighty_columns_and_nothing_is_cut(words, measured, tmp_path):
+    seen = terminal(words, tmp_path, COLUMNS="80", NO_COLOR="1")
+    assert max(map(len, seen.replace("\r", "").splitlines())) <= 80
+    assert "…" not in seen
+
+
+# --- completion ---
+
+
+def complete(line):
+    """What a shell would offer after the line, and what was imported for it."""
+    code = """
+import sys
+from trtzoo.cli import main
+try:
+    main()
+finally:
+    print("heavy", *set(sys.modules) & {!r}, file=sys.stderr)
+""".replace("{!r}", repr(HEAVY))
+    words = line.split(" ")
+    asked = {"_TRTZOO_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | asked, check=True)
+    assert done.stderr == "heavy\n"
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("trtzoo exp", ["export"]),
+        ("trtzoo bench ", list(MODELS)),
+        ("trtzoo export dpn9", ["dpn92", "dpn98"]),
+        ("trtzoo --quiet export dpn92 dpn1", ["dpn107", "dpn131"]),
+        ("trtzoo build --precision ", list(PRECISIONS)),
+        ("trtzoo bench --precision fp32,", ["fp32,tf32", "fp32,fp16"]),
+        ("trtzoo build --gpu rtx50", ["rtx5080", "rtx5090"]),
+        ("trtzoo import --gpu l", [name for name in GPUS if name.startswith("l")]),
+        ("trtzoo import --model densenet2", ["densenet201", "densenet264"]),
+        ("trtzoo export --weights t", ["torchvision", "timm"]),
+    ],
+)
+def test_a_shell_is_offered_the_rows_of_our_tables(line, offered):
+    assert complete(line) == offered

@@ -1,0 +1,45 @@
+"""What a shell offers for a half-typed word: the rows of our tables. No framework is imported for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from trtzoo import gpus
+from trtzoo.models import MODELS
+from trtzoo.models.sources import SOURCES
+from trtzoo.precision import PRECISIONS
+from trtzoo.protocols import PROTOCOLS
+from trtzoo.report.formats import FORMATS
+from trtzoo.runtimes import RUNTIMES
+
+Complete = Callable[[str], list[str]]
+
+
+def one_of(names: Iterable[str]) -> Complete:
+    """Completes a name."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+def list_of(names: Iterable[str]) -> Complete:
+    """Completes the last name of a comma list by one that it does not have yet."""
+
+    def complete(incomplete: str) -> list[str]:
+        *said, last = incomplete.split(",")
+        return [",".join([*said, name]) for name in names if name.startswith(last) and name not in said]
+
+    return complete
+
+
+model = one_of(MODELS)
+weights = one_of([*SOURCES, "seeded"])
+runtime = one_of(RUNTIMES)
+form = one_of(FORMATS)
+gpu = one_of(["auto", *gpus.GPUS])
+device = one_of(["auto", "cpu", *gpus.GPUS])
+precision = one_of(PRECISIONS)
+precisions = list_of(PRECISIONS)
+protocols = list_of(PROTOCOLS)
