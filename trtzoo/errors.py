@@ -7,6 +7,8 @@ TrtzooError            1  something failed; what was done before is kept
 ├── ExportError        1  a network cannot be written as a valid graph
 ├── BuildError         1  TensorRT cannot make an engine of a graph
 ├── RunError           1  an engine cannot be run
+├── DataError          1  a data set cannot be used as it is
+│   └── ImageError     1  one image of it cannot be read
 ├── WrongOutputError   1  a file or engine does not compute what its network computes
 ├── UsageError         2  the command asked for something that does not exist
 └── MachineError       3  this machine cannot do it
@@ -46,6 +48,18 @@ class BuildError(TrtzooError):
 
 class RunError(TrtzooError):
     """An engine cannot be run, in the words of TensorRT or of the driver."""
+
+
+class DataError(TrtzooError):
+    """A data set cannot be used as it is."""
+
+
+class ImageError(DataError):
+    """One image cannot be read: `reason` is the sentence without its name."""
+
+    def __init__(self, name: object, reason: str) -> None:
+        super().__init__(f"{name} cannot be read: {reason}.")
+        self.reason = reason
 
 
 class WrongOutputError(TrtzooError):
