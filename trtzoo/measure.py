@@ -14,12 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from trtzoo import golden, precision, protocols, runtimes
-from trtzoo.engines import command, peek
-from trtzoo.errors import StoreError, TrtzooError, WrongOutputError
+from trtzoo import golden, precision, protocols, runtimes, subject
+from trtzoo.errors import TrtzooError, WrongOutputError
 from trtzoo.machine import OtherLoad
-from trtzoo.spec import Failure, Job, OnnxSidecar, Result, Weights, resolve
-from trtzoo.store import read_sidecar, sha256_file
+from trtzoo.spec import Failure, Job, Result, resolve
 from trtzoo.watch import Watch
 
 
@@ -42,8 +40,10 @@ def measure(job: Job) -> Result:
 
 
 def _measured(job: Job, empty: Result) -> Result:
-    case, subject = job.case, _subject(job)
-    images, reference = subject.golden.batch(case.batch)
+    case = job.case
+    remedy = f"trtzoo export {case.model} --precision {case.precision}"
+    measured = subject.find(Path(job.artifact), remedy=remedy)
+    images, reference = measured.golden.batch(case.batch)
     protocol = protocols.find(case.protocol)
     protocol = msgspec.structs.replace(protocol, seconds=max(protocol.seconds, job.seconds))
     start = time.perf_counter()
@@ -58,9 +58,9 @@ def _measured(job: Job, empty: Result) -> Result:
             versions=session.versions,
             settings=session.settings,
             threads=session.threads,
-            io=subject.io,
-            weights=subject.weights,
-            artifact_sha256=subject.sha256,
+            io=measured.io,
+            weights=measured.weights,
+            artifact_sha256=measured.sha256,
             check=check,
             load=load,
             other_load=others.cores,
@@ -69,39 +69,6 @@ def _measured(job: Job, empty: Result) -> Result:
         )
     finally:
         session.close()
-
-
-class Subject(msgspec.Struct, frozen=True):
-    """What the file's sidecar tells of it, and the golden sample that it must reproduce."""
-
-    sha256: str
-    io: str
-    weights: Weights | None
-    golden: golden.Golden
-
-
-def _subject(job: Job) -> Subject:
-    """Raises StoreError for a file without a sidecar, a graph that is not its sidecar's, and a golden sample of another file.
-
-    An engine's own hash is checked when the session opens it.
-    """
-    artifact, case = Path(job.artifact), job.case
-    if artifact.suffix == ".engine":
-        engine = peek(artifact)
-        if engine is None:
-            raise StoreError(f"There is no {artifact} with a sidecar. Run: {command(artifact)}")
-        sample = _golden(artifact.with_name(engine.golden), engine.golden_sha256)
-        return Subject(engine.sha256, "fp16" if engine.inputs[0].dtype == "HALF" else "fp32", engine.weights, sample)
-    graph = read_sidecar(artifact, OnnxSidecar, remedy=f"trtzoo export {case.model} --precision {case.precision}")
-    return Subject(graph.sha256, graph.io, graph.weights, _golden(artifact.with_name(graph.golden), graph.golden_sha256))
-
-
-def _golden(path: Path, sha256: str) -> golden.Golden:
-    if not path.is_file() or sha256_file(path) != sha256:
-        raise StoreError(
-            f"{path} is not the golden sample that was made with this file. Bring it along, or export and build again."
-        )
-    return golden.load(path)
 
 
 def main() -> None:
