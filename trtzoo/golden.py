@@ -43,10 +43,10 @@ def load(path: Path) -> Golden:
         raise StoreError(f"{path} is not a golden sample ({type(error).__name__}: {error}).") from error
 
 
-def images(size: int) -> Array:
-    """Blocky pictures with noise, (IMAGES, 3, size, size): unlike each other, near to normalised photographs in range."""
+def images(size: int, number: int = IMAGES) -> Array:
+    """Blocky pictures with noise, (number, 3, size, size): unlike each other, near to normalised photographs in range."""
     random = np.random.default_rng(0)
-    blocks = 4 + 3 * np.arange(IMAGES)
+    blocks = 4 + 3 * (np.arange(number) % IMAGES)
     pixels = np.arange(size)
     pictures = []
     for count in blocks:

@@ -109,7 +109,10 @@ class Order(Record, frozen=True, kw_only=True):
 
 
 class OnnxSidecar(Record, frozen=True, kw_only=True):
-    """What stands beside an exported graph: all that made it, and what proves it."""
+    """What stands beside an exported graph: all that made it, and what proves it.
+
+    `checkpoint` is where the user's own weights were; it stays on this machine, as the file it is written in does.
+    """
 
     schema: int = SCHEMA
     kind: Literal["onnx"] = "onnx"
@@ -121,6 +124,7 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
     classes: int
     size: int
     weights: Weights
+    checkpoint: str = ""
     inputs_sha256: str
     sha256: str
     bytes: int

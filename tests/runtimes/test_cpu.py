@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from trtzoo import golden, models, runtimes
 from trtzoo.errors import MachineError, StoreError
 from trtzoo.export import export
-from trtzoo.models.sources import Checkpoint
+from trtzoo.models.seeded import seed
+from trtzoo.models.sources import Checkpoint, locate
 from trtzoo.precision import PRECISIONS
 from trtzoo.runtimes import RUNTIMES
 from trtzoo.spec import Order, need, resolve
@@ -57,16 +59,35 @@ def test_a_sample_is_a_positive_time_and_changes_nothing(exported, row):
         session.close()
 
 
-def test_the_pytorch_runtime_refuses_a_file_whose_checkpoint_it_cannot_have(exported, tmp_path):
-    path = exported["fp32", "fp32"]
-    copy = tmp_path / path.name
-    copy.write_bytes(path.read_bytes())
-    text = path.with_suffix(".json").read_text().replace('"origin": "seeded"', '"origin": "mine.pth"')
-    copy.with_suffix(".json").write_text(text)
-    with pytest.raises(
-        StoreError, match=r"was made from mine\.pth, and the PyTorch runtime loads published or seeded weights only"
-    ):
-        resolve(RUNTIMES["pytorch"].opener)(copy, batch=1)
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Exported from a checkpoint of ten classes that is named by a relative path."""
+    monkeypatch.chdir(tmp_path)
+    model = models.find("dpn68")
+    torch.save(seed(models.build(model, classes=10, epsilon=1e-3, device="meta")).state_dict(), "mine.pth")
+    (done,) = export(model, locate(model, "mine.pth"), [Order(model="dpn68", precision="fp32", classes=10, size=32)], tmp_path)
+    assert done.error == ""
+    return done.path
+
+
+def test_the_pytorch_runtime_loads_a_users_own_checkpoint_from_any_folder(own, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    images, reference = golden.load(own.with_suffix(".npz")).batch(2)
+    session = resolve(RUNTIMES["pytorch"].opener)(own, batch=2)
+    golden.compare(session.infer(images), reference, tolerance=PRECISIONS["fp32"].tolerance)
+    session.close()
+
+
+@pytest.mark.parametrize(("change", "sentence"), [(Path.unlink, "is not there"), (Path.touch, "is not that file any more")])
+def test_the_pytorch_runtime_refuses_a_checkpoint_that_is_gone_or_changed(own, tmp_path, change, sentence):
+    (tmp_path / "mine.pth").write_bytes(b"another")
+    change(tmp_path / "mine.pth")
+    with pytest.raises(StoreError) as caught:
+        resolve(RUNTIMES["pytorch"].opener)(own, batch=1)
+    assert str(caught.value) == (
+        f"{own} was made from {tmp_path / 'mine.pth'}, which {sentence}, and the PyTorch runtime needs it. Put it back, or run: "
+        "trtzoo export dpn68 --weights FILE --force"
+    )
 
 
 def test_a_row_names_a_module_that_its_extra_brings():

@@ -14,7 +14,7 @@ from trtzoo import models
 from trtzoo.errors import StoreError
 from trtzoo.models import sources, weights
 from trtzoo.spec import OnnxSidecar, Sample
-from trtzoo.store import decode, sidecar_path
+from trtzoo.store import decode, sha256_file, sidecar_path
 
 Array = np.ndarray[Any, Any]
 
@@ -48,13 +48,23 @@ class Session:
 
 def _network(path: Path) -> torch.nn.Module:
     sidecar = decode(sidecar_path(path).read_bytes(), OnnxSidecar, where=str(sidecar_path(path)))
-    made_from = sidecar.weights
-    if made_from.origin != sources.SEEDED and "://" not in made_from.origin:
-        raise StoreError(
-            f"{path} was made from {made_from.origin}, and the PyTorch runtime loads published or seeded weights only."
-        )
-    model = models.find(sidecar.model)
-    network, record = weights.load(model, sources.locate(model, made_from.source), classes=sidecar.classes)
+    model, made_from = models.find(sidecar.model), sidecar.weights
+    network, record = weights.load(model, _checkpoint(path, sidecar), classes=sidecar.classes)
     if record.sha256 != made_from.sha256:
         raise StoreError(f"{path} was made from other weights than {record.origin} has now. Run: trtzoo export {model.name}")
     return network
+
+
+def _checkpoint(path: Path, sidecar: OnnxSidecar) -> sources.Checkpoint:
+    """Where the weights are: at their publisher's, or in the user's own file, if it is there and unchanged."""
+    made_from = sidecar.weights
+    if made_from.origin == sources.SEEDED or "://" in made_from.origin:
+        return sources.locate(models.find(sidecar.model), made_from.source)
+    own = Path(sidecar.checkpoint or made_from.origin)
+    if not own.is_file() or sha256_file(own) != made_from.sha256:
+        what = "is not that file any more" if own.is_file() else "is not there"
+        raise StoreError(
+            f"{path} was made from {own}, which {what}, and the PyTorch runtime needs it. Put it back, or run: "
+            f"trtzoo export {sidecar.model} --weights FILE --force"
+        )
+    return sources.Checkpoint(made_from.source, own, made_from.origin)
