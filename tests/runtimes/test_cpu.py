@@ -85,8 +85,8 @@ def test_the_pytorch_runtime_refuses_a_checkpoint_that_is_gone_or_changed(own, t
     with pytest.raises(StoreError) as caught:
         resolve(RUNTIMES["pytorch"].opener)(own, batch=1)
     assert str(caught.value) == (
-        f"{own} was made from {tmp_path / 'mine.pth'}, which {sentence}, and the PyTorch runtime needs it. Put it back, or run: "
-        "trtzoo export dpn68 --weights FILE --force"
+        f"{own} was made from {tmp_path / 'mine.pth'}, which {sentence}, and the PyTorch runtime needs it. Put it back, "
+        "or run: trtzoo export dpn68 --weights FILE --force"
     )
 
 
