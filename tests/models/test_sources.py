@@ -114,3 +114,18 @@ def test_a_local_file_follows_the_publisher_of_its_format(file: str, model: str,
     path = tmp_path / file
     path.touch()
     assert locate(MODELS[model], str(path)) == Checkpoint(source, path, file)
+
+
+@pytest.mark.parametrize(
+    ("origin", "size", "resize"),
+    [
+        ("my.pth", 224, 256),  # as its publisher trains and tests it
+        ("my.pth", 32, 32),  # trained so: whole images
+        ("https://example.org/published.pth", 224, 256),
+        ("https://example.org/published.pth", 288, 329),  # the same share is cropped
+    ],
+)
+def test_preprocessing_is_for_the_size_that_was_exported(origin, size, resize):
+    checkpoint = Checkpoint("torchvision", Path("my.pth"), origin)
+    how = checkpoint.preprocessing(size)
+    assert (how.resize, how.crop, how.mean) == (resize, size, checkpoint.convention.preprocessing.mean)

@@ -93,6 +93,17 @@ class Checkpoint(msgspec.Struct, frozen=True):
         """Epsilon and preprocessing; seeded weights take PaddleClas'."""
         return SOURCES.get(self.source, SOURCES["paddle"])
 
+    def preprocessing(self, size: int) -> Preprocessing:
+        """The convention's, for images of `size`: at its own size as published.
+
+        At any other, published weights keep the share that is cropped; a file of one's own was trained at that size, and its
+        images are taken whole.
+        """
+        how = self.convention.preprocessing
+        published = self.path is None or "://" in self.origin
+        resize = round(how.resize * size / how.crop) if published or size == how.crop else size
+        return msgspec.structs.replace(how, resize=resize, crop=size)
+
 
 def locate(model: Model, choice: str | None) -> Checkpoint:
     """The checkpoint that `choice` names for `model`: a source, a file, or None for the default.
