@@ -56,6 +56,7 @@ class Source:
             classes=order.classes,
             size=order.size,
             weights=replace(record, preprocessing=self.checkpoint.preprocessing(order.size)),
+            checkpoint=self._own_file(),
             inputs_sha256=inputs,
             sha256=digest,
             bytes=path.stat().st_size,
@@ -69,6 +70,11 @@ class Source:
 
     def _load(self, classes: int) -> tuple[nn.Module, Weights]:
         return weights.load(self.model, self.checkpoint, classes=classes)
+
+    def _own_file(self) -> str:
+        """The user's own checkpoint; published ones are found again by their source."""
+        own = self.checkpoint.path is not None and "://" not in self.checkpoint.origin
+        return str(self.checkpoint.path.absolute()) if own else ""
 
     def _sample(self, classes: int, size: int) -> golden.Golden:
         images = golden.images(size)
