@@ -73,8 +73,8 @@ class Source:
 
     def _own_file(self) -> str:
         """The user's own checkpoint; published ones are found again by their source."""
-        own = self.checkpoint.path is not None and "://" not in self.checkpoint.origin
-        return str(self.checkpoint.path.absolute()) if own else ""
+        path = self.checkpoint.path
+        return "" if path is None or "://" in self.checkpoint.origin else str(path.absolute())
 
     def _sample(self, classes: int, size: int) -> golden.Golden:
         images = golden.images(size)

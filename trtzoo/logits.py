@@ -1,0 +1,127 @@
+"""One network's logits over many images, in this process.
+
+Run as `python -m trtzoo.logits`: a Task as JSON on stdin; on stdout the number of images done, a line after each batch, and
+then the Answer as JSON. The logits are in the file that the task names.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from trtzoo import golden, runtimes
+from trtzoo.errors import ImageError, TrtzooError
+from trtzoo.spec import Preprocessing, Record, resolve
+
+Array = np.ndarray[Any, Any]
+Picture = Array | ImageError
+
+
+class Task(Record, frozen=True, kw_only=True):
+    """`paths` are photographs, as the system's bytes; without any there are `made_up` images instead. `into`: a .npy file."""
+
+    runtime: str
+    artifact: str
+    batch: int
+    size: int
+    preprocessing: Preprocessing
+    into: str
+    options: dict[str, bool | int] = msgspec.field(default_factory=dict)
+    paths: tuple[bytes, ...] = ()
+    made_up: int = 0
+
+
+class Answer(Record, frozen=True, kw_only=True):
+    """`bad` are the numbers of photographs that cannot be read, with the reason: they have no row in the file.
+
+    `error` says why there is no file.
+    """
+
+    bad: dict[int, str] = msgspec.field(default_factory=dict)
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
+    error: str = ""
+
+
+def answer(task: Task, tell: Any = lambda done: None) -> Answer:
+    """Write the logits (N, classes) float32 of the good images, in order; `tell` hears how many are done."""
+    bad: dict[int, str] = {}
+    try:
+        session = resolve(runtimes.find(task.runtime).opener)(Path(task.artifact), batch=task.batch, **task.options)
+    except TrtzooError as error:
+        return Answer(error=str(error))
+    try:
+        rows: list[Array] = []
+        for images in _batches(_good(_pictures(task), bad), task.batch):
+            rows.append(_infer(session, images, task.batch))
+            tell(sum(map(len, rows)) + len(bad))
+        if not rows:
+            return Answer(bad=bad, error=f"none of {len(bad)} images can be read")
+        np.save(task.into, np.concatenate(rows))
+        return Answer(bad=bad, versions=session.versions)
+    except TrtzooError as error:
+        return Answer(error=str(error))
+    finally:
+        session.close()
+
+
+def _infer(session: runtimes.Session, images: Array, batch: int) -> Array:
+    """The logits of at most `batch` images; a smaller batch is filled up with its last image."""
+    full = np.concatenate([images, np.repeat(images[-1:], batch - len(images), axis=0)])
+    return np.array(session.infer(full)[: len(images)], np.float32)
+
+
+def _batches(images: Iterator[Array], size: int) -> Iterator[Array]:
+    while several := list(islice(images, size)):
+        yield np.stack(several)
+
+
+def _good(pictures: Iterable[Picture], bad: dict[int, str]) -> Iterator[Array]:
+    """The images that can be read; the others' numbers go to `bad`."""
+    for number, image in enumerate(pictures):
+        if isinstance(image, ImageError):
+            bad[number] = image.reason
+        else:
+            yield image
+
+
+def _pictures(task: Task) -> Iterator[Picture]:
+    """Photographs are decoded by threads, some ahead of the network."""
+    if not task.paths:
+        yield from golden.images(task.size, task.made_up)
+        return
+    image = resolve("trtzoo.preprocess:image")
+
+    def decode(path: bytes) -> Picture:
+        try:
+            return np.asarray(image(Path(os.fsdecode(path)), task.preprocessing, task.size))
+        except ImageError as error:
+            return error
+
+    paths, waiting = iter(task.paths), deque[Future[Picture]]()
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        waiting.extend(threads.submit(decode, path) for path in islice(paths, max(2 * task.batch, 8)))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(threads.submit(decode, path) for path in islice(paths, 1))
+
+
+def main() -> None:
+    """The child process. Whatever a runtime prints goes to stderr."""
+    with os.fdopen(os.dup(1), "wb", buffering=0) as out:
+        os.dup2(2, 1)
+        task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+        found = answer(task, lambda done: out.write(b"%d\n" % done))
+        out.write(msgspec.json.encode(found) + b"\n")
+
+
+if __name__ == "__main__":
+    main()
