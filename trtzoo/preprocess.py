@@ -16,12 +16,14 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL import __version__ as pillow
 
 from trtzoo.errors import ImageError
 from trtzoo.spec import Preprocessing
 
 Array = np.ndarray[Any, Any]
 
+VERSIONS = {"opencv": cv2.__version__, "pillow": pillow}
 PIXELS = 178_956_970
 """More than these are not decoded: PIL's own limit against decompression bombs."""
 BYTES = 1 << 30
@@ -67,6 +69,11 @@ def normalise(crops: Array, how: Preprocessing) -> Array:
         for colour in range(3):
             np.take(np.ascontiguousarray(table[:, colour]), photograph[:, :, colour], out=planes[colour], mode="clip")
     return out
+
+
+def one_thread() -> None:
+    """OpenCV takes no threads of its own: the processes that decode are as many as there are cores."""
+    cv2.setNumThreads(1)
 
 
 def _read(path: Path) -> bytes:
