@@ -1,0 +1,106 @@
+"""`trtzoo compare`, as it is typed."""
+
+import csv
+import json
+
+import pytest
+
+from tests.report.runs import run, turns
+from trtzoo.store import encode
+
+
+def save(folder, *runs):
+    (folder / "a-cpu-2c").mkdir(parents=True, exist_ok=True)
+    for number, result in enumerate(runs):
+        (folder / "a-cpu-2c" / f"{number}.json").write_bytes(encode(result))
+
+
+@pytest.fixture
+def slower(tmp_path):
+    """a1, a2, a3 and b1, b2, b3: three runs in turns, B 5 % slower; c1, c2, c3 are 8 % slower."""
+    for letter, factor in (("b", 1.05), ("c", 1.08)):
+        for number, (old, new) in enumerate(zip(*turns(3, slower=factor), strict=True), start=1):
+            save(tmp_path / f"a{number}", old)
+            save(tmp_path / f"{letter}{number}", new)
+
+
+@pytest.mark.usefixtures("slower")
+def test_a_slowdown_is_told_and_exits_zero_without_a_gate(trtzoo):
+    done = trtzoo("compare", "a1,a2,a3", "b1,b2,b3")
+    assert done.returncode == 0, done.stderr
+    assert "SLOWER" in done.stdout and "3+3 in turns" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.usefixtures("slower")
+@pytest.mark.parametrize(("sides", "gate", "code"), [("ab", "4%", 0), ("ac", "4%", 1), ("ab", "1%", 1), ("ca", "0%", 0)])
+def test_a_gate_closes_only_for_a_slowdown_proven_to_be_over_it(trtzoo, sides, gate, code):
+    before, after = (",".join(f"{side}{number}" for number in (1, 2, 3)) for side in sides)
+    done = trtzoo("compare", before, after, "--gate", gate)
+    assert done.returncode == code
+    assert ("1 of 1 cells" in done.stderr) == bool(code)
+
+
+@pytest.mark.usefixtures("slower")
+def test_the_same_runs_on_both_sides_close_no_gate(trtzoo):
+    done = trtzoo("compare", "a1,a2,a3", "a1,a2,a3", "--gate", "0%")
+    assert done.returncode == 0
+    assert "not measured again: dpn68 fp32 b1." in " ".join(done.stdout.split())
+
+
+@pytest.mark.usefixtures("slower")
+def test_every_format_carries_the_numbers(trtzoo):
+    words = ("compare", "a1,a2,a3", "c1,c2,c3", "--format")
+    (table,) = json.loads(trtzoo(*words, "json").stdout)
+    (row,) = table["rows"]
+    assert row["Verdict"] == "SLOWER" and 1 < row["from"] < row["B/A"] < row["to"]
+    _, head, first, *_ = csv.reader(trtzoo(*words, "csv").stdout.splitlines())
+    assert dict(zip(head, first, strict=True))["Verdict"] == "SLOWER"
+    assert "| dpn68 fp32 b1 |" in trtzoo(*words, "md").stdout
+
+
+def test_what_does_not_compare_is_refused_with_the_field_and_exit_two(trtzoo, tmp_path):
+    save(tmp_path / "a", run())
+    save(tmp_path / "b", run(at=50, io="fp16"))
+    done = trtzoo("compare", "a", "b")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "trtzoo: Nothing compares. Not compared, for input and output is fp32 in A and fp16 in B: dpn68 fp32 b1.\n"
+    )
+
+
+def test_damaged_files_are_named_and_skipped_the_rest_is_shown_and_the_exit_code_is_one(trtzoo, tmp_path):
+    save(tmp_path / "a", run(), run(batch=4))
+    save(tmp_path / "b", run(at=900), run(at=900, batch=4))
+    (tmp_path / "b" / "a-cpu-2c" / "1.json").write_text("{")
+    done = trtzoo("compare", "a", "b")
+    assert done.returncode == 1
+    assert done.stderr.startswith("skipped: b/a-cpu-2c/1.json is damaged")
+    assert "dpn68 fp32 b1" in done.stdout and "In A only: dpn68 fp32 b4." in done.stdout
+
+
+def test_a_part_that_does_not_compare_makes_the_exit_code_one(trtzoo, tmp_path):
+    save(tmp_path / "a", run(), run(batch=4))
+    save(tmp_path / "b", run(at=900), run(at=900, batch=4, threads=1))
+    done = trtzoo("compare", "a", "b")
+    assert done.returncode == 1
+    assert "for threads is 2 in A and 1 in B: dpn68 fp32 b4." in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("gate", ["3", "0.03", "-3%", "x", "3%%"])
+def test_a_gate_is_a_percentage(trtzoo, tmp_path, gate):
+    save(tmp_path / "a", run())
+    done = trtzoo("compare", "a", "a", f"--gate={gate}")
+    assert done.returncode == 2
+    assert done.stderr == f"trtzoo: --gate {gate!r} is not a percentage. Example: --gate 3%\n"
+
+
+def test_it_fits_eighty_columns(trtzoo, tmp_path):
+    models = [("densenet264", "fp16", 128), ("dpn131", "fp32", 1)]
+    for side, at in (("a", 0), ("b", 5)):
+        grid = [run(0.1234 * (1 + at), at=at, model=m, precision=p, batch=b) for m, p, b in models]
+        save(tmp_path / side, *grid)
+    done = trtzoo("compare", "a", "b", env={"COLUMNS": "80"})
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "…" not in done.stdout
+    assert "densenet264 fp16 b128" in done.stdout

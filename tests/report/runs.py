@@ -1,0 +1,48 @@
+"""Made-up runs, for tests of comparisons."""
+
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+
+from trtzoo.spec import Case, Device, GoldenCheck, Preprocessing, Result, Sample, Weights
+
+BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+DEVICE = Device(key="a-cpu-2c", name="A CPU", kind="cpu", cores=2)
+WEIGHTS = Weights(
+    source="seeded",
+    origin="seeded",
+    sha256="",
+    epsilon=1e-5,
+    preprocessing=Preprocessing(
+        decoder="pil", interpolation="bilinear", resize=256, crop=224, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+    ),
+)
+KEYS = {"model", "precision", "batch", "runtime", "protocol", "cuda_graph"}
+
+
+def run(seconds=0.02, *, at=0.0, device=DEVICE, samples=100, noise=0.01, seed=0, **more):
+    """A run of 2 s or so that began `at` seconds after BEGIN; its samples' median is about `seconds`."""
+    given = {"model": "dpn68", "precision": "fp32", "batch": 1, "runtime": "onnxruntime", "protocol": "trtzoo"} | more
+    random = np.random.default_rng([seed, int(at)])
+    taken = seconds * np.exp(random.normal(0, noise, samples))
+    facts = {"versions": {"onnxruntime": "1.2.3"}, "threads": 2, "io": "fp32", "weights": WEIGHTS}
+    facts |= {"check": GoldenCheck(error=1e-6, tolerance=2e-5, images=4)}
+    return Result(
+        case=Case(device=device.key, **{name: value for name, value in given.items() if name in KEYS}),
+        device=device,
+        started=(BEGIN + timedelta(seconds=at)).isoformat(),
+        samples=tuple(Sample(total=float(value), compute=float(value)) for value in taken),
+        **(facts | {name: value for name, value in given.items() if name not in KEYS}),
+    )
+
+
+def turns(count=3, *, slower=1.0, gap=30.0, day=0.02, seed=1, **more):
+    """Runs of A and of B in turns; each turn has its `day` (standard deviation of log), which both share."""
+    random = np.random.default_rng(seed)
+    sides = ([], [])
+    for turn in range(count):
+        pace = 0.02 * np.exp(random.normal(0, day))
+        for number, side in enumerate(sides):
+            at = (2 * turn + number) * gap
+            side.append(run(pace * (slower if number else 1) * np.exp(random.normal(0, 0.002)), at=at, seed=seed, **more))
+    return sides
