@@ -1,0 +1,28 @@
+"""Real photographs, that scikit-image and scikit-learn bring along, and data sets made of noise."""
+
+from pathlib import Path
+
+import numpy as np
+import skimage
+import sklearn
+from PIL import Image
+
+PHOTOGRAPHS = [
+    Path(skimage.__file__).parent / "data" / name for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+] + [Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg"]
+
+
+def noise(path: Path, *, seed: int, size: tuple[int, int] = (12, 10), mode: str = "RGB", **options: object) -> Path:
+    """A small image, unlike every other seed's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path, **options)
+    return path
+
+
+def class_folders(folder: Path, *, classes: int, each: int) -> Path:
+    """`each` images a class, in folders that are called by the class's number."""
+    for label in range(classes):
+        for number in range(each):
+            noise(folder / str(label) / f"{label}_{number}.png", seed=label * each + number)
+    return folder
