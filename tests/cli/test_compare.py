@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -57,6 +59,20 @@ def test_every_format_carries_the_numbers(trtzoo):
     _, head, first, *_ = csv.reader(trtzoo(*words, "csv").stdout.splitlines())
     assert dict(zip(head, first, strict=True))["Verdict"] == "SLOWER"
     assert "| dpn68 fp32 b1 |" in trtzoo(*words, "md").stdout
+
+
+@pytest.mark.usefixtures("slower")
+def test_no_framework_is_imported_for_it(tmp_path):
+    heavy = {"torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "matplotlib", "altair"}
+    code = f"""
+import atexit, sys
+from trtzoo.cli import main
+atexit.register(lambda: print("heavy", *set(sys.modules) & {heavy!r}, file=sys.stderr))
+sys.argv = ["trtzoo", "compare", "a1", "b1"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stderr == "heavy\n" and "dpn68 fp32 b1" in done.stdout
 
 
 def test_what_does_not_compare_is_refused_with_the_field_and_exit_two(trtzoo, tmp_path):

@@ -13,6 +13,7 @@ from trtzoo.cli import app
 from trtzoo.gpus import GPUS
 from trtzoo.models import MODELS
 from trtzoo.precision import PRECISIONS
+from trtzoo.report.formats import FORMATS
 from trtzoo.store import encode
 
 COMMANDS = sorted(row.name for row in app.registered_commands)
@@ -63,7 +64,7 @@ def test_quiet_before_or_after_a_command_silences_the_talk_and_keeps_the_result(
 def test_errors_are_told_even_quietly(trtzoo):
     done = trtzoo("table", "--quiet", "--format", "xml")
     assert done.returncode == 2
-    assert done.stderr == "trtzoo: There is no format 'xml'. Known: rich, md, csv, json.\n"
+    assert done.stderr == f"trtzoo: There is no format 'xml'. Known: {', '.join(FORMATS)}.\n"
 
 
 def test_after_a_double_dash_quiet_is_a_name_like_any_other(trtzoo):

@@ -1,0 +1,221 @@
+"""How often `trtzoo compare` is wrong, and what it finds: real runs of one build, and of the same build 5 % slower.
+
+A round is a run of `trtzoo bench` and a run of the same command whose session spins on after each query until it has
+taken 5 % longer, each case in a process of its own; every second round is taken backwards. Rounds are added to those
+that are in FOLDER.
+Usage: python benchmarks/compare.py FOLDER [--rounds N] [--seconds S]   (writes benchmarks/figures/compare.md)
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from random import Random
+from statistics import fmean, stdev
+
+import msgspec
+from figures import write
+
+from trtzoo import machine, measure, runtimes
+from trtzoo.bench import cases, cpu_jobs
+from trtzoo.protocols import headline
+from trtzoo.report.compare import compare, in_turns
+from trtzoo.report.sides import read
+from trtzoo.runtimes import ort
+from trtzoo.spec import Result, Sample
+from trtzoo.store import decode, write_record
+
+MODELS = ("dpn68", "densenet121")
+RUNTIME = "onnxruntime"
+SLOWER = 1.05
+TRIALS = 100
+
+
+class Slowed(ort.Session):
+    """ONNX Runtime, and after each query a wait until it has taken SLOWER times as long."""
+
+    def sample(self) -> Sample:
+        taken = super().sample().total
+        until = time.perf_counter() + (SLOWER - 1) * taken
+        while time.perf_counter() < until:
+            pass
+        return Sample(total=SLOWER * taken, compute=SLOWER * taken)
+
+
+def slowed_child() -> None:
+    """What `python -m trtzoo.measure` does, with the slowed session."""
+    row = runtimes.RUNTIMES["onnxruntime"]
+    runtimes.RUNTIMES["onnxruntime"] = msgspec.structs.replace(row, opener="__main__:Slowed")
+    measure.main()
+
+
+def plain(folder: Path, onnx: Path, seconds: float) -> None:
+    """One run of all cases by the command."""
+    where = ["--onnx-dir", onnx, "--results", folder, "--seconds", seconds]
+    words = ["bench", *MODELS, "--gpu", "cpu", "--runtime", RUNTIME, "--batch", 1, *where]
+    subprocess.run([sys.executable, "-m", "trtzoo.cli", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+
+
+def slowed(folder: Path, onnx: Path, seconds: float) -> None:
+    """The same with the slowed session in each case's process."""
+    here = machine.cpu()
+    which = {"models": list(MODELS), "precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "graphs": [None]}
+    for job in cpu_jobs(cases(**which, runtime=RUNTIME, device=here.key), here, onnx, seconds=seconds):
+        command = [sys.executable, __file__, "--child"]
+        done = subprocess.run(command, input=msgspec.json.encode(job), capture_output=True, check=True)
+        write_record(folder / here.key / f"{job.case.name}.json", decode(done.stdout, Result, where="the result"))
+
+
+BUILDS = {"plain": plain, "slowed": slowed}
+
+
+def collect(folder: Path, rounds: int, seconds: float) -> None:
+    """More rounds, numbered on from those that are there."""
+    first = len(list((folder / "plain").glob("*")))
+    for turn in range(first, first + rounds):
+        for name in list(BUILDS)[:: 1 if turn % 2 == 0 else -1]:
+            BUILDS[name](folder / name / f"{turn:03}", folder / "onnx", seconds)
+
+
+# --- what compare makes of them ---
+
+
+class Design(msgspec.Struct, frozen=True):
+    """How many runs a side, and whether they are taken in turns."""
+
+    runs: int
+    turns: bool
+
+    @property
+    def title(self) -> str:
+        return f"{self.runs} {'run' if self.runs == 1 else 'runs'} a side, {'in turns' if self.turns else 'apart'}"
+
+
+DESIGNS = tuple(Design(runs, turns) for turns in (False, True) for runs in (1, 3, 5))
+Runs = list[Result]
+Sides = tuple[Runs, Runs]
+
+
+def same_build(runs: Runs, design: Design, random: Random) -> Iterator[Sides]:
+    """Two measurements of the runs' one build, over and over."""
+    if design.turns:
+        yield from in_pairs([pair for pair in itertools.pairwise(runs) if in_turns(*([run] for run in pair))], design, random)
+    else:
+        for _ in range(TRIALS):
+            drawn = random.sample(runs, 2 * design.runs)
+            yield drawn[: design.runs], drawn[design.runs :]
+
+
+def two_builds(plain: Runs, slowed: Runs, design: Design, random: Random) -> Iterator[Sides]:
+    """A measurement of either build, over and over; apart they share no round."""
+    rounds = list(zip(plain, slowed, strict=True))
+    if design.turns:
+        yield from in_pairs([pair for pair in rounds if in_turns(*([run] for run in pair))], design, random)
+    else:
+        for _ in range(TRIALS):
+            drawn = random.sample(rounds, 2 * design.runs)
+            yield [old for old, _ in drawn[: design.runs]], [new for _, new in drawn[design.runs :]]
+
+
+def in_pairs(pairs: list[tuple[Result, Result]], design: Design, random: Random) -> Iterator[Sides]:
+    """As many pairs as the design has, drawn by chance, of which no two share a run."""
+    for _ in range(TRIALS):
+        drawn: dict[str, tuple[Result, Result]] = {}
+        for pair in random.sample(pairs, len(pairs)):
+            if len(drawn) < 2 * design.runs and not any(run.started in drawn for run in pair):
+                drawn |= {run.started: pair for run in pair}
+        chosen = sorted({id(pair): pair for pair in drawn.values()}.values(), key=lambda pair: pair[0].started)
+        if len(chosen) == design.runs:
+            yield [first for first, _ in chosen], [second for _, second in chosen]
+
+
+def verdicts(sides: Iterable[Sides], design: Design) -> Counter[str]:
+    """How often each verdict came; and how often a gate of 3 % would have closed. Neighbours by chance are left out."""
+    told: Counter[str] = Counter()
+    for old, new in sides:
+        (cell,) = compare(old, new).cells
+        if cell.in_turns != design.turns:
+            continue
+        told.update([cell.verdict, *(["gate"] if cell.slower_than(0.03) else []), "all"])
+    return told
+
+
+def evaluate(folder: Path) -> list[list[str]]:
+    """A row of the figure for each design; all networks together."""
+    builds = {name: [runs(folder / name, model) for model in MODELS] for name in BUILDS}
+    rows = []
+    for design in DESIGNS:
+        random = Random(0)
+        same, scaled, spun = Counter[str](), Counter[str](), Counter[str]()
+        for plain, slowed in zip(*builds.values(), strict=True):
+            for one in (plain, slowed):
+                drawn = list(same_build(one, design, random))
+                same += verdicts(drawn, design)
+                scaled += verdicts(((old, list(map(slower, new))) for old, new in drawn), design)
+            spun += verdicts(two_builds(plain, slowed, design, random), design)
+        parts = [(same["SLOWER"] + same["FASTER"], same), (same["SAME"], same), (same["gate"], same)]
+        for told in (scaled, spun):
+            parts += [(told["SLOWER"], told), (told["SAME"] + told["FASTER"], told), (told["gate"], told)]
+        rows.append([design.title, *(f"{count / told['all']:.1%}" if told["all"] else "—" for count, told in parts)])
+    return rows
+
+
+def slower(run: Result) -> Result:
+    """The run with each of its samples SLOWER times as long."""
+    samples = [msgspec.structs.replace(sample, total=SLOWER * sample.total) for sample in run.samples]
+    return msgspec.structs.replace(run, samples=tuple(samples))
+
+
+def runs(folder: Path, model: str) -> Runs:
+    """A build's runs of one network, in the order they were taken."""
+    found = [run.result for run in read(",".join(map(str, sorted(folder.iterdir())))).runs]
+    return sorted((run for run in found if run.case.model == model), key=lambda run: run.started)
+
+
+HEADS = [
+    *("", "same build: false", "SAME", "gate"),
+    *("scaled by 1.05: SLOWER", "false", "gate"),
+    *("spinning 5 % longer: SLOWER", "false", "gate"),
+]
+
+
+def notes(folder: Path) -> list[str]:
+    """What was measured, and how far apart runs of one build were."""
+    builds = [[runs(folder / name, model) for name in BUILDS] for model in MODELS]
+    apart = [stdev([math.log(headline(run)) for run in one]) for both in builds for one in both]
+    turns = [stdev([math.log(headline(new) / headline(old)) for old, new in zip(*both, strict=True)]) for both in builds]
+    count, seconds = len(builds[0][0]), sum(sample.total for sample in builds[0][0][0].samples)
+    spun = [fmean(headline(new) / headline(old) for old, new in zip(*both, strict=True)) - 1 for both in builds]
+    return [
+        f"{count} rounds of {' and '.join(MODELS)}, FP32, batch 1, {seconds:.0f} s a run, each case in a process of its own. A "
+        f"row is of {TRIALS} draws of runs for each network and build; the rest is UNCLEAR. False are FASTER and SLOWER "
+        "for the same build, SAME and FASTER for a slower one; the gate is 3 %. Scaled: the samples of a run, times 1.05; "
+        "spinning: runs of a session that waits on after each query, which made them slower by "
+        f"{' and '.join(f'{share:.1%}' for share in spun)}. Runs of one build differed by a standard deviation of "
+        f"{min(apart):.1%} to {max(apart):.1%}, ratios of neighbours by {min(turns):.1%} to {max(turns):.1%}.",
+    ]
+
+
+def main() -> None:
+    if "--child" in sys.argv:
+        slowed_child()
+        return
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    options = parser.parse_args()
+    collect(options.folder, options.rounds, options.seconds)
+    rows = evaluate(options.folder)
+    write("compare", HEADS, rows, notes(options.folder))
+
+
+if __name__ == "__main__":
+    main()
