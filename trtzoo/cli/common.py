@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from trtzoo import models, precision
 from trtzoo.cli import completion
-from trtzoo.cli.console import Talk
+from trtzoo.console import Talk
 from trtzoo.errors import UsageError
 from trtzoo.spec import Model
 
@@ -24,7 +24,7 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
-        talk.silent = QUIET in args[:end]
+        Talk.silent = QUIET in args[:end]
         return super().parse_args(ctx, [word for word in args[:end] if word != QUIET] + args[end:])
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pooch
 import requests
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from trtzoo.console import Talk
 from trtzoo.errors import StoreError, UnreachableError, WeightsError
 from trtzoo.spec import SCHEMA, Record
 from trtzoo.store import encode, read_sidecar, replacing, sha256_file, sidecar_path
@@ -101,7 +101,7 @@ class _Bar:
 
     def __init__(self, name: str) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        console = Console(stderr=True)
+        console = Talk(stderr=True)
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task(name, total=None)
         self.total = 0

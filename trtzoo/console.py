@@ -1,4 +1,4 @@
-"""The console of the talk, which can be told to be quiet."""
+"""The console of the talk, which can be told to be quiet: `Talk.silent` is for all of them."""
 
 from __future__ import annotations
 
