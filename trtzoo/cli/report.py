@@ -1,0 +1,39 @@
+"""`trtzoo report`: the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trtzoo import accuracy
+from trtzoo.cli.common import Results, app, say, talk
+from trtzoo.report.load import files
+from trtzoo.spec import need, resolve
+from trtzoo.store import replacing
+
+
+@app.command("report")
+def report_command(
+    folder: Results = Path("benchmarks"),
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("report.html"),
+) -> None:
+    """Write everything into one HTML page that needs no network: tables, figures, raw samples, where each number is from.
+
+    Examples: trtzoo report; trtzoo report --results benchmarks --out page.html
+    """
+    need("trtzoo report", module="vl_convert", extra="report")
+    found, complaints = files(folder)
+    evaluations, more = accuracy.load(folder)
+    complaints += more
+    for complaint in complaints:
+        talk.print(f"skipped: {complaint}", style="yellow", markup=False)
+    if not found:
+        talk.print(f"Nothing measured is in {folder}. To measure: trtzoo bench --all --gpu auto", style="yellow", markup=False)
+    text: bytes = resolve("trtzoo.report.page:page")(found, evaluations, complaints, folder=folder)
+    with replacing(out) as work:
+        (work / out.name).write_bytes(text)
+    say(f"{out}  {len(found)} results, {len(text) / 1e6:.2f} MB")
+    if complaints:
+        raise typer.Exit(1)

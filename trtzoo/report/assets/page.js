@@ -1,0 +1,183 @@
+const { cells, texts, models } = JSON.parse(document.getElementById("data").textContent);
+const family = new Map(models.map((row) => [row.model, row.family]));
+const byId = (id) => document.getElementById(id);
+const ms = (seconds) => (seconds * 1e3).toFixed(2);
+const title = (cell) => `${cell.model}, ${cell.precision.toUpperCase()}, batch ${cell.batch}`;
+
+// --- figures ---
+
+const views = new Map();
+
+/** Draw a figure in place of the one that was there. Points with a row open it, by mouse and by keyboard. */
+async function draw(id, spec) {
+  views.get(id)?.finalize();
+  const options = { ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: tell };
+  const drawn = await vegaEmbed(`#${id}`, spec, options);
+  views.set(id, drawn);
+  drawn.view.addEventListener("click", (_, item) => item?.datum?.row !== undefined && open(item.datum.row));
+  for (const mark of byId(id).querySelectorAll("path[aria-roledescription=point]")) reach(mark);
+}
+
+function reach(mark) {
+  const { words, row } = mark.__data__.datum;
+  mark.setAttribute("tabindex", "0");
+  mark.addEventListener("focus", () => tell(null, mark.getBoundingClientRect(), null, words));
+  mark.addEventListener("blur", () => tell());
+  if (row === undefined) return mark.setAttribute("role", "img");
+  mark.setAttribute("role", "button");
+  mark.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    open(row);
+  });
+}
+
+/** Vega's tooltip handler; without words the tooltip goes. */
+function tell(_, event, item, words) {
+  const tip = byId("tip");
+  tip.hidden = !words;
+  if (!words) return;
+  tip.textContent = words;
+  const x = event.clientX ?? event.right, y = event.clientY ?? event.bottom;
+  const left = Math.min(x + 14, innerWidth - tip.offsetWidth - 8), top = y + 14 + tip.offsetHeight > innerHeight ? y - tip.offsetHeight - 14 : y + 14;
+  tip.style.transform = `translate(${Math.max(8, left)}px, ${Math.max(8, top)}px)`;
+}
+
+function point(cell, row) {
+  const told = cell.seconds ?? cell.published, full = cell.state !== "published";
+  const lines = [title(cell), `${ms(told)} ms ${full ? "measured" : "published"}`, cell.device];
+  if (cell.low !== undefined) lines[1] += `, ${ms(cell.low)} to ${ms(cell.high)}`;
+  lines.push(`top-1 ${cell.top1.toFixed(3)} ${cell.evaluated ? "evaluated" : "published"}`, cell.note ?? "");
+  return { x: told * 1e3, low: cell.low && cell.low * 1e3, high: cell.high && cell.high * 1e3, y: cell.top1, model: cell.model,
+    family: family.get(cell.model), kind: full ? "full" : "hollow", words: lines.filter(Boolean).join("\n"), row };
+}
+
+const FIGURE = [
+  ["figure-device", (cell) => cell.device, ""],
+  ["figure-protocol", (cell) => `${cell.runtime}, ${cell.protocol}`, ""],
+  ["figure-precision", (cell) => cell.precision, "fp32"],
+  ["figure-batch", (cell) => String(cell.batch), "4"],
+];
+
+/** Each chooser offers what the ones before it leave, and keeps its value where that is among them. */
+function chosen() {
+  let left = cells.filter((cell) => cell.state !== "failed");
+  for (const [id, field, usual] of FIGURE) {
+    const select = byId(id), values = [...new Set(left.map(field))];
+    if (id === "figure-batch") values.sort((a, b) => a - b);
+    const value = [select.value, usual].find((wanted) => values.includes(wanted)) ?? values[0];
+    select.replaceChildren(...values.map((text) => new Option(id === "figure-precision" ? text.toUpperCase() : text, text, false, text === value)));
+    left = left.filter((cell) => field(cell) === value);
+  }
+  return left;
+}
+
+function latency() {
+  const shown = chosen(), first = shown[0];
+  const gpu = shown.find((cell) => cell.gpu)?.gpu;
+  const printed = cells.filter((cell) => cell.state === "published" && cell.gpu === gpu && first.state !== "published" &&
+    cell.precision === first.precision && cell.batch === first.batch);
+  const points = [...printed, ...shown].map((cell) => point(cell, cells.indexOf(cell)));
+  byId("latency-title").textContent = `Latency of ${first.precision.toUpperCase()}, batch ${first.batch}: ${first.device}` +
+    (printed.length ? `, beside the published ${gpu}` : "");
+  return draw("latency", scatter(points, "Latency, ms", 340));
+}
+
+function counts(id, unit, name) {
+  const points = ["published", "exact"].flatMap((source) => models.map((model) => ({
+    x: model[source][id], y: model.top1, model: model.model, family: model.family, kind: source === "exact" ? "full" : "hollow",
+    words: `${model.model}\n${model[source][id].toFixed(2)} ${unit} ${source === "exact" ? "counted exactly" : "published"}\ntop-1 ${model.top1.toFixed(3)}`,
+  })));
+  return draw(id, scatter(points, name, 260));
+}
+
+// --- one cell ---
+
+function open(row) {
+  const cell = cells[row], dialog = byId("cell"), note = byId("cell-note");
+  byId("cell-title").textContent = `${title(cell)}: ${cell.device}`;
+  byId("cell-number").textContent = numbers(cell);
+  note.textContent = [cell.note, ...(cell.marks ?? [])].filter(Boolean).join("; ");
+  note.hidden = !note.textContent;
+  const names = cell.facts.filter((_, index) => index % 2 === 0), words = cell.facts.filter((_, index) => index % 2);
+  byId("cell-facts").replaceChildren(...names.flatMap((name, index) => [element("dt", texts[name]), element("dd", texts[words[index]])]));
+  byId("cell-figure").hidden = !cell.histogram;
+  tell();
+  if (!dialog.open) dialog.showModal();
+  dialog.scrollTop = 0;
+  if (cell.histogram) samples(cell);
+}
+
+function numbers(cell) {
+  const parts = [];
+  if (cell.seconds !== undefined) parts.push(`${ms(cell.seconds)} ms`);
+  if (cell.low !== undefined) parts.push(`95 % interval ${ms(cell.low)} to ${ms(cell.high)}`);
+  if (cell.p99 !== undefined) parts.push(`p99 ${ms(cell.p99)}`);
+  if (cell.published !== undefined) parts.push(`published ${ms(cell.published)} ms on a ${cell.gpu}`);
+  if (cell.share !== undefined) parts.push(`${(cell.share * 100).toFixed(0)} % of the device's limit`);
+  if (cell.ratio !== undefined) parts.push(`measured / published ${cell.ratio.toFixed(2)}`);
+  return parts.join("; ");
+}
+
+function samples(cell) {
+  const { counts, beyond = 0, slowest } = cell.histogram;
+  const inside = counts.reduce((sum, count) => sum + count, 0);
+  byId("cell-caption").textContent = `${inside + beyond} raw samples by latency, the number told as a line` +
+    (beyond ? `; ${beyond} slower than drawn, up to ${ms(slowest)} ms` : "");
+  return draw("samples", distribution(cell.histogram, cell.seconds));
+}
+
+function element(name, text) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return made;
+}
+
+// --- the table ---
+
+const table = byId("cells"), body = table.tBodies[0], rows = [...body.rows];
+const haystack = rows.map((row) => row.textContent.toLowerCase());
+const order = new Intl.Collator("en", { numeric: true }).compare;
+
+function sort(heading) {
+  const key = heading.firstElementChild.dataset.key, down = heading.ariaSort === "ascending";
+  for (const other of table.tHead.rows[0].cells) other.ariaSort = "none";
+  heading.ariaSort = down ? "descending" : "ascending";
+  const value = (row) => cells[row.dataset.row][key];
+  const known = rows.filter((row) => value(row) !== undefined), unknown = rows.filter((row) => value(row) === undefined);
+  known.sort((a, b) => (typeof value(a) === "number" ? value(a) - value(b) : order(value(a), value(b))) * (down ? -1 : 1));
+  body.append(...known, ...unknown);
+}
+
+function filter() {
+  const wanted = [...document.querySelectorAll("[data-filter]")].filter((select) => select.value);
+  const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  let left = 0;
+  for (const row of rows) {
+    const cell = cells[row.dataset.row];
+    row.hidden = !(wanted.every((select) => String(cell[select.dataset.filter]) === select.value) &&
+      words.every((word) => haystack[row.dataset.row].includes(word)));
+    left += Number(!row.hidden);
+  }
+  byId("count").textContent = left === rows.length ? `${left.toLocaleString("en")} cells`
+    : `${left.toLocaleString("en")} of ${rows.length.toLocaleString("en")} cells`;
+}
+
+/** What a phone shows below a model's name, in place of the columns that it has no room for. */
+function condense(row) {
+  const cell = cells[row.dataset.row], line = element("span", [cell.precision.toUpperCase(), `batch ${cell.batch}`, cell.device, cell.runtime, cell.protocol].join(", "));
+  const note = element("span", row.lastElementChild.textContent);
+  for (const made of [line, note]) made.className = "narrow";
+  row.cells[0].append(line, note);
+}
+
+table.tHead.addEventListener("click", (event) => event.target.dataset.key && sort(event.target.parentElement));
+body.addEventListener("click", (event) => event.target.matches("button") && open(event.target.closest("tr").dataset.row));
+byId("filters").addEventListener("input", filter);
+byId("filters").addEventListener("submit", (event) => event.preventDefault());
+byId("filters").addEventListener("reset", () => setTimeout(filter));
+byId("close").addEventListener("click", () => byId("cell").close());
+rows.forEach(condense);
+for (const [id] of FIGURE) byId(id).addEventListener("change", latency);
+Promise.all([latency(), counts("flops", "GFLOPs", "FLOPs, G"), counts("params", "M", "Parameters, M")])
+  .then(() => { document.documentElement.dataset.ready = "yes"; });
