@@ -145,6 +145,32 @@ def test_what_is_not_there_says_what_could_be():
         read("results,,results")
 
 
+def test_a_run_counts_once_however_often_its_file_is_named():
+    side = read("results,results/a-cpu-2c/one.json")
+    assert sorted(batches(side)) == [1, 4]
+    assert side.complaints == ("results/a-cpu-2c/one.json is a copy of results/a-cpu-2c/one.json: a run counts once.",)
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_read(monkeypatch):
+    monkeypatch.setattr(Path, "read_bytes", lambda path: refuse() if path.name == "one.json" else encode(run(batch=4)))
+    side = read("results")
+    assert batches(side) == [4]
+    assert side.complaints == ("results/a-cpu-2c/one.json cannot be read: Permission denied.",)
+
+
+def refuse():
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_list_may_be_longer_than_a_name_can_be(tmp_path):
+    names = [f"{'run' * 20}{number}" for number in range(30)]
+    for number, name in enumerate(names):
+        save(f"{name}/one.json", run(at=100 * number))
+    assert len(read(",".join(names)).runs) == 30
+    with pytest.raises(UsageError, match="There is no xxx"):
+        read("x" * 5000)
+
+
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12))
 def test_no_text_at_all_breaks_it(text):
     with contextlib.suppress(TrtzooError):

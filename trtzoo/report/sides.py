@@ -7,7 +7,8 @@ and is asked for objects by their hashes; names out of a repository are only eve
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -36,36 +37,48 @@ def read(text: str) -> Side:
     runs: list[Run] = []
     complaints = []
     known: dict[tuple[object, ...], str] = {}
-    for part in [text] if Path(text).exists() else text.split(","):
-        for name, data in _files(part.strip()):
+    for part in [text] if _there(text) else text.split(","):
+        for name, fetch in _files(part.strip()):
             where = "".join(letter if letter.isprintable() else "?" for letter in name)
             try:
-                result = parse(data, where=where)
+                result = parse(fetch(), where=where)
             except StoreError as error:
                 complaints.append(str(error))
                 continue
-            first = known.setdefault((result.case, result.device.key, result.started, result.samples), where)
-            if first != where and not result.failure:
-                complaints.append(f"{where} is a copy of {first}: a run counts once.")
+            key = (result.case, result.device.key, result.started, result.samples)
+            if key in known and not result.failure:
+                complaints.append(f"{where} is a copy of {known[key]}: a run counts once.")
             else:
+                known[key] = where
                 runs.append(Run(where, result))
     if not runs and not complaints:
         raise UsageError(f"{text} has no results. To measure: trtzoo bench --all --results FOLDER")
     return Side(tuple(runs), tuple(complaints))
 
 
-def _files(part: str) -> Iterator[tuple[str, bytes]]:
+Files = Iterator[tuple[str, Callable[[], bytes]]]
+"""Names for people, and what gives the bytes."""
+
+
+def _files(part: str) -> Files:
     path, (revision, colon, _) = Path(part), part.partition(":")
-    if part and path.is_dir():
-        for file in sorted(path.rglob("*.json")):
+    if _there(part) and path.is_dir():
+        for file in sorted([*path.glob("*.json"), *path.glob("*/*.json")]):
             if _wanted(file.relative_to(path).as_posix()) and file.is_file():
-                yield str(file), _bytes(file)
-    elif part and path.exists():
-        yield part, _bytes(path)
+                yield str(file), partial(_bytes, file)
+    elif _there(part):
+        yield part, partial(_bytes, path)
     elif colon and revision:
         yield from _committed(part)
     else:
         raise UsageError(f"There is no {part or 'name between commas'}. Say a result file, a folder of them, or revision:path.")
+
+
+def _there(text: str) -> bool:
+    try:
+        return bool(text) and Path(text).exists()
+    except (OSError, ValueError):  # too long for a name, or no name at all
+        return False
 
 
 def _bytes(path: Path) -> bytes:
@@ -84,17 +97,17 @@ def _wanted(name: str) -> bool:
 # --- git ---
 
 
-def _committed(part: str) -> Iterator[tuple[str, bytes]]:
+def _committed(part: str) -> Files:
     found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", part, missing=part).decode().strip()
     if _git("cat-file", "-t", found) == b"blob\n":
-        yield part, _git("cat-file", "blob", found)
+        yield part, partial(_git, "cat-file", "blob", found)
         return
     for entry in filter(None, _git("ls-tree", "-r", "-z", found).split(b"\0")):
         about, _, name = entry.partition(b"\t")
         mode, _, blob = about.decode().split()
         shown = name.decode(errors="replace")
         if mode.startswith("100") and _wanted(shown):
-            yield f"{part.rstrip('/')}/{shown}", _git("cat-file", "blob", blob)
+            yield f"{part.rstrip('/')}/{shown}", partial(_git, "cat-file", "blob", blob)
 
 
 def _git(*words: str, missing: str = "") -> bytes:
