@@ -1,11 +1,13 @@
 """Statistics of raw samples."""
 
+import statistics
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtzoo.stats import drift, early_stopping, interval, percentile, summarise
+from trtzoo.stats import drift, early_stopping, interval, percentile, proportion, summarise
 
 seconds = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=200)
 
@@ -84,3 +86,20 @@ def test_mlperfs_estimate_needs_sixty_four_queries():
 def test_no_values_have_no_statistics(function):
     with pytest.raises(ValueError, match="no values"):
         function([])
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    assert proportion(90, 100) == pytest.approx((0.8256343, 0.9447708), abs=1e-6)
+    assert proportion(0, 10) == pytest.approx((0, 0.2775328), abs=1e-6)
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_of_a_share_holds_it_and_lies_between_nothing_and_all(counts):
+    low, high = proportion(*counts)
+    assert -1e-12 <= low <= counts[0] / counts[1] + 1e-12
+    assert counts[0] / counts[1] - 1e-12 <= high <= 1 + 1e-12
+
+
+@given(st.lists(st.floats(1e-6, 1e3), min_size=2, max_size=200))
+def test_the_spread_is_that_of_the_textbook(values):
+    assert summarise(values).spread == pytest.approx(statistics.stdev(values) / statistics.fmean(values), rel=1e-9, abs=1e-12)

@@ -84,6 +84,16 @@ def _at_most(j: int, n: int) -> float:
     return sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(half, n + 1))
 
 
+def proportion(successes: int, trials: int) -> tuple[float, float]:
+    """The 95 % interval of a share, Wilson's of 1927. Raises ValueError without trials."""
+    if trials < 1:
+        raise ValueError("no trials")
+    share, z = successes / trials, 1.959964
+    middle = share + z * z / (2 * trials)
+    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return (middle - half) / (1 + z * z / trials), (middle + half) / (1 + z * z / trials)
+
+
 def drift(values: Sequence[float]) -> float:
     """How much slower the last third of a run is than its first third: a ratio of medians less one; 0 for under 9 values."""
     third = len(values) // 3

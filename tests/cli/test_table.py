@@ -2,7 +2,7 @@
 
 import json
 
-from tests.report.test_tables import result, weights
+from tests.report.test_tables import evaluation, result, weights
 from trtzoo.models import MODELS
 from trtzoo.store import encode
 
@@ -31,6 +31,7 @@ def test_the_table_is_made_from_files_alone(trtzoo, tmp_path):
     done = trtzoo("table", "--format", "md")
     assert done.returncode == 0
     assert "| densenet121 | 11.00 | — | — | 4.40 | 9.33 | 15.25 | 4.37 |" in done.stdout
+    assert "| densenet121 | 4.40 | — | — | 9.33 | — | — | 15.25 | — | — |" in done.stdout
     assert done.stderr == ""
 
 
@@ -43,17 +44,66 @@ def test_a_table_of_seeded_weights_cannot_be_taken_for_another(trtzoo, tmp_path)
 def test_without_results_the_published_columns_stand_alone_and_the_command_is_named(trtzoo):
     done = trtzoo("table", "--format", "csv")
     assert done.returncode == 0
-    assert "densenet121,,,,4.40447,9.32623,15.25175,4.371" in done.stdout
+    assert "densenet121,4.40447,,,9.32623,,,15.25175,," in done.stdout
     assert "Nothing measured is in benchmarks. To measure: trtzoo bench --all --gpu auto" in done.stderr
 
 
-def test_a_damaged_result_is_told_and_the_rest_is_shown(trtzoo, tmp_path):
+def test_bad_files_are_told_the_rest_is_shown_and_the_exit_is_one(trtzoo, tmp_path):
     results(tmp_path)
-    (tmp_path / "benchmarks" / "a-cpu-2c" / "bad.json").write_text("{")
+    folder = tmp_path / "benchmarks" / "a-cpu-2c"
+    (folder / "bad.json").write_text("{")
+    (folder / "copy.json").write_bytes(encode(result(seconds=(0.5,))))
+    (folder / "foreign.json").write_text('{"hello": 1}')
+    (folder / "future.json").write_bytes(encode(result()).replace(b'"schema": 1', b'"schema": 2', 1))
+    (folder / "accuracy").mkdir()
+    (folder / "accuracy" / "odd.json").write_text("[]")
     done = trtzoo("table", "--format", "csv")
-    assert done.returncode == 0
-    assert "skipped: benchmarks/a-cpu-2c/bad.json is damaged" in done.stderr
+    assert done.returncode == 1
+    names = ("bad.json is damaged", "copy.json is of the same case as", "foreign.json is not a result file")
+    for sentence in (*names, "future.json has schema version 2", "odd.json is damaged"):
+        assert f"skipped: benchmarks/a-cpu-2c/{'accuracy/' if 'odd' in sentence else ''}{sentence}" in done.stderr
     assert "densenet121,11.0," in done.stdout
+
+
+def test_measured_accuracy_stands_beside_the_published(trtzoo, tmp_path):
+    (tmp_path / "benchmarks" / "a-cpu-2c" / "accuracy").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "a-cpu-2c" / "accuracy" / "one.json").write_bytes(encode(evaluation()))
+    text = trtzoo("table", "--format", "md").stdout
+    assert "| densenet121 | 0.757 | 0.7500 | -0.0070 | 0.0268 | 0.926 | 0.9200 | -0.0060 | 0.0169 | 1000 |" in text
+
+
+def test_limits_are_shown_when_asked_for(trtzoo):
+    assert "Share of the limit, Tesla T4, FP16" not in trtzoo("table", "--format", "md").stdout
+    assert "| dpn68 | 0.08 | 0.7% |" in trtzoo("table", "--format", "md", "--limits").stdout
+
+
+def test_a_cell_is_explained_by_its_words_in_any_order(trtzoo, tmp_path):
+    results(tmp_path)
+    done = trtzoo("table", "--explain", "b1,densenet121,fp32")
+    assert done.returncode == 0
+    assert done.stdout.startswith(
+        "File              benchmarks/a-cpu-2c/one.json\nCell              densenet121,fp32,b1,a-cpu-2c,"
+    )
+    assert "Latency           11.000 ms" in done.stdout
+    (told,) = json.loads(trtzoo("table", "--explain", "b1,densenet121,fp32", "--format", "json").stdout)
+    assert told["Versions"] == "onnxruntime 1.2.3"
+
+
+def test_an_ambiguous_cell_is_a_list_of_words_that_can_be_typed(trtzoo, tmp_path):
+    results(tmp_path)
+    (tmp_path / "benchmarks" / "a-cpu-2c" / "two.json").write_bytes(encode(result(batch=4)))
+    done = trtzoo("table", "--explain", "densenet121")
+    assert done.returncode == 0
+    assert "'densenet121' means 2 results. One of them:" in done.stderr
+    assert done.stdout.splitlines()[1] == "--explain densenet121,fp32,b4,a-cpu-2c,onnxruntime,trtzoo"
+
+
+def test_a_cell_that_was_not_measured_says_what_to_run(trtzoo):
+    done = trtzoo("table", "--explain", "dpn68,fp32,b1")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "trtzoo: Nothing was measured for dpn68, fp32, b1. To measure: trtzoo bench dpn68 --precision fp32 --batch 1"
+    )
 
 
 def test_results_are_chosen_by_device(trtzoo, tmp_path):
@@ -65,11 +115,11 @@ def test_results_are_chosen_by_device(trtzoo, tmp_path):
 def test_an_unknown_format_lists_those_there_are(trtzoo):
     done = trtzoo("table", "--format", "xml")
     assert done.returncode == 2
-    assert "There is no format 'xml'. Known: rich, md, csv, json." in done.stderr
+    assert "There is no format 'xml'. Known: rich, md, csv, json, latex." in done.stderr
 
 
-def test_the_table_fits_eighty_columns(trtzoo, tmp_path):
+def test_the_tables_fit_eighty_columns(trtzoo, tmp_path):
     results(tmp_path)
-    done = trtzoo("table", env={"COLUMNS": "80"})
+    done = trtzoo("table", "--limits", env={"COLUMNS": "80"})
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "…" not in done.stdout

@@ -1,11 +1,12 @@
-"""Tables: every cell measured, printed or a dash; every fact in the caption or at the cell."""
+"""The networks' own tables: published beside exact counts, published beside measured accuracy."""
 
 import pytest
 
+from trtzoo.accuracy import Evaluation
 from trtzoo.models import MODELS
 from trtzoo.report.published import document
-from trtzoo.report.tables import accuracy_table, latency_tables
-from trtzoo.spec import Case, Device, Failure, GoldenCheck, Preprocessing, Result, Sample, Weights
+from trtzoo.report.tables import accuracy_table, evaluation_tables
+from trtzoo.spec import Case, Device, GoldenCheck, Preprocessing, Result, Sample, Weights
 
 CHECK = GoldenCheck(error=1e-6, tolerance=2e-5, images=4)
 DEVICE = Device(key="a-cpu-2c", name="A CPU", kind="cpu", cores=2)
@@ -44,87 +45,79 @@ def test_a_reference_that_was_not_printed_is_a_dash():
     assert cell(accuracy_table(), "dpn131", "Ref. top5").text == "0.949"
 
 
-def test_a_measured_cell_is_the_median_in_milliseconds_and_the_rest_are_dashes():
-    fp32, fp16 = latency_tables([result()])
-    assert cell(fp32, "densenet121", "CPU b1").text == "11.00"
-    assert cell(fp32, "densenet121", "CPU b4").text == "—"
-    assert cell(fp32, "dpn131", "CPU b1").text == "—"
-    assert cell(fp16, "densenet121", "CPU b1").text == "—"
-    assert fp16.caption == ("Nothing was measured at this precision.",)
+def test_ratios_of_counts_are_exact_to_published():
+    assert cell(accuracy_table(), "dpn68", "Params ratio").text == "1.17"
+    assert cell(accuracy_table(), "densenet121", "FLOPs ratio").text == "1.00"
 
 
-@pytest.mark.parametrize(
-    ("precision", "column", "text"),
-    [
-        ("fp32", "T4 published b8", "15.25"),
-        ("fp32", "V100 published b1", "4.37"),
-        ("fp16", "T4 published b4", "7.21"),
-    ],
-)
-def test_published_columns_stand_beside_the_measured_and_name_their_gpu(precision, column, text):
-    tables = {table.title.split(", ")[1].lower(): table for table in latency_tables([])}
-    assert cell(tables[precision], "densenet121", column).text == text
-
-
-def test_every_published_latency_of_every_model_is_there():
-    printed = sum(len(batches) for gpu in document().latency.values() for rows in gpu.values() for batches in rows.values())
-    shown = [
-        cell.value
-        for table in latency_tables([])
-        for row in table.rows
-        for cell, column in zip(row, table.columns, strict=True)
-        if "published" in column and cell.value is not None
-    ]
-    assert len(shown) == printed == 70
-
-
-def test_constant_facts_are_said_once_in_the_caption():
-    (fp32, _) = latency_tables([result(), result(batch=4)])
-    assert fp32.caption == (
-        "Measured: A CPU, 2 cores; onnxruntime 1.2.3; 2 threads; FP32 I/O; protocol trtzoo; weights of paddle; "
-        "outputs checked.",
-        "Protocol trtzoo: median of end to end; one query outstanding, inputs in place; warm-up of 0.5 s and 2 queries, then "
-        "at least 3 s and 10 queries.",
+def evaluation(model="densenet121", top1=750, top5=920, images=1000, **fields):
+    given = {"weights": weights(), "versions": {"onnxruntime": "1.2.3"}, "fingerprint": "abc", "dataset": "val"} | fields
+    return Evaluation(
+        model=model,
+        precision=given.pop("precision", "fp32"),
+        runtime="onnxruntime",
+        batch=8,
+        device=DEVICE,
+        images=images,
+        top1=top1,
+        top5=top5,
+        artifact_sha256="",
+        **given,
     )
-    assert fp32.notes == ()
 
 
-def test_a_fact_that_differs_is_noted_at_its_cells():
-    other = result(batch=4, versions={"onnxruntime": "9.9.9"})
-    (fp32, _) = latency_tables([result(), other])
-    assert fp32.notes == ("onnxruntime 1.2.3", "onnxruntime 9.9.9")
-    assert cell(fp32, "densenet121", "CPU b4").mark == "[2]"
-    assert "onnxruntime" not in fp32.caption[0]
+def test_a_measured_accuracy_stands_beside_the_published_with_its_difference_and_interval():
+    (table,) = evaluation_tables([evaluation()])
+    assert table.title == "Accuracy, FP32, on A CPU, onnxruntime"
+    texts = {column: cell(table, "densenet121", column).text for column in table.columns[1:]}
+    assert texts == {
+        "Top1 published": "0.757",
+        "Top1 measured": "0.7500",
+        "Top1 difference": "-0.0070",
+        "Top1 ±": "0.0268",
+        "Top5 published": "0.926",
+        "Top5 measured": "0.9200",
+        "Top5 difference": "-0.0060",
+        "Top5 ±": "0.0169",
+        "Images": "1000",
+    }
+    assert table.caption[0] == (
+        "Measured: A CPU, 2 cores; onnxruntime 1.2.3; weights of paddle; data set val, fingerprint abc."
+    )
 
 
-def test_a_table_of_seeded_weights_says_so_and_why():
-    (fp32, _) = latency_tables([result(weights=weights("seeded", fallback="a.host cannot be reached."))])
-    assert "SEEDED weights, which classify nothing" in fp32.caption[0]
-    assert fp32.caption[-1] == "Why seeded: a.host cannot be reached."
+def test_a_network_that_was_not_evaluated_has_its_published_accuracy_and_dashes():
+    (table,) = evaluation_tables([evaluation()])
+    assert [entry.text for entry in table.rows[5]] == ["dpn68", "0.768", "—", "—", "—", "0.934", "—", "—", "—", "—"]
 
 
-def test_a_failed_case_is_a_failure_with_its_reason_below():
-    bad = result(seconds=(), failure=Failure(kind="timeout", reason="no result after 600 s"))
-    (fp32, _) = latency_tables([bad, result(batch=4)])
-    assert (cell(fp32, "densenet121", "CPU b1").text, cell(fp32, "densenet121", "CPU b1").mark) == ("failed", "[1]")
-    assert fp32.notes == ("timeout: no result after 600 s",)
-
-
-def test_each_device_has_tables_of_its_own():
-    other = Device(key="tesla-t4", name="Tesla T4", kind="gpu", driver="550.54.14")
-    titles = [table.title for table in latency_tables([result(), result(device=other)])]
-    assert titles == [
-        "Latency in ms, FP32, on CPU, onnxruntime",
-        "Latency in ms, FP16, on CPU, onnxruntime",
-        "Latency in ms, FP32, on Tesla T4, onnxruntime",
-        "Latency in ms, FP16, on Tesla T4, onnxruntime",
+def test_data_sets_and_precisions_have_tables_of_their_own():
+    rows = [evaluation(), evaluation(fingerprint="xyz"), evaluation(precision="fp16")]
+    assert [table.title for table in evaluation_tables(rows)] == [
+        "Accuracy, FP16, on A CPU, onnxruntime",
+        "Accuracy, FP32, on A CPU, onnxruntime",
+        "Accuracy, FP32, on A CPU, onnxruntime",
     ]
 
 
-def test_a_batch_that_was_never_published_has_a_column_too():
-    (fp32, _) = latency_tables([result(batch=16)])
-    assert cell(fp32, "densenet121", "CPU b16").text == "11.00"
+def test_images_that_could_not_be_read_and_weights_that_differ_are_noted_at_the_cell():
+    rows = [evaluation(bad={"a.jpg": "cut short"}, not_finite=2), evaluation(model="dpn68", weights=weights("seeded"))]
+    (table,) = evaluation_tables(rows)
+    assert table.notes == (
+        "weights of paddle; 1 of the images could not be read and are not counted; "
+        "2 of the images gave logits that are no numbers",
+        "SEEDED weights, which classify nothing",
+    )
+    assert cell(table, "dpn68", "Top1 measured").mark == "[2]"
 
 
-def test_results_of_models_that_are_not_ours_are_left_out():
-    assert len(latency_tables([result(model="resnet50")])) == 2
+def test_the_newer_evaluation_counts_and_one_of_no_images_does_not():
+    rows = [evaluation(top1=1, started="2026-01-01"), evaluation(started="2026-01-02"), evaluation(model="dpn68", images=0)]
+    (table,) = evaluation_tables(rows)
+    assert cell(table, "densenet121", "Top1 measured").text == "0.7500"
+    assert cell(table, "dpn68", "Top1 measured").text == "—"
+
+
+@pytest.mark.parametrize("other", [{"classes": 10}, {"size": 32}])
+def test_an_evaluation_of_other_classes_or_sizes_is_not_compared_to_the_published(other):
+    assert evaluation_tables([evaluation(**other)]) == []

@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
+from trtzoo import accuracy
 from trtzoo.cli.common import Results, app, talk
 from trtzoo.models import MODELS
+from trtzoo.report.explain import explain, listing, select
 from trtzoo.report.formats import FORMATS, render
-from trtzoo.report.load import load
-from trtzoo.report.tables import Cell, Table, accuracy_table, latency_tables
+from trtzoo.report.latency import latency_tables
+from trtzoo.report.limits import limit_tables
+from trtzoo.report.load import Found, files
+from trtzoo.report.tables import Cell, Table, accuracy_table, evaluation_tables
 from trtzoo.spec import Count, resolve
 
 Format = Annotated[str, typer.Option("--format", help=f"{', '.join(FORMATS)}.")]
@@ -36,19 +41,49 @@ def table_command(
     gpu: Annotated[
         str | None, typer.Option("--gpu", help="Only results of devices with this in their name; cpu for all CPUs.")
     ] = None,
+    limits: Annotated[
+        bool, typer.Option("--limits", help="Also the share of the device's limit that each latency reaches.")
+    ] = False,
+    cell: Annotated[
+        str | None,
+        typer.Option("--explain", metavar="WORDS", help="All that is known of one number, such as dpn131,fp16,b4."),
+    ] = None,
 ) -> None:
     """The published tables with what was measured beside them, from the result files alone.
 
-    Examples: trtzoo table; trtzoo table --format md > TABLES.md; trtzoo table --gpu cpu
+    Examples: trtzoo table; trtzoo table --format md > TABLES.md; trtzoo table --gpu cpu; trtzoo table --explain dpn68,fp32,b1
     """
-    results, complaints = load(folder)
-    for complaint in complaints:
+    found, complaints = files(folder)
+    evaluations, more = accuracy.load(folder)
+    for complaint in [*complaints, *more]:
         talk.print(f"skipped: {complaint}", style="yellow", markup=False)
     if gpu:
-        results = [result for result in results if gpu.lower() in (result.device.kind, *result.device.key.split("-"))]
-    if not results:
-        talk.print(f"Nothing measured is in {folder}. To measure: trtzoo bench --all --gpu auto", style="yellow", markup=False)
-    print(render([accuracy_table(), *latency_tables(results)], form), end="")
+        found = [row for row in found if gpu.lower() in (row.result.device.kind, *row.result.device.key.split("-"))]
+        evaluations = [row for row in evaluations if gpu.lower() in (row.device.kind, *row.device.key.split("-"))]
+    results = [row.result for row in found]
+    if cell is not None:
+        _explain(found, cell, form)
+    else:
+        if not results:
+            told = f"Nothing measured is in {folder}. To measure: trtzoo bench --all --gpu auto"
+            talk.print(told, style="yellow", markup=False)
+        tables = [accuracy_table(), *evaluation_tables(evaluations), *latency_tables(results)]
+        print(render([*tables, *(limit_tables(results) if limits else [])], form), end="")
+    if complaints or more:
+        raise typer.Exit(1)
+
+
+def _explain(found: list[Found], text: str, form: str) -> None:
+    """One result told whole; or, where several are meant, the words for each."""
+    chosen = select(found, text)
+    told = [explain(row) for row in chosen]
+    if form == "json":
+        print(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+    elif len(chosen) > 1:
+        talk.print(f"{text!r} means {len(chosen)} results. One of them:", markup=False)
+        print("\n".join(f"--explain {line}" for line in listing(chosen)))
+    else:
+        print("\n".join(f"{name:<18}{words}" for name, words in told[0].items()))
 
 
 def _recount() -> Table:

@@ -8,6 +8,15 @@ from importlib.resources import files
 import msgspec
 
 
+class Source(msgspec.Struct, frozen=True):
+    """Whose document it is; `crop` and `resize_short` in pixels."""
+
+    name: str
+    document: str
+    crop: int
+    resize_short: int
+
+
 class Published(msgspec.Struct, frozen=True):
     """One model's row: accuracies as fractions, `gflops` and `mparams` by the publisher's own counter."""
 
@@ -19,11 +28,23 @@ class Published(msgspec.Struct, frozen=True):
     reference_top5: float | None = None
 
 
+class Later(msgspec.Struct, frozen=True):
+    """One model's row of the publisher's page of December 2021: V100 milliseconds by batch ("b1"), billions of MACs."""
+
+    top1: float
+    top5: float
+    v100_fp32: dict[str, float]
+    gmacs: float
+    mparams: float
+
+
 class Document(msgspec.Struct, frozen=True):
     """`latency[gpu][precision][model]["b4"]` is milliseconds for one call of four images."""
 
+    source: Source
     models: dict[str, Published]
     latency: dict[str, dict[str, dict[str, dict[str, float]]]]
+    later: dict[str, Later]
 
     def seconds(self, gpu: str, precision: str, model: str, batch: int) -> float | None:
         """The printed latency, or None where none was printed."""

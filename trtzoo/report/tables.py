@@ -1,4 +1,4 @@
-"""The tables, as values: accuracy and size; latency of a device beside the published GPUs. Formats are formats.py's."""
+"""Tables as values, and those of the networks: accuracy, FLOPs and parameters. Formats are formats.py's."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from itertools import groupby
 
 import msgspec
 
+from trtzoo.accuracy import Evaluation
 from trtzoo.models import MODELS
-from trtzoo.noise import doubt
-from trtzoo.protocols import PROTOCOLS, headline
 from trtzoo.report.published import Published, document
-from trtzoo.spec import Model, Result
+from trtzoo.spec import Device, Model, Weights
+from trtzoo.stats import proportion
 
-BATCHES = (1, 4, 8)
 DASH = "—"
 
 
@@ -50,13 +49,15 @@ ACCURACY = (
     Column("Ref. top5", lambda model, row: row.reference_top5),
     Column("FLOPs (G) published", lambda model, row: row.gflops, "{:.2f}"),
     Column("FLOPs (G) exact", lambda model, row: model.flops / 1e9, "{:.2f}"),
+    Column("FLOPs ratio", lambda model, row: model.flops / 1e9 / row.gflops, "{:.2f}"),
     Column("Params (M) published", lambda model, row: row.mparams, "{:.2f}"),
     Column("Params (M) exact", lambda model, row: model.params / 1e6, "{:.2f}"),
+    Column("Params ratio", lambda model, row: model.params / 1e6 / row.mparams, "{:.2f}"),
 )
 
 WHY_COUNTS_DIFFER = (
     "Accuracies are the publisher's (ImageNet-1k validation, crop 224). Exact FLOPs are 2 x multiply-accumulates of "
-    "convolutions and classifier; exact parameters leave out BN statistics.",
+    "convolutions and classifier; exact parameters leave out BN statistics. Ratios are exact / published.",
     "The published counts are those of a 2019 counter that divides a grouped convolution's width by its groups twice (so "
     "most of DPN's grouped 3x3 count as nothing), counts a ReLU as negative FLOPs and the classifier's as one a "
     "multiply-accumulate. It gives 18 of the 20 printed figures; densenet264's 33.37 M (it gives 33.34) and dpn98's "
@@ -75,110 +76,69 @@ def accuracy_table(models: Iterable[str] = MODELS) -> Table:
     return Table("Accuracy, FLOPs and parameters", columns, tuple(rows), WHY_COUNTS_DIFFER)
 
 
-# --- latency ---
+def evaluation_tables(evaluations: Iterable[Evaluation], models: Iterable[str] = MODELS) -> list[Table]:
+    """For each device, runtime, precision and data set the accuracies measured, beside the published ones.
 
+    Evaluations of other classes or image sizes than the published are left out.
+    """
 
-def _device(result: Result) -> str:
-    device = result.device
-    return f"{device.name}, {device.cores} cores" if device.kind == "cpu" else f"{device.name}, driver {device.driver}"
+    def key(row: Evaluation) -> tuple[str, ...]:
+        return (row.device.key, row.runtime, row.precision, row.fingerprint)
 
-
-def _owner(results: list[Result]) -> str:
-    """Whose table it is; the protocol is named where it is not the usual one."""
-    if not results:
-        return "published"
-    case = results[0].case
-    return ", ".join([f"on {_short(results[0])}", case.runtime, *([case.protocol] if case.protocol != "trtzoo" else [])])
-
-
-def _short(result: Result) -> str:
-    return "CPU" if result.device.kind == "cpu" else result.device.name
-
-
-def _weights(result: Result) -> str:
-    if result.weights is None:
-        return "weights unknown"
-    source = result.weights.source
-    return "SEEDED weights, which classify nothing" if source == "seeded" else f"weights of {source}"
-
-
-FACTS: dict[str, Callable[[Result], str]] = {
-    "device": _device,
-    "runtime": lambda result: " ".join(f"{name} {version}" for name, version in result.versions.items()),
-    "threads": lambda result: f"{result.threads} threads" if result.threads else "",
-    "input and output": lambda result: f"{result.io.upper()} I/O" if result.io else "",
-    "protocol": lambda result: f"protocol {result.case.protocol}",
-    "weights": _weights,
-    "outputs": lambda result: "outputs checked" if result.check else "OUTPUTS NOT CHECKED",
-}
-"""What a number must carry. Constant ones go to the caption, others to a note at the cell."""
-
-PUBLISHED = {"fp32": (("t4", BATCHES), ("v100", (1,))), "fp16": (("t4", BATCHES),)}
-"""The published columns that stand beside a precision."""
-
-
-def latency_tables(results: list[Result], models: Iterable[str] = MODELS) -> list[Table]:
-    """For each device, runtime and protocol a table per precision; the published columns alone where nothing was measured."""
     names = tuple(models)
-
-    def group(result: Result) -> tuple[str, ...]:
-        case = result.case
-        return (result.device.key, case.runtime, case.protocol)
-
-    known = [result for result in results if result.case.model in names and result.case.protocol in PROTOCOLS]
-    tables = []
-    for _, members in groupby(sorted(known, key=group), key=group):
-        here = list(members)
-        tables += [_latency_table(here, precision, names) for precision in PUBLISHED]
-        others = sorted({result.case.precision for result in here} - set(PUBLISHED))
-        tables += [_latency_table(here, precision, names) for precision in others]
-    return tables or [_latency_table([], precision, names) for precision in PUBLISHED]
+    same = (row for row in evaluations if (row.classes, row.size) == (1000, 224) and row.model in names and row.images)
+    known = sorted(same, key=key)
+    return [_evaluation_table(list(members), names) for _, members in groupby(known, key=key)]
 
 
-def _latency_table(results: list[Result], precision: str, models: tuple[str, ...]) -> Table:
-    here = {(result.case.model, result.case.batch): result for result in results if result.case.precision == precision}
-    batches = sorted({*BATCHES, *(batch for _, batch in here)})
-    caption, marks = _provenance(list(here.values()))
+EVALUATED = ("published", "measured", "difference", "±")
+
+
+def _evaluation_table(members: list[Evaluation], models: tuple[str, ...]) -> Table:
+    first, here = members[0], {row.model: row for row in sorted(members, key=lambda row: row.started)}
     notes: list[str] = []
+    sources = {row.model: weights_text(row.weights) for row in members}
+    shared = next(iter(sources.values())) if len(set(sources.values())) == 1 else ""
     rows = []
     for model in models:
-        measured = [_measured(here.get((model, batch)), marks, notes) for batch in batches]
-        printed = [_printed(gpu, precision, model, batch) for gpu, sizes in PUBLISHED.get(precision, ()) for batch in sizes]
-        rows.append((Cell(model, model), *measured, *printed))
-    owner = _short(results[0]) if results else "here"
-    columns = [f"{owner} b{batch}" for batch in batches]
-    columns += [f"{gpu.upper()} published b{batch}" for gpu, sizes in PUBLISHED.get(precision, ()) for batch in sizes]
-    title = f"Latency in ms, {precision.upper()}, {_owner(results)}"
-    return Table(title, ("Model", *columns), tuple(rows), tuple(caption), tuple(notes))
+        row, printed = here.get(model), document().models[model]
+        facts = [*([] if shared or not row else [sources[model]]), _unread(row)]
+        mark = note("; ".join(filter(None, facts)), notes)
+        top = [*_accuracy(row, "top1", printed, mark), *_accuracy(row, "top5", printed, mark)]
+        rows.append((Cell(model, model), *top, Cell(row.images, str(row.images)) if row else Cell(None)))
+    columns = ("Model", *(f"{top} {name}" for top in ("Top1", "Top5") for name in EVALUATED), "Images")
+    how = [device_text(first.device), " ".join(f"{name} {version}" for name, version in first.versions.items()), shared]
+    caption = (
+        f"Measured: {'; '.join(filter(None, how))}; data set {first.dataset}, fingerprint {first.fingerprint}.",
+        "Differences are measured - published; ± is half of the 95 % interval that so many images give (Wilson).",
+    )
+    title = f"Accuracy, {first.precision.upper()}, on {first.device.name}, {first.runtime}"
+    return Table(title, columns, tuple(rows), caption, tuple(notes))
 
 
-def _provenance(results: list[Result]) -> tuple[list[str], dict[str, list[str]]]:
-    """Facts that all good results share, as lines; and for each case the ones that are its own."""
-    good = [result for result in results if not result.failure]
-    if not good:
-        return ["Nothing was measured at this precision."], {}
-    texts = {name: {result.case.name: fact(result) for result in good} for name, fact in FACTS.items()}
-    shared = [next(iter(by_case.values())) for by_case in texts.values() if len(set(by_case.values())) == 1]
-    varying = [by_case for by_case in texts.values() if len(set(by_case.values())) > 1]
-    own = {result.case.name: [by_case[result.case.name] for by_case in varying] for result in good}
-    lines = [f"Measured: {'; '.join(filter(None, shared))}."]
-    for row in (PROTOCOLS[name] for name in sorted({result.case.protocol for result in good})):
-        lines.append(f"Protocol {row.name}: {row.statistic} of {row.metric}; {row.note}.")
-    reasons = sorted({result.weights.fallback for result in good if result.weights and result.weights.fallback})
-    return [*lines, *(f"Why seeded: {reason}" for reason in reasons)], own
+def _accuracy(row: Evaluation | None, name: str, document: Published, mark: str) -> list[Cell]:
+    """The cells of EVALUATED."""
+    printed: float = getattr(document, name)
+    told = Cell(printed, f"{printed:.3f}")
+    if row is None:
+        return [told, Cell(None), Cell(None), Cell(None)]
+    found, (low, high) = getattr(row, name) / row.images, proportion(getattr(row, name), row.images)
+    half = (high - low) / 2
+    more = Cell(found - printed, f"{found - printed:+.4f}"), Cell(half, f"{half:.4f}")
+    return [told, Cell(found, f"{found:.4f}", mark), *more]
 
 
-def _measured(result: Result | None, own: dict[str, list[str]], notes: list[str]) -> Cell:
-    if result is None:
-        return Cell(None)
-    if result.failure:
-        return Cell(None, "failed", _note(f"{result.failure.kind}: {result.failure.reason}", notes))
-    told = headline(result) * 1000
-    facts = [*own.get(result.case.name, []), doubt(result)]
-    return Cell(told, f"{told:.2f}", _note("; ".join(filter(None, facts)), notes))
+def _unread(row: Evaluation | None) -> str:
+    """What is to be known of some of the images."""
+    told = (
+        {"could not be read and are not counted": len(row.bad), "gave logits that are no numbers": row.not_finite}
+        if row
+        else {}
+    )
+    return "; ".join(f"{count} of the images {what}" for what, count in told.items() if count)
 
 
-def _note(text: str, notes: list[str]) -> str:
+def note(text: str, notes: list[str]) -> str:
     """The mark of a note, which is added where it is new; none for an empty one."""
     if not text:
         return ""
@@ -187,6 +147,13 @@ def _note(text: str, notes: list[str]) -> str:
     return f"[{notes.index(text) + 1}]"
 
 
-def _printed(gpu: str, precision: str, model: str, batch: int) -> Cell:
-    seconds = document().seconds(gpu, precision, model, batch)
-    return Cell(None) if seconds is None else Cell(seconds * 1000, f"{seconds * 1000:.2f}")
+def device_text(device: Device) -> str:
+    """What ran, with what a reader needs to tell it from another of its name."""
+    return f"{device.name}, {device.cores} cores" if device.kind == "cpu" else f"{device.name}, driver {device.driver}"
+
+
+def weights_text(weights: Weights | None) -> str:
+    """Whose weights, and a warning where they are nobody's."""
+    if weights is None:
+        return "weights unknown"
+    return "SEEDED weights, which classify nothing" if weights.source == "seeded" else f"weights of {weights.source}"

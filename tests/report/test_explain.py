@@ -1,0 +1,104 @@
+"""Explaining: any order of words means the same cell; several are listed; a word that means nothing is told."""
+
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from tests.report.test_latency import gpu_result
+from tests.report.test_tables import result
+from trtzoo.errors import StoreError, UsageError
+from trtzoo.report.explain import explain, listing, select
+from trtzoo.report.load import Found
+from trtzoo.spec import Failure
+
+FOUND = [
+    Found(Path(name), made)
+    for name, made in {
+        "one": result(model="dpn131", precision="fp16", batch=4),
+        "two": result(model="dpn131", precision="fp16", batch=8),
+        "three": gpu_result(model="dpn131", precision="fp16", batch=4, cuda_graph=True, seconds=(0.0165,) * 12),
+        "four": gpu_result(model="dpn131", precision="fp16", batch=4, cuda_graph=False),
+    }.items()
+]
+
+
+def chosen(text):
+    return [str(row.path) for row in select(FOUND, text)]
+
+
+@pytest.mark.parametrize("words", list(permutations(("dpn131", "fp16", "b8"))))
+def test_the_words_stand_in_any_order(words):
+    assert chosen(",".join(words)) == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("DPN131, FP16 ,8", ["two"]),
+        ("dpn131,fp16,b4", ["one", "three", "four"]),
+        ("dpn131,fp16,b4,cpu", ["one"]),
+        ("dpn131,fp16,b4,t4", ["three", "four"]),
+        ("dpn131,fp16,b4,tensorrt,graph", ["three"]),
+        ("tesla-t4,plain", ["four"]),
+        ("b8", ["two"]),
+    ],
+)
+def test_more_words_mean_fewer_results(text, names):
+    assert chosen(text) == names
+
+
+def test_every_line_of_a_listing_means_one_result():
+    lines = listing(FOUND)
+    assert lines[2] == "dpn131,fp16,b4,tesla-t4,tensorrt,trtzoo,graph"
+    assert [chosen(line) for line in lines] == [["one"], ["two"], ["three"], ["four"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "--explain '' names no cell. Example: --explain dpn131,fp16,b4"),
+        ("dpn131,dpn98,b4", "--explain 'dpn131,dpn98,b4' names 2 models, and a cell has one. Example"),
+        ("dpn131,b4,b8", "--explain 'dpn131,b4,b8' names 2 batches, and a cell has one."),
+        ("dpn13l,fp16,b4", "There is no part of a cell 'dpn13l'. Did you mean dpn131?"),
+    ],
+)
+def test_words_that_mean_no_cell_are_told(text, sentence):
+    with pytest.raises(UsageError) as error:
+        select(FOUND, text)
+    assert str(error.value).startswith(sentence)
+
+
+def test_a_cell_that_was_never_measured_names_the_command():
+    with pytest.raises(StoreError) as error:
+        select(FOUND, "b4,fp32,dpn98")
+    assert str(error.value) == (
+        "Nothing was measured for b4, fp32, dpn98. To measure: trtzoo bench dpn98 --precision fp32 --batch 4"
+    )
+
+
+def test_a_gpu_s_name_with_a_number_in_it_is_no_batch():
+    with pytest.raises(UsageError, match="There is no part of a cell '4090'"):
+        select(FOUND, "dpn131,4090")
+
+
+def test_all_that_is_known_is_told():
+    told = explain(FOUND[2])
+    assert told["File"] == "three"
+    assert told["Latency"] == "16.500 ms; the median of whole queries is in [16.500, 16.500]"
+    assert told["Published"] == "33.011 ms on Tesla T4; measured / published = 0.50"
+    assert told["Limit"] == "1.971 ms by compute, 11.9% reached (NVIDIA T4 data sheet)"
+    assert told["Doubts"] == "none"
+    for fact, part in {"Device": "driver 550", "Versions": "1.2.3", "Protocol": "median", "Weights": "paddle"}.items():
+        assert part in told[fact]
+
+
+def test_a_processor_is_not_compared_to_a_gpu():
+    assert "Published" not in explain(FOUND[0])
+
+
+def test_a_failure_is_explained_by_its_reason():
+    failed = gpu_result(seconds=(), failure=Failure(kind="timeout", reason="no result after 600 s"))
+    told = explain(Found(Path("f"), failed))
+    assert told["Latency"] == "failed: timeout: no result after 600 s"
+    assert told["Published"] == "4.404 ms on Tesla T4"
