@@ -8,11 +8,25 @@ from __future__ import annotations
 import os
 import sys
 
-from trtzoo.cli import bench, build, compare, doctor, eval, export, parity, report, table, trtexec
+from trtzoo.cli import bench, build, compare, doctor, eval, export, figures, parity, report, table, trtexec
 from trtzoo.cli.common import app, talk
 from trtzoo.errors import TrtzooError
 
-__all__ = ["app", "bench", "build", "compare", "doctor", "eval", "export", "main", "parity", "report", "table", "trtexec"]
+__all__ = [
+    "app",
+    "bench",
+    "build",
+    "compare",
+    "doctor",
+    "eval",
+    "export",
+    "figures",
+    "main",
+    "parity",
+    "report",
+    "table",
+    "trtexec",
+]
 
 
 def main() -> None:
