@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import sys
 
-from trtzoo.cli import bench, build, compare, doctor, eval, export, figures, parity, report, table, trtexec
+from trtzoo.cli import audit, bench, build, compare, doctor, eval, export, figures, parity, report, table, trtexec
 from trtzoo.cli.common import app, talk
 from trtzoo.errors import TrtzooError
 
 __all__ = [
     "app",
+    "audit",
     "bench",
     "build",
     "compare",

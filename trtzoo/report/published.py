@@ -38,6 +38,19 @@ class Later(msgspec.Struct, frozen=True):
     mparams: float
 
 
+class Footnote(msgspec.Struct, frozen=True):
+    """What the publisher wrote below the latencies later, and the dates it has to fit; commits are PaddleClas'."""
+
+    version: str
+    pages: str
+    added: str
+    added_commit: str
+    first: str
+    first_commit: str
+    newest: str
+    newest_on: str
+
+
 class Document(msgspec.Struct, frozen=True):
     """`latency[gpu][precision][model]["b4"]` is milliseconds for one call of four images."""
 
@@ -45,6 +58,7 @@ class Document(msgspec.Struct, frozen=True):
     models: dict[str, Published]
     latency: dict[str, dict[str, dict[str, dict[str, float]]]]
     later: dict[str, Later]
+    footnote: Footnote
 
     def seconds(self, gpu: str, precision: str, model: str, batch: int) -> float | None:
         """The printed latency, or None where none was printed."""
