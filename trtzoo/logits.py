@@ -60,7 +60,7 @@ def answer(task: Task, tell: Any = lambda done: None) -> Answer:
         return Answer(error=str(error))
     try:
         rows: list[Array] = []
-        for images in _batches(_good(_pictures(task), bad), task.batch):
+        for images in _batches(good(pictures(task), bad), task.batch):
             rows.append(_infer(session, images, task.batch))
             tell(sum(map(len, rows)) + len(bad))
         if not rows:
@@ -84,21 +84,22 @@ def _batches(images: Iterator[Array], size: int) -> Iterator[Array]:
         yield np.stack(several)
 
 
-def _good(pictures: Iterable[Picture], bad: dict[int, str]) -> Iterator[Array]:
+def good(found: Iterable[Picture], bad: dict[int, str]) -> Iterator[Array]:
     """The images that can be read; the others' numbers go to `bad`."""
-    for number, image in enumerate(pictures):
+    for number, image in enumerate(found):
         if isinstance(image, ImageError):
             bad[number] = image.reason
         else:
             yield image
 
 
-def _pictures(task: Task) -> Iterator[Picture]:
+def pictures(task: Task) -> Iterator[Picture]:
     """Photographs are decoded by threads, some ahead of the network."""
     if not task.paths:
         yield from golden.images(task.size, task.made_up)
         return
     image = resolve("trtzoo.preprocess:image")
+    resolve("trtzoo.preprocess:one_thread")()
 
     def decode(path: bytes) -> Picture:
         try:

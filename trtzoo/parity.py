@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ import msgspec
 from trtzoo.engines import command
 from trtzoo.errors import DataError, StoreError, TrtzooError
 from trtzoo.models.sources import SEEDED
-from trtzoo.policy import POLICIES, Paired, Verdict, judge
+from trtzoo.policy import POLICIES, Departure, Paired, Verdict, judge
 from trtzoo.spec import OnnxSidecar, Record, Weights, resolve
 from trtzoo.store import decode, sidecar_path
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 REFERENCE = "pytorch"
 REFERENCE_BATCH = 8
+
+LOOKED_AT = 8
+"""Images on which blocks are compared: each is run by itself, with all that its blocks hand on kept."""
 
 Watch = Callable[[str, int], None]
 """Hears who is at work and how many images are done."""
@@ -110,7 +114,7 @@ class _Pairs:
             return
         _check_reference(engine, facts)
         self._made, self._images = None, self._find_images(facts.classes)
-        task = self._task(facts, artifact=engine.onnx, runtime=REFERENCE, batch=REFERENCE_BATCH, into="reference.npy")
+        task = self._task(facts, engine.onnx, "reference.npy", runtime=REFERENCE, batch=REFERENCE_BATCH)
         answer = _run(task, lambda done: self._watch(f"{engine.model} {REFERENCE}", done))
         if answer.error:
             raise StoreError(f"the reference: {answer.error}")
@@ -121,9 +125,7 @@ class _Pairs:
     def compare(self, engine: Engine, facts: Subject) -> Verdict:
         title = _verdict(engine).title
         who = {"runtime": engine.runtime, "batch": engine.batch, "options": engine.options}
-        answer = _run(
-            self._task(facts, artifact=engine.artifact, into="engine.npy", **who), lambda done: self._watch(title, done)
-        )
+        answer = _run(self._task(facts, engine.artifact, "engine.npy", **who), lambda done: self._watch(title, done))
         if answer.error or answer.bad:
             gone = f"{len(answer.bad)} images that the reference has read cannot be read any more"
             return _verdict(engine, reasons=(answer.error or gone,))
@@ -138,6 +140,9 @@ class _Pairs:
             reasons=tuple(reasons),
         )
 
+    def _task(self, facts: Subject, artifact: Path, into: str, **rest: object) -> Task:
+        return _task(facts, self._images, artifact=artifact, into=self._folder / into, **rest)
+
     def _paired(self) -> Paired:
         load, array = resolve("numpy:load"), resolve("numpy:array")
         both = (load(self._folder / name, mmap_mode="r") for name in ("engine.npy", "reference.npy"))
@@ -148,19 +153,6 @@ class _Pairs:
     def _classes_count(self, facts: Subject) -> bool:
         """Whether a class means something: of trained weights, on photographs."""
         return facts.weights is not None and facts.weights.source != SEEDED and bool(self._images.paths)
-
-    def _task(self, facts: Subject, *, artifact: Path, into: str, **rest: object) -> Task:
-        assert facts.weights
-        made: Task = resolve("trtzoo.logits:Task")(
-            artifact=str(artifact),
-            size=facts.size,
-            preprocessing=facts.weights.preprocessing,
-            into=str(self._folder / into),
-            paths=tuple(os.fsencode(path) for path in self._images.paths),
-            made_up=self._images.made_up,
-            **rest,
-        )
-        return made
 
 
 def _facts(engine: Engine) -> Subject:
@@ -189,6 +181,41 @@ def _check_reference(engine: Engine, facts: Subject) -> None:
 def _verdict(engine: Engine, **what: object) -> Verdict:
     names = {name: getattr(engine, name) for name in ("model", "precision", "batch", "runtime")}
     return Verdict(**names, **what)  # type: ignore[arg-type]
+
+
+def depart(model: str, single: Path, half: Path, images: Callable[[int], Images]) -> list[Departure]:
+    """The blocks of a network's FP32 and FP16 graphs, compared in this process on the first LOOKED_AT images.
+
+    Raises StoreError where the two are not of the same weights, DataError where no image can be read.
+    """
+    find = resolve("trtzoo.subject:find")
+    graphs = [
+        find(path, remedy=f"trtzoo export {model} --precision {kind}") for path, kind in ((single, "fp32"), (half, "fp16"))
+    ]
+    first, second = ((facts.weights, facts.size, facts.classes) for facts in graphs)
+    if first != second:
+        raise StoreError(f"{single} and {half} are not of the same weights. Run: trtzoo export {model} --precision fp32,fp16")
+    shown = images(graphs[0].classes)
+    task = _task(graphs[0], shown, artifact=single, into=Path(), runtime="", batch=1)
+    good = list(islice(resolve("trtzoo.logits:good")(resolve("trtzoo.logits:pictures")(task), {}), LOOKED_AT))
+    if not good:
+        raise DataError(f"none of {len(shown)} images can be read.")
+    found: list[Departure] = resolve("trtzoo.layers:departures")(single, half, resolve("numpy:stack")(good))
+    return found
+
+
+def _task(facts: Subject, images: Images, *, artifact: Path, into: Path, **rest: object) -> Task:
+    assert facts.weights
+    made: Task = resolve("trtzoo.logits:Task")(
+        artifact=str(artifact),
+        size=facts.size,
+        preprocessing=facts.weights.preprocessing,
+        into=str(into),
+        paths=tuple(os.fsencode(path) for path in images.paths),
+        made_up=images.made_up,
+        **rest,
+    )
+    return made
 
 
 # --- the child process ---

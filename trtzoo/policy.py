@@ -20,6 +20,8 @@ near to one.
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from trtzoo.precision import PRECISIONS
@@ -87,10 +89,32 @@ class Policy(msgspec.Struct, frozen=True):
         return self.error / 4
 
 
+class Departure(msgspec.Struct, frozen=True):
+    """How far apart a block's tensors are, FP16 from FP32, over all images, in its worst channel.
+
+    `error` is the RMS of the channel's differences / the larger of its own RMS and its tensor's: infinite where FP16 has
+    `overflows`, values that are not finite. `largest` is max|value| in FP32. `limit` bounds the error of so deep a block.
+    """
+
+    block: str
+    error: float
+    limit: float
+    largest: float
+    overflows: int
+
+
 POLICIES: dict[str, Policy] = {
     name: Policy(name, error=row.tolerance + PRECISIONS["fp32"].tolerance) for name, row in PRECISIONS.items()
 }
 """An engine's tolerance against float64, and the reference's own."""
+
+
+def block_limit(layers: int) -> float:
+    """How far FP16 tensors may be from FP32 ones after so many layers, relative to their RMS, in their worst channel.
+
+    Eight times the random walk's √(2·layers)·u/√3: networks amplify, and the worst of a thousand channels is not the mean.
+    """
+    return float(8 * math.sqrt(2 * layers / 3) * 2**-11)
 
 
 def judge(policy: Policy, found: Paired, *, classes_count: bool) -> list[str]:

@@ -116,14 +116,17 @@ class Places(NamedTuple):
     engines: Path | None
 
     def of_model(self, model: str, kind: str, device: Device, how: Runtime, batch: int | None) -> Task:
-        """The model's usual file, or the only one of other classes or input size."""
+        """The model's graph, or the engine that was built of it."""
         graph = PRECISIONS[kind].graph
-        usual = self.onnx / f"{model}-{graph}.onnx"
+        return self._task(self.graph(model, graph), graph, kind, device, how, batch)
+
+    def graph(self, model: str, precision: str) -> Path:
+        """The model's usual file, or the only one of other classes or input size."""
+        usual = self.onnx / f"{model}-{precision}.onnx"
         others = [
             path for path in self.onnx.glob(f"{usual.stem}-*.onnx") if re.fullmatch(rf"{usual.stem}(-c\d+)?(-s\d+)?", path.stem)
         ]
-        path = others[0] if len(others) == 1 and not usual.exists() else usual
-        return self._task(path, graph, kind, device, how, batch)
+        return others[0] if len(others) == 1 and not usual.exists() else usual
 
     def own(self, path: Path, kind: str, device: Device, how: Runtime, batch: int | None) -> Task:
         """A file by its path. Raises StoreError where it is no export, UsageError where its precision is another."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,17 +12,18 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trtzoo import dataset, machine
+from trtzoo.accuracy import Task
 from trtzoo.cli import completion
 from trtzoo.cli.bench import _engines, _runtime
 from trtzoo.cli.common import All, Batches, EnginesFolder, Models, OnnxFolder, Precisions, app, batches, precisions, rows, talk
+from trtzoo.cli.eval import Places
 from trtzoo.engines import peek
-from trtzoo.errors import UsageError
-from trtzoo.parity import Bad, Engine, Images, parity
+from trtzoo.errors import DataError, TrtzooError, UsageError
+from trtzoo.parity import Bad, Engine, Images, depart, parity
 from trtzoo.policy import Verdict
 from trtzoo.report.formats import FORMATS, render
-from trtzoo.report.parity import table
-from trtzoo.runtimes import Runtime
-from trtzoo.spec import Device, need
+from trtzoo.report.parity import departure_sentence, first_departure, layer_table, tables
+from trtzoo.spec import need
 
 MADE_UP = 32
 
@@ -57,13 +57,20 @@ def parity_command(
         Path | None, typer.Option("--classes", help="The names of the data set's classes, one a line.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="A label list that is not in the data's folder.")] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare the FP16 graph with the FP32 graph block by block, by ONNX Runtime.")
+    ] = False,
     form: Annotated[str, typer.Option("--format", help=f"{', '.join(FORMATS)}.", autocompletion=completion.form)] = "rich",
     onnx: OnnxFolder = Path("onnx"),
     engines_root: EnginesFolder = Path("engines"),
 ) -> None:
     """Tell whether engines may stand in for the PyTorch reference, each at its own batch, on the same images.
 
-    Examples: trtzoo parity densenet121 --data photographs; trtzoo parity --all --precision fp32,fp16 --batch 1,8
+    Exit code 1 where one may not. The limits of each precision are in the table's caption. Photographs without labels, in a
+    plain folder, serve as well. --layers names the first block at which FP16 leaves tolerance.
+
+    Examples: trtzoo parity densenet121 --data photographs; trtzoo parity --all --precision fp32,fp16 --batch 1,8;
+    trtzoo parity dpn131 --layers
     """
     models, kinds, sizes = [row.name for row in rows(names, every)], precisions(precision_list), batches(batch)
     if form not in FORMATS:
@@ -71,19 +78,20 @@ def parity_command(
     device = machine.choose(gpu)
     how = _runtime(runtime, device)
     need(how.name, module=how.module, extra=how.extra)
+    for module in ("cv2", "PIL") if data else ():
+        need("trtzoo parity --data", module=module, extra="eval")
     if device.kind == "cpu" and "tf32" in kinds:
         raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor say --precision fp32.")
+    where = Places(onnx, _engines(engines_root, device, how) if device.kind == "gpu" else None)
     images = cache(lambda classes: _images(data, classes, limit, class_file, labels))
+    if layers:
+        _layers(models, where.onnx, images, form)
+        return
     verdicts: list[Verdict] = []
     for model in models:
-        files = [(kind, size, *_files(model, kind, size, how, device, onnx, engines_root)) for kind in kinds for size in sizes]
-        options = {"device": device.index} if device.kind == "gpu" else {}
-        todo = [
-            Engine(model=model, precision=kind, batch=size, runtime=how.name, artifact=artifact, onnx=graph, options=options)
-            for kind, size, artifact, graph in files
-        ]
-        verdicts += _compare(todo, images)
-    print(render([table(verdicts, _seen(data, verdicts))], form), end="")
+        tasks = [where.of_model(model, kind, device, how, size) for kind in kinds for size in sizes]
+        verdicts += _compare([_engine(model, task, onnx) for task in tasks], images)
+    print(render(tables(verdicts, _seen(data, verdicts)), form), end="")
     failed = [row for row in verdicts if row.reasons]
     for row in failed:
         talk.print(f"{row.title} may not stand in for the reference: {'; '.join(row.reasons)}", style="red", markup=False)
@@ -91,23 +99,44 @@ def parity_command(
         raise typer.Exit(1)
 
 
-def _files(model: str, kind: str, size: int, how: Runtime, device: Device, onnx: Path, root: Path) -> tuple[Path, Path]:
-    """The file to be run, and the ONNX file of its network."""
-    if device.kind == "cpu":
-        graph = _graph(onnx, model, kind)
-        return graph, graph
-    engine = _engines(root, device, how) / f"{model}-{kind}-b{size}.engine"
-    known = peek(engine)
-    return engine, onnx / (known.onnx.name if known else f"{model}-{kind}.onnx")
+def _engine(model: str, task: Task, onnx: Path) -> Engine:
+    """The file to be run, with the ONNX file of its network."""
+    artifact = Path(task.artifact)
+    known = peek(artifact) if artifact.suffix == ".engine" else None
+    return Engine(
+        model=model,
+        precision=task.precision,
+        batch=task.batch or 1,
+        runtime=task.runtime,
+        artifact=artifact,
+        onnx=onnx / known.onnx.name if known else artifact,
+        options=task.options,
+    )
 
 
-def _graph(folder: Path, model: str, kind: str) -> Path:
-    """The model's usual file, or the only one of other classes or input size."""
-    usual = folder / f"{model}-{kind}.onnx"
-    others = [
-        path for path in folder.glob(f"{usual.stem}-*.onnx") if re.fullmatch(r"(-c\d+)?(-s\d+)?", path.stem[len(usual.stem) :])
-    ]
-    return others[0] if len(others) == 1 and not usual.exists() else usual
+def _layers(models: list[str], onnx: Path, images: Callable[[int], Images], form: str) -> None:
+    """Every model's blocks, and the first of each that leaves tolerance."""
+    where = Places(onnx, None)
+    shown, failed = [], 0
+    for model in models:
+        single, half = (where.graph(model, kind) for kind in ("fp32", "fp16"))
+        try:
+            with talk.status(f"comparing the blocks of {model}"):
+                found = depart(model, single, half, images)
+        except DataError:
+            raise
+        except TrtzooError as error:
+            failed += 1
+            talk.print(f"{model}: {error}", style="red", markup=False)
+            continue
+        shown.append(layer_table(model, found))
+        first = first_departure(found)
+        failed += first is not None
+        talk.print(f"{model}: {departure_sentence(found)}", style="red" if first else None, markup=False)
+    if shown:
+        print(render(shown, form), end="")
+    if failed:
+        raise typer.Exit(1)
 
 
 def _images(data: Path | None, classes: int, limit: int, class_file: Path | None, labels: Path | None) -> Images:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
 
-from trtzoo.policy import KEPT, POLICIES, Labelled, Paired, Verdict
+from trtzoo.policy import KEPT, POLICIES, Departure, Labelled, Paired, Verdict
 from trtzoo.report.tables import Cell, Table
 
 Value = float | str | None
@@ -28,55 +29,74 @@ def _known(read: Callable[[Labelled], Value]) -> Callable[[Verdict], Value]:
     return _of(lambda found: None if found.labelled is None else read(found.labelled))
 
 
-COLUMNS = (
+WHO = (
     Column("Model", lambda row: row.model),
     Column("prec.", lambda row: row.precision),
     Column("batch", lambda row: row.batch),
     Column("runtime", lambda row: row.runtime),
-    Column("verdict", lambda row: "FAILS" if row.reasons else "passes"),
-    Column("images", _of(lambda found: found.images)),
+)
+VERDICT = Column("verdict", lambda row: "FAILS" if row.reasons else "passes")
+LOGITS = (
+    *WHO,
+    VERDICT,
     Column("max error", _of(lambda found: found.error), "{:.1e}"),
     Column("RMS error", _of(lambda found: found.rms), "{:.1e}"),
     Column("least cosine", _of(lambda found: found.cosine), "{:.6f}"),
-    Column("same top-1", _of(lambda found: found.same_top1 / found.images), "{:.1%}"),
-    Column("same top-5", _of(lambda found: found.same_top5 / found.images), "{:.1%}"),
+    Column("worst image", lambda row: row.worst or None),
+)
+CLASSES = (
+    *WHO,
+    Column("images", _of(lambda found: found.images)),
+    Column("same top-1", _of(lambda found: found.same_top1 / found.images), "{:.2%}"),
+    Column("same top-5", _of(lambda found: found.same_top5 / found.images), "{:.2%}"),
     Column("flips", _of(lambda found: found.flips)),
     Column("margin", _of(lambda found: found.margin if found.flips else None), "{:.1e}"),
     Column("ref. right", _known(lambda found: found.reference)),
     Column("right", _known(lambda found: found.engine)),
     Column("lost", _known(lambda found: found.lost)),
     Column("won", _known(lambda found: found.won)),
-    Column("McNemar p", _known(lambda found: found.p), "{:.2g}"),
-    Column("worst image", lambda row: row.worst or None),
+    Column("p", _known(lambda found: found.p), "{:.2g}"),
 )
 
 MEANING = (
-    "Errors and margin are relative to max|logit| of the reference, PyTorch in FP32. Flips: images with another class; "
-    "margin: the most by which the reference preferred its own class at one of them; lost: right in the reference alone; "
-    "won: right in the engine alone."
+    "Flips are the images with another class, margin is the most by which the reference preferred its own at one of them, "
+    "relative to max|logit|."
 )
+LABELLED = "Lost were right in the reference alone, won in the engine alone; p is McNemar's exact test of that split."
 
 
-def table(verdicts: list[Verdict], images: str) -> Table:
-    """`images` says what was looked at. What an engine failed in is a note at its verdict."""
-    columns = [column for column in COLUMNS if any(column.value(row) is not None for row in verdicts)]
-    if len({row.runtime for row in verdicts}) == 1:
-        columns = [column for column in columns if column.name != "runtime"]
-    notes: list[str] = []
+def tables(verdicts: list[Verdict], images: str) -> list[Table]:
+    """Logits, and then classes. `images` says what was looked at. What an engine failed in is a note at its verdict."""
+    notes = [f"{row.title}: {'; '.join(row.reasons)}." for row in verdicts if row.reasons]
+    logits = _table("Parity with the PyTorch reference: logits", LOGITS, verdicts, _caption(verdicts, images), notes)
+    compared = [row for row in verdicts if row.found]
+    if not compared:
+        return [logits]
+    labelled = any(row.found and row.found.labelled for row in compared)
+    meaning = (MEANING, *([LABELLED] if labelled else []))
+    return [logits, _table("Parity with the PyTorch reference: classes", CLASSES, compared, meaning, [])]
+
+
+def _table(
+    title: str, columns: tuple[Column, ...], verdicts: list[Verdict], caption: tuple[str, ...], notes: list[str]
+) -> Table:
+    """A column only where it holds something, and the runtime's where there are several."""
+    several = len({row.runtime for row in verdicts}) > 1
+    shown = [
+        column
+        for column in columns
+        if any(column.value(row) is not None for row in verdicts) and (several or column.name != "runtime")
+    ]
+    numbers = iter(range(1, len(notes) + 1))
     rows = []
     for row in verdicts:
-        cells = [_cell(column, column.value(row)) for column in columns]
-        if row.reasons:
-            notes.append(f"{row.title}: {'; '.join(row.reasons)}.")
-            place = [column.name for column in columns].index("verdict")
-            cells[place] = msgspec.structs.replace(cells[place], mark=f"[{len(notes)}]")
-        rows.append(tuple(cells))
-    title = "Parity with the PyTorch reference"
-    return Table(title, tuple(column.name for column in columns), tuple(rows), _caption(verdicts, images), tuple(notes))
+        mark = f"[{next(numbers)}]" if notes and row.reasons else ""
+        rows.append(tuple(_cell(column, column.value(row), mark if column is VERDICT else "") for column in shown))
+    return Table(title, tuple(column.name for column in shown), tuple(rows), caption, tuple(notes))
 
 
-def _cell(column: Column, value: Value) -> Cell:
-    return Cell(None) if value is None else Cell(value, column.form.format(value))
+def _cell(column: Column, value: Value, mark: str) -> Cell:
+    return Cell(None) if value is None else Cell(value, column.form.format(value), mark)
 
 
 def _caption(verdicts: list[Verdict], images: str) -> tuple[str, ...]:
@@ -88,4 +108,49 @@ def _caption(verdicts: list[Verdict], images: str) -> tuple[str, ...]:
     runtimes = dict.fromkeys(row.runtime for row in verdicts)
     facts = [images, f"runtime {', '.join(runtimes)}", *([f"weights {', '.join(sources)}"] if sources else []), *versions]
     allowed = f"Allowed: {', '.join(limits)}; with trained weights on photographs {KEPT:.0%} of the reference's top-1 kept."
-    return "; ".join(facts) + ".", allowed, MEANING
+    errors = "Errors are relative to max|logit| of the reference, PyTorch in FP32, over all images."
+    return "; ".join(facts) + ".", errors, allowed
+
+
+# --- block by block ---
+
+
+def first_departure(found: list[Departure]) -> Departure | None:
+    """The first block that leaves tolerance."""
+    return next((row for row in found if not row.error <= row.limit), None)
+
+
+def departure_sentence(found: list[Departure]) -> str:
+    """Where FP16 departs from FP32, or how near it comes to it."""
+    if first := first_departure(found):
+        how = f"differs by {first.error:.2g} of its RMS (allowed {first.limit:.2g})"
+        if first.overflows:
+            how = f"has {first.overflows} values that FP16 cannot hold"
+        return f"{first.block} is the first block out of tolerance: it {how}; its largest value is {first.largest:.3g} in FP32"
+    nearest = max(found, key=lambda row: row.error / row.limit)
+    return (
+        f"no block of {len(found)} is out of tolerance; the nearest to it is {nearest.block}, which differs by "
+        f"{nearest.error:.2g} of its RMS (allowed {nearest.limit:.2g})"
+    )
+
+
+def layer_table(model: str, found: list[Departure]) -> Table:
+    rows = tuple(
+        (
+            Cell(row.block, row.block),
+            Cell(row.error, f"{row.error:.1e}") if row.error < math.inf else Cell(None, "not finite"),
+            Cell(row.limit, f"{row.limit:.1e}"),
+            Cell(row.largest, f"{row.largest:.3g}"),
+            Cell(row.overflows, str(row.overflows)),
+            Cell(verdict := "passes" if row.error <= row.limit else "FAILS", verdict),
+        )
+        for row in found
+    )
+    caption = (
+        f"{departure_sentence(found)}.",
+        "What each block hands on, by ONNX Runtime on the FP16 and the FP32 graph: the RMS of the differences in the worst "
+        "channel, relative to the larger of its own RMS and its tensor's; allowed is eight times what rounding alone gives at "
+        "that depth; overflows are values beyond FP16.",
+    )
+    columns = ("Block", "error", "allowed", "largest value", "overflows", "verdict")
+    return Table(f"{model}, block by block", columns, rows, caption)
