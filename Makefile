@@ -8,13 +8,20 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 
 .PHONY: table engines test check gpu clean
 
-table: .venv/ready-$(EXTRA)   # export the ten networks, measure them on this machine, print the tables
+# Whatever fails, the rest is measured and shown; make ends with the last failure's status.
+table: .venv/ready-$(EXTRA)   # export the ten networks, measure them here, make tables, figures and page of it
 	$(BIN)/trtzoo export --all --precision $(PRECISION)
 ifeq ($(EXTRA),gpu)
 	$(BIN)/trtzoo build --precision $(PRECISION)
 endif
-	$(BIN)/trtzoo bench --all --gpu auto --precision $(PRECISION)
-	$(BIN)/trtzoo table
+	@status=0; \
+	$(BIN)/trtzoo bench --all --gpu auto --precision $(PRECISION) || status=$$?; \
+	$(BIN)/trtzoo table || status=$$?; \
+	$(BIN)/trtzoo table --quiet --limits --format md > benchmarks/TABLES.md.part; \
+	test ! -s benchmarks/TABLES.md.part || mv benchmarks/TABLES.md.part benchmarks/TABLES.md; \
+	$(BIN)/trtzoo figures --out benchmarks/plots || status=$$?; \
+	$(BIN)/trtzoo report --out benchmarks/report.html || status=$$?; \
+	exit $$status
 
 engines: .venv/ready-$(EXTRA) # every engine for the GPU here, or for a T4: FP32 and FP16, batch 1, 4 and 8
 	$(BIN)/trtzoo export --all --precision fp32,fp16
@@ -40,7 +47,7 @@ clean:
 .venv/ready-$(EXTRA): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing trtzoo[$(EXTRA)] into .venv; a few minutes"
-	$(PIP) --editable ".[$(EXTRA)]"
+	$(PIP) --editable ".[$(EXTRA),report]"
 	touch $@
 
 .venv/ready-dev: .venv/ready-$(EXTRA)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "paddle")
+HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "paddle", "matplotlib")
 
 LOOK = """
 import sys
@@ -21,7 +21,16 @@ print("\\nheavy:", *sorted(set(sys.modules) & set({heavy!r})))
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["export", "--help"], ["build", "--help"], ["bench", "--help"], ["models"], ["table"], ["bench", "dpn86"]],
+    [
+        ["--help"],
+        ["export", "--help"],
+        ["build", "--help"],
+        ["bench", "--help"],
+        ["models"],
+        ["table"],
+        ["audit"],
+        ["bench", "dpn86"],
+    ],
     ids=" ".join,
 )
 def test_no_framework_is_imported_for(arguments, tmp_path):
@@ -30,7 +39,7 @@ def test_no_framework_is_imported_for(arguments, tmp_path):
     assert done.stdout.splitlines()[-1] == "heavy:"
 
 
-@pytest.mark.parametrize("command", ["export", "build", "bench", "table", "models", "doctor"])
+@pytest.mark.parametrize("command", ["export", "build", "bench", "table", "figures", "audit", "models", "doctor"])
 def test_every_command_has_help_with_an_example(trtzoo, command):
     done = trtzoo(command, "--help")
     assert done.returncode == 0

@@ -250,8 +250,8 @@ def footnote() -> Iterator[Finding]:
     note = document().footnote
     claim = f"The footnote that these latencies are TensorRT {note.version}'s cannot be true: they are older than it."
     evidence = (
-        f"{note.pages} have it since {note.added} (PaddleClas commit {note.added_commit}); all sixty T4 latencies stand, digit for "
-        f"digit, since {note.first} (commit {note.first_commit}); on {note.newest_on} NVIDIA's changelog was at {note.newest}"
+        f"{note.pages} have it since {note.added} (PaddleClas commit {note.added_commit}); all sixty T4 latencies stand, digit "
+        f"for digit, since {note.first} (commit {note.first_commit}); NVIDIA's changelog had {note.newest} on {note.newest_on}"
     )
     yield Finding("footnote", "wrong", "T4", claim, evidence)
 
