@@ -29,6 +29,7 @@ print("\\nheavy:", *sorted(set(sys.modules) & set({heavy!r})))
         ["models"],
         ["table"],
         ["audit"],
+        ["report"],
         ["bench", "dpn86"],
     ],
     ids=" ".join,
@@ -39,7 +40,7 @@ def test_no_framework_is_imported_for(arguments, tmp_path):
     assert done.stdout.splitlines()[-1] == "heavy:"
 
 
-@pytest.mark.parametrize("command", ["export", "build", "bench", "table", "figures", "audit", "models", "doctor"])
+@pytest.mark.parametrize("command", ["export", "build", "bench", "table", "figures", "report", "audit", "models", "doctor"])
 def test_every_command_has_help_with_an_example(trtzoo, command):
     done = trtzoo(command, "--help")
     assert done.returncode == 0

@@ -34,6 +34,6 @@ def report_command(
     text: bytes = resolve("trtzoo.report.page:page")(found, evaluations, complaints, folder=folder)
     with replacing(out) as work:
         (work / out.name).write_bytes(text)
-    say(f"{out}  {len(found)} results, {len(text) / 1e6:.2f} MB")
+    say(f"{out}  {len(found)} {'result' if len(found) == 1 else 'results'}, {len(text) / 1e6:.2f} MB")
     if complaints:
         raise typer.Exit(1)

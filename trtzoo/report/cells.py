@@ -77,11 +77,11 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> Cell:
         runtime=case.runtime,
         protocol=case.protocol + {None: "", True: ", CUDA graph", False: ", no CUDA graph"}[case.cuda_graph],
         state="failed" if failure else "doubtful" if note else "measured",
-        seconds=_known(seconds),
-        published=_known(printed),
+        seconds=seconds,
+        published=printed,
         gpu=gpus.GPUS[gpu].title if printed else "",
-        ratio=_five(seconds / printed) if same and seconds and printed else None,
-        share=_known(limits.share(result)),
+        ratio=seconds / printed if same and seconds and printed else None,
+        share=limits.share(result),
         top1=document().models[case.model].top1 if accuracy is None else accuracy,
         evaluated=accuracy is not None,
         note=note,
@@ -113,9 +113,9 @@ def _printed(gpu: str, precision: str, model: str, batch: int) -> Cell:
         runtime="TensorRT of 2020",
         protocol="as published",
         state="published",
-        published=_known(seconds),
+        published=seconds,
         gpu=title,
-        share=_five(limit.seconds / seconds) if limit and seconds else None,
+        share=limit.seconds / seconds if limit and seconds else None,
         top1=document().models[model].top1,
     )
 
@@ -137,7 +137,7 @@ def histogram(samples: Sequence[float]) -> Histogram:
     for sample in samples:
         if sample <= end:
             counts[min(int((sample - start) / width), BINS - 1) if width else 0] += 1
-    return Histogram(_five(start), _five(width), counts, len(samples) - sum(counts), _five(max(samples)))
+    return Histogram(start, width, counts, len(samples) - sum(counts), max(samples))
 
 
 def _published_gpu(result: Result) -> tuple[str, bool]:
@@ -151,8 +151,8 @@ def _statistics(result: Result) -> dict[str, Any]:
     """The interval belongs to a median, so other statistics have none."""
     samples = values(result)
     found = interval(samples) if PROTOCOLS[result.case.protocol].statistic == "median" else None
-    ends = {"low": _five(found.low), "high": _five(found.high)} if found else {}
-    return {**ends, "p99": _five(percentile(samples, 0.99)), "histogram": histogram(samples)}
+    ends = {"low": found.low, "high": found.high} if found else {}
+    return {**ends, "p99": percentile(samples, 0.99), "histogram": histogram(samples)}
 
 
 def _marks(result: Result) -> tuple[str, ...]:
@@ -174,14 +174,5 @@ def _evaluated(result: Result, evaluations: Iterable[Evaluation]) -> float | Non
         same = found.model == case.model and found.precision == case.precision and found.runtime == case.runtime
         whose = found.device.key == result.device.key and found.weights == result.weights
         if same and whose and usual:
-            return _five(found.top1 / found.images)
+            return found.top1 / found.images
     return None
-
-
-def _five(value: float) -> float:
-    """Five digits: more would only make the page larger."""
-    return float(f"{value:.5g}")
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None else _five(value)

@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from markupsafe import Markup
 from trtzoo.accuracy import Evaluation
 from trtzoo.models import MODELS
 from trtzoo.protocols import PROTOCOLS
+from trtzoo.report.audit import findings
 from trtzoo.report.cells import Cell, measured, published
 from trtzoo.report.explain import explain
 from trtzoo.report.load import Found
@@ -105,6 +107,7 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
         columns=COLUMNS,
         choices={name: _choices(cells, name) for name in FILTERS},
         tables=[accuracy_table(), *evaluation_tables(evaluations)],
+        findings=[(verdict, list(rows)) for verdict, rows in groupby(findings(), key=lambda row: row.verdict)],
         protocols=[PROTOCOLS[name] for name in sorted({row.result.case.protocol for row in found})],
         count=len(found),
         complaints=complaints,
@@ -133,9 +136,17 @@ def _payload(rows: Sequence[tuple[Cell, dict[str, str]]]) -> dict[str, Any]:
         return texts.setdefault(whole, len(texts))
 
     cells = [
-        msgspec.to_builtins(cell) | {"facts": [place(text) for fact in told.items() for text in fact]} for cell, told in rows
+        _rounded(msgspec.to_builtins(cell)) | {"facts": [place(text) for fact in told.items() for text in fact]}
+        for cell, told in rows
     ]
     return {"cells": cells, "texts": list(texts), "models": _models()}
+
+
+def _rounded(value: Any) -> Any:
+    """Seven digits of every number: more would only make the page larger."""
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def _models() -> list[dict[str, Any]]:

@@ -49,9 +49,8 @@ function scatter(points, title, height) {
       strokeDash: kind[0].kind === "hollow" ? [4, 3] : [1, 0], aria: false },
     encoding: { x, y },
   }));
-  const known = points.filter((point) => point.low !== undefined);
   const bars = {
-    data: { values: known },
+    data: { values: points.filter((point) => point.low !== undefined) },
     mark: { type: "rule", strokeWidth: 2, aria: false },
     encoding: { x: { ...x, field: "low" }, x2: { field: "high" }, y, color: COLOUR },
   };
@@ -69,7 +68,7 @@ function scatter(points, title, height) {
       description: { field: "words" }, tooltip: { field: "words" },
     },
   };
-  const layer = [...lines, ...(known.length ? [bars] : []), ...names, marks];
+  const layer = [...lines, bars, ...names, marks].filter(({ data }) => !data || data.values.length);
   return { data: { values: points }, width: "container", height, autosize: { type: "fit", contains: "padding" }, layer, config: CONFIG };
 }
 

@@ -1,0 +1,48 @@
+"""A folder of results of every kind that a page may meet, and a browser to read the page with."""
+
+import shutil
+
+import pytest
+
+from tests.report.runs import WEIGHTS, run
+from trtzoo.report.load import files
+from trtzoo.spec import Device, Failure
+from trtzoo.store import encode
+
+T4 = Device(key="tesla-t4", name="Tesla T4", kind="gpu", driver="580.10", sm=75)
+EVIL = "</script><script>window.hacked=1</script><img src=x onerror=\"window.hacked=1\"> & 'quotes' <!--"
+NAMES = ("densenet121", "densenet161", "densenet169", "dpn68", "dpn92", "dpn131")
+LATENCY = {name: 0.01 * (place + 1) for place, name in enumerate(NAMES)}
+
+
+def written(folder, results):
+    """The results as files, found again."""
+    for result in results:
+        path = folder / result.device.key / f"{result.case.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(result))
+    return files(folder)[0]
+
+
+def varied():
+    """Two devices, two protocols, three batches, two precisions; a failed case and a checked one of real weights."""
+    rows = [run(seconds * batch, model=name, batch=batch) for name, seconds in LATENCY.items() for batch in (1, 4, 8)]
+    gpu = {"device": T4, "runtime": "tensorrt", "versions": {"tensorrt": "10.13.2"}, "cuda_graph": False}
+    rows += [run(0.005, model=name, precision="fp16", batch=4, protocol="paddle2020", samples=500, **gpu) for name in NAMES]
+    failed = {"samples": 0, "failure": Failure(kind="error", reason=EVIL)}
+    paddle = {"source": "paddle", "origin": EVIL, "sha256": "a" * 64}
+    kinds = {"model": "dpn107"}, {"model": "dpn98", "batch": 4}
+    rows += [run(**kinds[0], **failed), run(0.05, **kinds[1], weights=type(WEIGHTS)(**{**_fields(WEIGHTS), **paddle}))]
+    return rows
+
+
+def _fields(record):
+    return {name: getattr(record, name) for name in record.__struct_fields__}
+
+
+def chromium():
+    """Debian's Chromium, or another of its family."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if found := shutil.which(name):
+            return found
+    return pytest.fail("The page is tested in Chromium, and none is on the PATH. Install it: apt-get install chromium")
