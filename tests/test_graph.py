@@ -70,7 +70,7 @@ def run(model: onnx.ModelProto | Path, images: np.ndarray) -> np.ndarray:
         ),
         (
             "dpn68",
-            {"Conv": 72, "BatchNormalization": 27, "Relu": 72, "Concat": 44, "Split": 26, "Add": 22, "MaxPool": 1}
+            {"Conv": 98, "BatchNormalization": 27, "Relu": 72, "Concat": 44, "Add": 22, "MaxPool": 1}
             | {"GlobalAveragePool": 1, "Flatten": 1},
         ),
     ],
@@ -92,7 +92,7 @@ def test_every_graph_passes_the_full_check_and_holds_only_its_type(name: str) ->
         assert {weight.dtype for weight in graph.weights.values()} - {np.dtype(np.int64)} == {np.dtype(dtype)}
         (classifier,) = [node for node in graph.nodes if "classifier.weight" in node.input]
         assert classifier.op_type == "Conv"
-        assert ("Split" in {node.op_type for node in graph.nodes}) == (MODELS[name].family == "dpn")
+        assert "Split" not in {node.op_type for node in graph.nodes}
 
 
 @pytest.mark.parametrize("name", ["densenet121", "dpn68"])
@@ -203,6 +203,17 @@ def _split_and_join(net: Any, images: Tensor) -> Tensor:
     return torch.flatten(torch.cat((rest, first, net.conv(rest)), 1), 1)
 
 
+def _split_convolution(net: Any, images: Tensor) -> Tensor:
+    first, rest = torch.split(net.conv(images), [4, 2], 1)
+    return torch.flatten(torch.cat((net.relu(rest), first), 1), 1)
+
+
+def _split_and_read_whole(net: Any, images: Tensor) -> Tensor:
+    features = net.conv(images)
+    _, rest = torch.split(features, [4, 2], 1)
+    return torch.flatten(torch.cat((rest, features), 1), 1)
+
+
 NETS: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
     "conv and norm become one": (
         lambda: Net(lambda n, x: torch.flatten(n.norm(n.conv(x)), 1), **_conv_norm()),
@@ -235,6 +246,26 @@ NETS: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
         ),
         {"Split", "Conv", "Concat", "Flatten"},
     ),
+    "a convolution that is split becomes two": (
+        lambda: Net(_split_convolution, conv=nn.Conv2d(3, 6, 3, padding=1), relu=nn.ReLU()),
+        {"Conv", "Relu", "Concat", "Flatten"},
+    ),
+    "a convolution that is split, and read whole, stays one": (
+        lambda: Net(_split_and_read_whole, conv=nn.Conv2d(3, 6, 1, bias=False)),
+        {"Conv", "Split", "Concat", "Flatten"},
+    ),
+    "a grouped convolution that is split stays one": (
+        lambda: Net(_split_convolution, conv=nn.Conv2d(3, 6, 1, groups=3), relu=nn.ReLU()),
+        {"Conv", "Split", "Relu", "Concat", "Flatten"},
+    ),
+    "a pointwise convolution and a mean change places": (
+        lambda: Net(lambda n, x: torch.flatten(n.mean(n.conv(x)), 1), conv=nn.Conv2d(3, 8, 1), mean=nn.AvgPool2d(2, 2)),
+        {"AveragePool", "Conv", "Flatten"},
+    ),
+    "a wide convolution and a mean do not": (
+        lambda: Net(lambda n, x: torch.flatten(n.mean(n.conv(x)), 1), conv=nn.Conv2d(3, 8, 3), mean=nn.AvgPool2d(2, 2)),
+        {"Conv", "AveragePool", "Flatten"},
+    ),
     "pools": (
         lambda: Net(
             lambda n, x: torch.flatten(n.all(n.mean(n.most(x))), 1),
@@ -265,6 +296,13 @@ def test_an_operation_is_what_pytorch_says_it_is(kind: str) -> None:
     model = graph_of(network, size=16)
     assert {node.op_type for node in model.graph.node} == operations
     golden.compare(run(model, images), logits(network, images), tolerance=1e-6)
+
+
+def test_a_pointwise_convolution_goes_behind_the_mean_and_a_wide_one_does_not() -> None:
+    for kernel, order in ((1, ["AveragePool", "Conv"]), (3, ["Conv", "AveragePool"])):
+        layers = {"conv": nn.Conv2d(3, 8, kernel), "mean": nn.AvgPool2d(2, 2)}
+        model = graph_of(Net(lambda n, x: torch.flatten(n.mean(n.conv(x)), 1), **layers).eval(), size=16)
+        assert [node.op_type for node in model.graph.node][:2] == order
 
 
 def test_norms_are_folded_in_float64_and_rounded_once() -> None:

@@ -5,6 +5,7 @@ The module's own `forward`, traced by torch.fx, is the only description of a net
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable
 from pathlib import Path
@@ -27,27 +28,33 @@ Value = Any  # the name of an ONNX value, or a tuple of names where an operation
 # --- operations: (graph, fx node, module or None, *names of the arguments) → names of the results ---
 
 
-def convolution(graph: Graph, node: fx.Node, module: nn.Conv2d, images: str) -> str:
-    """Conv, with the BN behind it (and behind it alone) folded in."""
+def convolution(graph: Graph, node: fx.Node, module: nn.Conv2d, images: str) -> Value:
+    """Conv, with the BN behind it (and behind it alone) folded in; several where its result is split, one for each part.
+
+    A 1x1 whose result is then averaged over windows works on averages instead: the same sums over a quarter of the pixels.
+    """
     scale, bias = None, None if module.bias is None else _array(module.bias)
     if norm := _folded_norm(node):
         scale, shift = affine(norm)
         bias = shift if bias is None else bias * scale + shift
-    names = [graph.weight(f"{node.target}.weight", _array(module.weight), scale)]
-    if bias is not None:
-        names.append(graph.weight(f"{node.target}.bias", bias))
+    if pool := _pool_to_swap(node):
+        images = mean_pool(graph, pool, _module(pool), images)  # type: ignore[arg-type] # it is an AvgPool2d
     assert isinstance(module.padding, tuple)
     top, left = module.padding
-    return graph.node(
-        "Conv",
-        node.name,
-        images,
-        *names,
-        kernel_shape=module.kernel_size,
-        strides=module.stride,
-        pads=(top, left, top, left),
-        group=module.groups,
-    )
+    shape: dict[str, Any] = {
+        "kernel_shape": module.kernel_size,
+        "strides": module.stride,
+        "pads": (top, left, top, left),
+        "group": module.groups,
+    }
+    names = []
+    for part, rows in _parts(node):
+        own = None if scale is None else scale[rows]
+        weights = [graph.weight(f"{node.target}.weight{part}", _array(module.weight)[rows], own)]
+        if bias is not None:
+            weights.append(graph.weight(f"{node.target}.bias{part}", bias[rows]))
+        names.append(graph.node("Conv", f"{node.name}{part}", images, *weights, **shape))
+    return names[0] if len(names) == 1 else tuple(names)
 
 
 def batch_norm(graph: Graph, node: fx.Node, module: nn.BatchNorm2d, images: str) -> str:
@@ -74,6 +81,10 @@ def max_pool(graph: Graph, node: fx.Node, module: nn.MaxPool2d, images: str) -> 
 
 
 def mean_pool(graph: Graph, node: fx.Node, module: nn.AvgPool2d, images: str) -> str:
+    """AveragePool, unless the 1x1 convolution before it has had it done already."""
+    (source,) = node.all_input_nodes
+    if images == str(source) and _pool_to_swap(source) is node:
+        return images
     kernel, stride = module.kernel_size, module.stride
     return graph.node("AveragePool", node.name, images, kernel_shape=[kernel] * 2, strides=[stride] * 2)
 
@@ -102,7 +113,10 @@ def concatenate(graph: Graph, node: fx.Node, module: None, parts: tuple[str, ...
     return graph.node("Concat", node.name, *parts, axis=axis)
 
 
-def split(graph: Graph, node: fx.Node, module: None, whole: str, sizes: list[int], dim: int) -> tuple[str, ...]:
+def split(graph: Graph, node: fx.Node, module: None, whole: Value, sizes: list[int], dim: int) -> tuple[str, ...]:
+    """Split, unless the convolution before it has given its parts already."""
+    if isinstance(whole, tuple):
+        return whole
     lengths = graph.integers("split." + ".".join(map(str, sizes)), list(sizes))
     names = tuple(f"{node.name}_{index}" for index in range(len(sizes)))
     graph.node("Split", node.name, whole, lengths, outputs=names, axis=dim)
@@ -150,11 +164,37 @@ def _module(node: fx.Node) -> nn.Module | None:
     return owner.get_submodule(str(node.target)) if node.op == "call_module" and owner else None
 
 
+def _only_user(node: fx.Node) -> fx.Node | None:
+    """The node that alone reads a convolution's result."""
+    users = list(node.users)
+    return users[0] if len(users) == 1 and isinstance(_module(node), nn.Conv2d) else None
+
+
 def _folded_norm(node: fx.Node) -> nn.BatchNorm2d | None:
     """The BN that follows `node`, where `node` is a convolution that nothing else reads."""
-    users = list(node.users)
-    norm = _module(users[0]) if len(users) == 1 and isinstance(_module(node), nn.Conv2d) else None
+    user = _only_user(node)
+    norm = _module(user) if user else None
     return norm if isinstance(norm, nn.BatchNorm2d) else None
+
+
+def _pool_to_swap(node: fx.Node) -> fx.Node | None:
+    """The mean over unpadded windows that follows a 1x1 convolution, and may as well go before it."""
+    user, conv = _only_user(node), _module(node)
+    pool = _module(user) if user else None
+    if not isinstance(conv, nn.Conv2d) or not isinstance(pool, nn.AvgPool2d):
+        return None
+    pointwise = conv.kernel_size == conv.stride == (1, 1) and conv.padding == (0, 0)
+    return user if pointwise and pool.padding == 0 else None
+
+
+def _parts(node: fx.Node) -> list[tuple[str, slice]]:
+    """The name and the output channels of each part that a convolution's result is split into; all of it where it is not."""
+    user, conv = _only_user(node), _module(node)
+    if user is None or user.target is not torch.functional.split or not isinstance(conv, nn.Conv2d) or conv.groups > 1:
+        return [("", slice(None))]
+    sizes: Any = user.args[1]
+    ends = itertools.accumulate(sizes)
+    return [(f".{index}", slice(end - size, end)) for index, (size, end) in enumerate(zip(sizes, ends, strict=True))]
 
 
 def translate(
