@@ -181,9 +181,20 @@ def test_nothing_scrolls_sideways_on_a_small_screen(read, width):
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
     table = shown.locator("#cells")
     assert table.evaluate("table => table.scrollWidth <= table.parentElement.clientWidth") or width > 704
-    expect(shown.locator("#cells tbody tr").first).to_contain_text("batch")
     shown.locator("#cells tbody button").first.click()
     assert shown.get_by_role("dialog").evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+def test_a_small_screen_keeps_what_it_has_no_columns_for_turned_or_not(read):
+    told = "dpn131" + "FP16, batch 4, Tesla T4, driver 580.10, tensorrt, paddle2020, no CUDA graph"
+    phone, turned = read(width=390), read(width=1280)
+    turned.set_viewport_size({"width": 390, "height": 900})
+    for shown in (phone, turned):
+        shown.get_by_label("Search").fill("dpn131 paddle2020")
+        heading = shown.locator("#cells tbody tr:visible th")
+        expect(heading).to_contain_text(told)
+        expect(heading.locator(".narrow").first).to_be_visible()
+        expect(shown.locator("#cells tbody tr:visible td:visible")).to_have_count(3)
 
 
 def test_figures_follow_light_and_dark(read):

@@ -136,7 +136,7 @@ function element(name, text) {
 // --- the table ---
 
 const table = byId("cells"), body = table.tBodies[0], rows = [...body.rows];
-const haystack = rows.map((row) => row.textContent.toLowerCase());
+let haystack;
 const order = new Intl.Collator("en", { numeric: true }).compare;
 
 function sort(heading) {
@@ -152,6 +152,7 @@ function sort(heading) {
 function filter() {
   const wanted = [...document.querySelectorAll("[data-filter]")].filter((select) => select.value);
   const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  haystack ??= rows.map((row) => row.textContent.toLowerCase());
   let left = 0;
   for (const row of rows) {
     const cell = cells[row.dataset.row];
@@ -177,7 +178,9 @@ byId("filters").addEventListener("input", filter);
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("filters").addEventListener("reset", () => setTimeout(filter));
 byId("close").addEventListener("click", () => byId("cell").close());
-rows.forEach(condense);
+const narrow = matchMedia("(max-width: 44rem)");
+if (narrow.matches) rows.forEach(condense);
+else narrow.addEventListener("change", () => rows.forEach(condense), { once: true });
 for (const [id] of FIGURE) byId(id).addEventListener("change", latency);
 Promise.all([latency(), counts("flops", "GFLOPs", "FLOPs, G"), counts("params", "M", "Parameters, M")])
   .then(() => { document.documentElement.dataset.ready = "yes"; });
