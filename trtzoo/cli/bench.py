@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from trtzoo import engines, gpus, machine, precision, probes, protocols, runtimes
 from trtzoo.bench import TIMEOUT, bench, cases, cpu_jobs, gpu_jobs
+from trtzoo.cli import completion
 from trtzoo.cli.common import (
     All,
     Batches,
@@ -44,12 +45,24 @@ def bench_command(
     names: Models = None,
     every: All = False,
     gpu: Annotated[
-        str, typer.Option("--gpu", help="cpu, a GPU's name such as t4, or auto: the first GPU, else the CPU.")
+        str,
+        typer.Option(
+            "--gpu",
+            help="cpu, a GPU's name such as t4, or auto: the first GPU, else the CPU.",
+            autocompletion=completion.device,
+        ),
     ] = "auto",
     precision_list: Precisions = "fp32",
     batch: Batches = "1,4,8",
-    runtime: Annotated[str | None, typer.Option(help="What runs the networks. Default: the device's own.")] = None,
-    protocol: Annotated[str, typer.Option(help=f"How a number is taken; a comma list of {', '.join(PROTOCOLS)}.")] = "trtzoo",
+    runtime: Annotated[
+        str | None, typer.Option(help="What runs the networks. Default: the device's own.", autocompletion=completion.runtime)
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help=f"How a number is taken; a comma list of {', '.join(PROTOCOLS)}.", autocompletion=completion.protocols
+        ),
+    ] = "trtzoo",
     seconds: Annotated[float, typer.Option(help="Sample for at least so long.", min=0)] = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Keep good results that are there and measure the rest.")] = False,
     print_trtexec: Annotated[
