@@ -74,7 +74,7 @@ def test_the_first_real_number_comes_from_onnx_runtime_on_this_processor(trtzoo,
     done = trtzoo("bench", "dpn68", "--gpu", "cpu", "--batch", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dpn68        fp32  batch 2" in done.stdout
-    table = trtzoo("table", "--format", "csv").stdout.split("FP32, on CPU")[1].split("# ")[0]
+    table = trtzoo("table", "--format", "csv").stdout.split("# Latency in ms, FP32, on ")[1].split("# ")[0]
     columns = table.splitlines()[1].split(",")
     (row,) = [line.split(",") for line in table.splitlines() if line.startswith("dpn68,")]
     assert float(row[columns.index("CPU b2")]) > 0

@@ -23,6 +23,7 @@ print("\\nheavy:", *sorted(set(sys.modules) & set({heavy!r})))
     "arguments",
     [
         ["--help"],
+        ["parity", "--help"],
         ["export", "--help"],
         ["build", "--help"],
         ["bench", "--help"],
@@ -40,7 +41,10 @@ def test_no_framework_is_imported_for(arguments, tmp_path):
     assert done.stdout.splitlines()[-1] == "heavy:"
 
 
-@pytest.mark.parametrize("command", ["export", "build", "bench", "table", "figures", "report", "audit", "models", "doctor"])
+COMMANDS = "export build bench eval parity table figures report compare audit models doctor import".split()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(trtzoo, command):
     done = trtzoo(command, "--help")
     assert done.returncode == 0

@@ -19,8 +19,8 @@ def test_what_trtexec_measured_stands_in_the_table_unchecked(trtzoo, tmp_path):
     result = decode((tmp_path / done.stdout.split()[0]).read_bytes(), Result, where="")
     assert (result.versions, result.check, result.layers[0].name) == ({"trtexec": "10.13.2"}, None, "conv0")
     table = trtzoo("table", "--format", "md").stdout
-    assert "### Latency in ms, FP16, on Tesla T4, trtexec, trtexec10" in table
-    assert "| dpn131 | — | 4.12 | — | 28.59 | 33.01 | 55.65 |" in table
+    assert "### Inference speed on Tesla T4, FP16, in ms, Tesla T4, trtexec, trtexec10" in table
+    assert "| dpn131 | 28.59 | — | — | 33.01 | 4.12 [1] | 0.12 | 55.65 | — | — |" in table
     assert "OUTPUTS NOT CHECKED" in table
 
 

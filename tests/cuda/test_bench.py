@@ -29,6 +29,7 @@ def zoo(driver, tmp_path):
     sidecar = decode(sidecar_path(engine).read_bytes(), EngineSidecar, where="")
     fields = {"model": "dpn68", "golden": done.sidecar.golden, "golden_sha256": done.sidecar.golden_sha256}
     fields |= {"weights": done.sidecar.weights, "inputs": [{"name": "images", "dtype": "FLOAT", "shape": [BATCH, 3, 64, 64]}]}
+    fields |= {"outputs": [{"name": "logits", "dtype": "FLOAT", "shape": [BATCH, 1000]}]}
     named = engine.with_name(f"dpn68-fp32-b{BATCH}.engine")
     engine.rename(named)
     shutil.copy(done.path.with_suffix(".npz"), folder)
