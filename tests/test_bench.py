@@ -3,9 +3,11 @@
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.test_measure import DEVICE, fake_job
+from trtzoo import runtimes
 from trtzoo.bench import bench, cases, cpu_jobs
 from trtzoo.spec import Result
 from trtzoo.store import decode
@@ -54,6 +56,36 @@ def test_one_bad_case_does_not_stop_the_sweep(tmp_path, fail, kind, reason):
     first, bad, last = sweep(tmp_path, {"dpn68": {}, "dpn92": {"fail": fail}, "dpn98": {}})
     assert first.failure is None and last.failure is None and last.samples
     assert (bad.failure.kind, bad.failure.reason) == (kind, reason)
+
+
+def auto(folder, monkeypatch, tried, **options):
+    monkeypatch.setattr(runtimes, "TRIED", tried)
+    fake_job(folder, model="dpn68", script={"seconds": [0.4]})
+    todo = [msgspec.structs.replace(case, runtime=runtimes.AUTO) for case in grid("dpn68")]
+    (result,) = bench(cpu_jobs(todo, DEVICE, folder), folder / "results", **options)
+    return result
+
+
+def test_auto_is_the_fastest_that_computes_rightly_and_says_so(tmp_path, monkeypatch):
+    result = auto(tmp_path, monkeypatch, ("onnxruntime", "fake"))
+    assert (result.case.runtime, result.case.protocol, result.failure) == ("fake", "trtzoo", None)
+    assert result.choice == "a trial of each: onnxruntime failed (error), fake 400.0 ms"
+    assert (tmp_path / "results" / DEVICE.key / "dpn68-fp32-b1-fake-trtzoo.json").is_file()
+
+
+def test_auto_without_a_working_runtime_is_a_row_with_the_first_ones_failure(tmp_path, monkeypatch):
+    result = auto(tmp_path, monkeypatch, ("onnxruntime", "openvino"))
+    assert result.failure.kind == "error" and "ONNX Runtime" in result.failure.reason
+
+
+def test_auto_with_one_runtime_needs_no_trial(tmp_path, monkeypatch):
+    assert auto(tmp_path, monkeypatch, ("fake",)).choice == "of fake it alone is installed"
+
+
+def test_a_resumed_choice_stands(tmp_path, monkeypatch):
+    first = auto(tmp_path, monkeypatch, ("fake",))
+    again = auto(tmp_path, monkeypatch, ("onnxruntime", "fake"), resume=True)
+    assert (again.started, again.choice, again.samples) == (first.started, first.choice, first.samples)
 
 
 def test_a_case_that_hangs_is_given_up(tmp_path):

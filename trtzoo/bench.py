@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from trtzoo import runtimes
 from trtzoo.errors import StoreError
-from trtzoo.protocols import find
+from trtzoo.protocols import find, headline
 from trtzoo.spec import Case, Device, Failure, Job, Result
 from trtzoo.store import decode, sidecar_path, write_record
 
@@ -79,15 +81,45 @@ def bench(todo: list[Job], results: Path, *, timeout: float = TIMEOUT, resume: b
     """Run the jobs one after another and yield each result, already written to results/<device>/<case>.json.
 
     A case that crashes, hangs or computes wrongly becomes a result with its failure and stops nothing. `resume` takes over
-    good results that are there and were made from the same file.
+    good results that are there and were made from the same file. The runtime "auto" is the fastest in a short trial of each
+    that is installed, in processes of their own; a model, precision and batch have it once, and every protocol uses it.
     """
-    for job in todo:
+    chosen: dict[tuple[str, int], Job] = {}
+    for asked in todo:
+        job = asked
+        if asked.case.runtime == runtimes.AUTO:
+            key = asked.artifact, asked.case.batch
+            chosen[key] = chosen.get(key) or _chosen(asked, results, timeout, resume)
+            job = _by(asked, chosen[key].case.runtime, chosen[key].choice)
         path = results / job.device.key / f"{job.case.name}.json"
         result = _kept(path, job) if resume else None
         if result is None:
             result = _run(job, timeout)
             write_record(path, result)
         yield result
+
+
+def _by(job: Job, runtime: str, choice: str = "") -> Job:
+    return replace(job, case=replace(job.case, runtime=runtime), choice=choice)
+
+
+def _chosen(job: Job, results: Path, timeout: float, resume: bool) -> Job:
+    """The job by the runtime that a good earlier result was chosen for, or else by the fastest in a trial of each."""
+    ways = [_by(job, name) for name in runtimes.tried()]
+    for way in ways if resume else ():
+        kept = _kept(results / way.device.key / f"{way.case.name}.json", way)
+        if kept and kept.choice:
+            return _by(job, kept.case.runtime, kept.choice)
+    if len(ways) == 1:
+        return _by(job, ways[0].case.runtime, f"of {' and '.join(runtimes.TRIED)} it alone is installed")
+    trials = [_run(replace(way, case=replace(way.case, protocol="trial"), seconds=0.0), timeout) for way in ways]
+    best = min((trial for trial in trials if not trial.failure), key=headline, default=trials[0])
+    return _by(job, best.case.runtime, f"a trial of each: {', '.join(map(_told, trials))}")
+
+
+def _told(trial: Result) -> str:
+    name, failure = trial.case.runtime, trial.failure
+    return f"{name} failed ({failure.kind})" if failure else f"{name} {headline(trial) * 1e3:.1f} ms"
 
 
 def _kept(path: Path, job: Job) -> Result | None:
@@ -112,7 +144,7 @@ def _run(job: Job, timeout: float) -> Result:
         failure = Failure(kind="timeout", reason=f"no result after {timeout:.0f} s")
     except StoreError as error:
         failure = Failure(kind="crash", reason=str(error))
-    return Result(case=job.case, device=job.device, failure=failure)
+    return Result(case=job.case, device=job.device, choice=job.choice, failure=failure)
 
 
 def _death(code: int, talk: str) -> Failure:

@@ -65,6 +65,15 @@ PROTOCOLS: dict[str, Protocol] = {
             session_options={"transfers": False},
             note="trtexec 11's defaults: as 10, with CUDA graph and without copies; queue of one, not two",
         ),
+        Protocol(
+            "trial",
+            loop="trtzoo.loops:steady",
+            warm_up_seconds=0.2,
+            warm_up_queries=2,
+            seconds=0.8,
+            queries=5,
+            note="what --runtime auto compares by: warm-up of 0.2 s and 2 queries, then at least 0.8 s and 5 queries",
+        ),
         # MLPerf Inference rules: SingleStream, p90 by early stopping, at least 64 queries and 600 s.
         Protocol(
             "mlperf-ss",

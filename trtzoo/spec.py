@@ -168,7 +168,8 @@ class Case(Record, frozen=True, kw_only=True):
 class Job(Record, frozen=True, kw_only=True):
     """One case, the file it runs, and options of the runtime's session.
 
-    `seconds` is the least time to sample for, where that is more than the protocol's.
+    `seconds` is the least time to sample for, where that is more than the protocol's; `choice` says why a runtime that
+    nobody named was chosen.
     """
 
     case: Case
@@ -176,6 +177,7 @@ class Job(Record, frozen=True, kw_only=True):
     artifact: str
     options: dict[str, bool | int] = {}
     seconds: float = 0.0
+    choice: str = ""
 
 
 class Sample(Record, frozen=True, kw_only=True, array_like=True):
@@ -252,7 +254,8 @@ class GpuState(Record, frozen=True, kw_only=True):
 class Result(Record, frozen=True, kw_only=True):
     """One case as it went: raw samples when it went well, the failure when it did not. Statistics are derived.
 
-    `load` is seconds to open the session, `other_load` the cores that other programs used meanwhile.
+    `choice` says why this runtime, where nobody named it. `load` is seconds to open the session, `other_load` the cores that
+    other programs used meanwhile.
     """
 
     schema: int = SCHEMA
@@ -266,6 +269,7 @@ class Result(Record, frozen=True, kw_only=True):
     artifact_sha256: str = ""
     check: GoldenCheck | None = None
     started: str = ""
+    choice: str = ""
     load: float = 0.0
     other_load: float = 0.0
     gpu_state: GpuState | None = None

@@ -1,5 +1,7 @@
 """`trtzoo bench`, as it is typed."""
 
+import re
+
 import pytest
 
 from tests.test_measure import fake_job
@@ -67,13 +69,17 @@ def test_what_does_not_exist_is_a_usage_error(trtzoo, arguments, sentence):
     assert done.stdout == "" and "Traceback" not in done.stderr
 
 
-def test_the_first_real_number_comes_from_onnx_runtime_on_this_processor(trtzoo, tmp_path):
+def test_the_first_real_number_comes_from_the_fastest_runtime_on_this_processor(trtzoo, tmp_path):
     assert trtzoo("export", "dpn68", "--weights", "seeded", "--input-size", "64").returncode == 0
     (tmp_path / "onnx" / "dpn68-fp32-s64.onnx").rename(tmp_path / "onnx" / "dpn68-fp32.onnx")
     (tmp_path / "onnx" / "dpn68-fp32-s64.json").rename(tmp_path / "onnx" / "dpn68-fp32.json")
     done = trtzoo("bench", "dpn68", "--gpu", "cpu", "--batch", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dpn68        fp32  batch 2" in done.stdout
+    (path,) = (tmp_path / "benchmarks").glob("*/*.json")
+    result = decode(path.read_bytes(), Result, where="")
+    rivals = [found[1] for found in re.finditer(r"(\w+) [\d.]+ ms", result.choice)]
+    assert rivals == ["onnxruntime", "openvino"] and result.case.runtime in rivals
     table = trtzoo("table", "--format", "csv").stdout.split("# Latency in ms, FP32, on ")[1].split("# ")[0]
     columns = table.splitlines()[1].split(",")
     (row,) = [line.split(",") for line in table.splitlines() if line.startswith("dpn68,")]

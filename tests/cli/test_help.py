@@ -41,7 +41,21 @@ def test_no_framework_is_imported_for(arguments, tmp_path):
     assert done.stdout.splitlines()[-1] == "heavy:"
 
 
-COMMANDS = "export build bench eval parity table figures report compare audit models doctor import".split()
+COMMANDS = [
+    "export",
+    "build",
+    "bench",
+    "eval",
+    "parity",
+    "table",
+    "figures",
+    "report",
+    "compare",
+    "audit",
+    "models",
+    "doctor",
+    "import",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

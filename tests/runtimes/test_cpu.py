@@ -92,7 +92,7 @@ def test_the_pytorch_runtime_refuses_a_checkpoint_that_is_gone_or_changed(own, t
 
 def test_a_row_names_a_module_that_its_extra_brings():
     for row in RUNTIMES.values():
-        assert row.extra in ("cpu", "gpu", "openvino")
+        assert row.extra in ("cpu", "gpu")
         assert row.device == "gpu" or importlib.util.find_spec(row.module)
 
 

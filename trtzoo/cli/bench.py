@@ -55,7 +55,11 @@ def bench_command(
     precision_list: Precisions = "fp32",
     batch: Batches = "1,4,8",
     runtime: Annotated[
-        str | None, typer.Option(help="What runs the networks. Default: the device's own.", autocompletion=completion.runtime)
+        str | None,
+        typer.Option(
+            help="What runs the networks. auto: the device's own; on a processor the fastest in a short trial of each.",
+            autocompletion=completion.runtime,
+        ),
     ] = None,
     protocol: Annotated[
         str,
@@ -91,7 +95,9 @@ def bench_command(
         return
     graphs = _graphs(cuda_graph)
     device = machine.choose(gpu)
+    runtime = None if runtime == runtimes.AUTO else runtime
     how = _runtime(runtime, device)
+    by_trial = device.kind == "cpu" and not runtime and bool(runtimes.tried())
     need(how.name, module=how.module, extra=how.extra)
     for way in ways:
         need(way.name, module=way.module, extra=way.extra)
@@ -99,7 +105,7 @@ def bench_command(
         raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor say --precision fp32.")
     todo: list[Job] = []
     for way in ways:
-        here = partial(grid, protocols=[way.name], runtime=how.name, device=device.key)
+        here = partial(grid, protocols=[way.name], runtime=runtimes.AUTO if by_trial else how.name, device=device.key)
         if device.kind == "cpu":
             todo += cpu_jobs(here(graphs=[None]), device, onnx, seconds=seconds)
         else:

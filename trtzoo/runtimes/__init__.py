@@ -1,7 +1,8 @@
-"""RUNTIMES, one row and one file each. No framework is imported here."""
+"""RUNTIMES, one row and one file each; AUTO is the fastest of TRIED. No framework is imported here."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import msgspec
@@ -44,13 +45,23 @@ RUNTIMES: dict[str, Runtime] = {
     row.name: row
     for row in (
         Runtime("onnxruntime", "trtzoo.runtimes.ort:Session", device="cpu", module="onnxruntime", extra="cpu"),
-        Runtime("openvino", "trtzoo.runtimes.openvino:Session", device="cpu", module="openvino", extra="openvino"),
+        Runtime("openvino", "trtzoo.runtimes.openvino:Session", device="cpu", module="openvino", extra="cpu"),
         Runtime("pytorch", "trtzoo.runtimes.pytorch:Session", device="cpu", module="torch", extra="cpu"),
         Runtime("tensorrt", "trtzoo.runtimes.trt:tensorrt", device="gpu", module="tensorrt", extra="gpu"),
         Runtime("rtx", "trtzoo.runtimes.trt:rtx", device="gpu", module="tensorrt_rtx", extra="cpu"),
         Runtime("fake", "trtzoo.runtimes.fake:Session", device="cpu", module="numpy", extra="cpu"),
     )
 }
+
+
+AUTO = "auto"
+TRIED = ("onnxruntime", "openvino")
+"""What AUTO tries on a processor, case by case."""
+
+
+def tried() -> list[str]:
+    """Those of TRIED that are installed."""
+    return [name for name in TRIED if find_spec(RUNTIMES[name].module)]
 
 
 def find(name: str) -> Runtime:
