@@ -91,6 +91,11 @@ class Decoders:
             signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         return self
 
+    @property
+    def processes(self) -> list[int]:
+        """Their process ids."""
+        return list(self._pool._processes)
+
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 

@@ -1,0 +1,233 @@
+"""Evaluation speed: the whole pipeline against the same session on images in memory, and against PIL, DataLoader and torch.
+
+All three see the same photographs, in turns, in one process each: JPEGs of ImageNet's usual 500x375, made of those that
+scikit-image brings along. Weights are seeded and saved as a file: speed does not know the difference.
+The memory part evaluates many small JPEGs and watches this process and its decoders.
+Usage: python benchmarks/evaluate.py [--models dpn92 …] [--images N] [--rounds N] [--rows FILE]   (writes figures/evaluate.md)
+       python benchmarks/evaluate.py --memory [--photographs N]                                  (writes figures/memory.md)
+`--rows` keeps rows between runs, so that the models can be measured in pieces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import skimage
+import torch
+from figures import write
+from PIL import Image
+
+from trtzoo import dataset, machine, models, runtimes
+from trtzoo.accuracy import Task
+from trtzoo.crops import Decoders
+from trtzoo.evaluate import Progress, evaluate, find
+from trtzoo.export import export
+from trtzoo.models.seeded import seed
+from trtzoo.models.sources import locate
+from trtzoo.spec import Order, Preprocessing, resolve
+
+MODELS = ("densenet121", "densenet161", "densenet264", "dpn92", "dpn98", "dpn107", "dpn131")
+BATCH = 8
+
+
+def photographs(folder: Path, count: int, *, size: tuple[int, int], quality: int) -> Path:
+    """JPEGs in ten class folders, each cut out elsewhere."""
+    source = Path(skimage.__file__).parent / "data"
+    pictures = [
+        Image.open(source / name).convert("RGB") for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+    ]
+    random = np.random.default_rng(0)
+    for number in range(count):
+        picture = pictures[number % len(pictures)]
+        width, height = picture.width * 3 // 4, picture.height * 3 // 4
+        left, top = random.integers(0, picture.width - width), random.integers(0, picture.height - height)
+        path = folder / str(number % 10) / f"{number:06d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.crop((left, top, left + width, top + height)).resize(size, Image.Resampling.BILINEAR).save(
+            path, quality=quality
+        )
+    return folder
+
+
+def exported(name: str, folder: Path, *, classes: int = 1000, size: int = 224) -> Task:
+    model = models.find(name)
+    checkpoint = folder / f"{name}.pth"
+    torch.save(seed(models.build(model, classes=classes, device="meta")).state_dict(), checkpoint)
+    order = Order(model=name, precision="fp32", classes=classes, size=size)
+    (done,) = export(model, locate(model, str(checkpoint)), [order], folder)
+    assert not done.error, done.error
+    return Task(artifact=str(done.path), precision="fp32", runtime="onnxruntime", device=machine.cpu(), batch=BATCH)
+
+
+def alone(task: Task, images: int) -> float:
+    """Images/s of the session on one batch that is in memory."""
+    found = find(task)
+    batch, _ = found.golden.batch(BATCH)
+    session = resolve(runtimes.find(task.runtime).opener)(found.path, batch=BATCH)
+    session.infer(batch)
+    start = time.perf_counter()
+    for _ in range(images // BATCH):
+        session.infer(batch)
+    return images // BATCH * BATCH / (time.perf_counter() - start)
+
+
+def whole(task: Task, images: Path, folder: Path) -> float:
+    """Images/s from the first batch's line in the journal to the last one's."""
+    found = find(task)
+    data = dataset.read(images, classes=found.classes)
+    seen: list[Progress] = []
+    with Decoders() as decoders:
+        evaluate(task, found, data, folder / "results", decoders, watch=seen.append)
+    return (seen[-1].new - seen[0].new) / (seen[-1].seconds - seen[0].seconds)
+
+
+class Photographs(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """As torchvision's ImageFolder, Resize, CenterCrop, ToTensor and Normalize have it."""
+
+    def __init__(self, folder: Path, how: Preprocessing) -> None:
+        self.paths, self.how = sorted(folder.rglob("*.jpg")), how
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        path, how = self.paths[index], self.how
+        with path.open("rb") as file:
+            picture = Image.open(file).convert("RGB")
+        least = min(picture.size)
+        sides = [how.resize if side == least else int(how.resize * side / least) for side in picture.size]
+        kind = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[how.interpolation]
+        left, top = (round((side - how.crop) / 2) for side in sides)
+        cut = picture.resize(sides, kind).crop((left, top, left + how.crop, top + how.crop))
+        planes = torch.from_numpy(np.array(cut)).permute(2, 0, 1).contiguous().float().div(255)
+        mean, std = (torch.tensor(values)[:, None, None] for values in (how.mean, how.std))
+        return planes.sub_(mean).div_(std), int(path.parent.name)
+
+
+def eager(task: Task, images: Path, checkpoint: Path) -> float:
+    """Images/s of timm's validate.py way, from the first batch's end: PIL in DataLoader's workers, torch eager, topk."""
+    found = find(task)
+    network = models.build(models.find(found.model))
+    network.load_state_dict(torch.load(checkpoint, weights_only=True))
+    photos = Photographs(images, found.weights.preprocessing)  # type: ignore[union-attr]
+    loader = torch.utils.data.DataLoader(photos, batch_size=BATCH, num_workers=os.cpu_count() or 1)
+    counts, ends = torch.zeros(2), []
+    with torch.inference_mode():
+        for batch, labels in loader:
+            right = network(batch).topk(5).indices == labels[:, None]
+            counts += torch.tensor([right[:, 0].sum(), right.sum()])
+            ends.append(time.perf_counter())
+    return (len(photos) - BATCH) / (ends[-1] - ends[0])
+
+
+def row(name: str, images: Path, rounds: int) -> list[str]:
+    """One model's row."""
+    count = sum(1 for _ in images.rglob("*.jpg"))
+    with tempfile.TemporaryDirectory() as text:
+        folder, spawn = Path(text), multiprocessing.get_context("spawn")
+        with spawn.Pool(1, maxtasksperchild=1) as pool:
+            task = pool.apply(exported, (name, folder))
+        speeds: dict[str, list[float]] = {"alone": [], "whole": [], "eager": []}
+        for _ in range(rounds):
+            ways = {
+                "alone": (alone, (task, count)),
+                "whole": (whole, (task, images, folder)),
+                "eager": (eager, (task, images, folder / f"{name}.pth")),
+            }
+            for way, (function, arguments) in ways.items():
+                speeds[way].append(_apart(function, arguments))
+    shares, gains = (
+        [mine / other for mine, other in zip(speeds["whole"], speeds[key], strict=True)] for key in ("alone", "eager")
+    )
+    middle = {way: statistics.median(values) for way, values in speeds.items()}
+    return [
+        name,
+        *(f"{middle[way]:.1f}" for way in ("alone", "whole")),
+        f"{statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})",
+        f"{middle['eager']:.1f}",
+        f"{statistics.median(gains):.2f}x ({min(gains):.2f} to {max(gains):.2f})",
+    ]
+
+
+def _apart(function: object, arguments: tuple[object, ...]) -> float:
+    """In a process of its own, which may have children."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, function, arguments))
+    process.start()
+    speed: float = receiver.recv()
+    process.join()
+    return speed
+
+
+def _send(sender: object, function: object, arguments: tuple[object, ...]) -> None:
+    sender.send(function(*arguments))  # type: ignore[attr-defined, operator]
+
+
+def resident(pid: int | str) -> int:
+    """Bytes of memory that a process has to itself or shares: VmRSS."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) << 10
+
+
+def memory(count: int) -> None:
+    """Ten-class densenet121 on `count` JPEGs of 32x32; memory when so many are done."""
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        images = photographs(folder / "photographs", count, size=(32, 32), quality=90)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            task = pool.apply(exported, ("densenet121", folder), {"classes": 10, "size": 32})
+        found, marks = find(task), [0.02, 0.1, 0.25, 0.5, 0.75, 1.0]
+        data = dataset.read(images, classes=10)
+        rows: list[list[str]] = []
+        with Decoders() as decoders:
+            workers = [pid for pid in decoders.processes if pid is not None]
+
+            def watch(now: Progress) -> None:
+                if len(rows) < len(marks) and now.done >= marks[len(rows)] * now.total:
+                    own, theirs = resident("self"), sum(map(resident, workers))
+                    rows.append([f"{now.done:,}", f"{own >> 20} MiB", f"{theirs >> 20} MiB", f"{now.new / now.seconds:.0f}"])
+
+            evaluate(task, found, data, folder / "results", decoders, watch=watch)
+    note = f"densenet121 with ten classes at 32x32, seeded weights, {count:,} JPEGs, batches of {BATCH}, by ONNX Runtime."
+    write("memory", ["images done", "evaluation", f"its {len(workers)} decoders", "images/s"], rows, [note], script="evaluate")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--models", nargs="*", default=MODELS)
+    parser.add_argument("--images", type=int, default=80)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=Path)
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--photographs", type=int, default=50_000)
+    said = parser.parse_args()
+    if said.memory:
+        memory(said.photographs)
+        return
+    known: dict[str, list[str]] = json.loads(said.rows.read_text()) if said.rows and said.rows.exists() else {}
+    with tempfile.TemporaryDirectory() as text:
+        images = photographs(Path(text), said.images, size=(500, 375), quality=95)
+        for name in said.models:
+            known[name] = row(name, images, said.rounds)
+            if said.rows:
+                said.rows.write_text(json.dumps(known))
+    heads = ["", "in memory", "`trtzoo eval`", "share", "PIL, DataLoader, eager", "gain"]
+    notes = [
+        f"Images/s, batches of {BATCH}, FP32, {said.images} JPEGs of 500x375, {said.rounds} rounds in turns: median (range).",
+        f"ONNX Runtime on images in memory; the whole evaluation; torch {torch.__version__} on the same photographs.",
+        "From the end of the first batch on: starting the processes that decode takes about half a second, once.",
+    ]
+    write("evaluate", heads, [known[name] for name in MODELS if name in known], notes)
+
+
+if __name__ == "__main__":
+    main()
