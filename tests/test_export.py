@@ -83,8 +83,8 @@ def test_a_sidecar_says_all_that_made_the_file_and_what_proves_it(tmp_path: Path
         "preprocessing": {
             "decoder": "opencv",
             "interpolation": "bilinear",
-            "resize": 256,
-            "crop": 224,
+            "resize": 37,
+            "crop": 32,
             "mean": [0.485, 0.456, 0.406],
             "std": [0.229, 0.224, 0.225],
         },
