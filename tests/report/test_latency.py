@@ -27,14 +27,9 @@ def gpu_result(**fields):
     return msgspec.structs.replace(made, case=msgspec.structs.replace(made.case, **{"runtime": "tensorrt", **case_fields}))
 
 
-class Chosen(msgspec.Struct):
+def chosen(inner, choice):
     """A result that also says why its runtime was chosen."""
-
-    inner: object
-    choice: str
-
-    def __getattr__(self, name):
-        return getattr(self.inner, name)
+    return msgspec.structs.replace(inner, choice=choice)
 
 
 def test_without_results_the_document_s_three_tables_are_there_with_dashes_and_the_command():
@@ -114,17 +109,26 @@ def test_runtimes_protocols_and_cuda_graphs_do_not_share_a_table():
 def test_what_trials_chose_shares_a_table_and_names_the_runtime_at_each_cell():
     other = result(batch=4, versions={"openvino": "2026.4"})
     other = msgspec.structs.replace(other, case=msgspec.structs.replace(other.case, runtime="openvino"))
-    table = by([Chosen(result(), "a trial: 11 ms against 12"), Chosen(other, "a trial: 9 ms against 11")])[
+    table = by([chosen(result(), "a trial: 11 ms against 12"), chosen(other, "a trial: 9 ms against 11")])[
         "Latency in ms, FP32, on A CPU, 2 cores, auto"
     ]
-    assert table.notes == ("onnxruntime 1.2.3; a trial: 11 ms against 12", "openvino 2026.4; a trial: 9 ms against 11")
+    assert table.notes == ("onnxruntime 1.2.3", "openvino 2026.4")
+    assert "A cell's runtime is the fastest in a short trial; of one cell tells --explain." in table.caption
     assert (cell(table, "densenet121", "CPU b1").mark, cell(table, "densenet121", "CPU b4").mark) == ("[1]", "[2]")
 
 
+def test_what_holds_for_most_cells_is_said_once_and_the_others_are_marked():
+    other = result(batch=8, versions={"openvino": "2026.4"})
+    table = by([result(), result(batch=4), other])["Latency in ms, FP32, on A CPU, 2 cores, onnxruntime"]
+    assert "onnxruntime 1.2.3 unless marked" in table.caption[0]
+    assert table.notes == ("openvino 2026.4",)
+    assert [cell(table, "densenet121", f"CPU b{batch}").mark for batch in (1, 4, 8)] == ["", "", "[1]"]
+
+
 def test_of_two_trials_of_one_cell_the_newer_is_shown_and_the_other_is_named():
-    old = Chosen(result(started="2026-01-01"), "first")
+    old = chosen(result(started="2026-01-01"), "first")
     new = result(started="2026-01-02", seconds=(0.009,) * 12)
-    new = Chosen(msgspec.structs.replace(new, case=msgspec.structs.replace(new.case, runtime="openvino")), "first")
+    new = chosen(msgspec.structs.replace(new, case=msgspec.structs.replace(new.case, runtime="openvino")), "first")
     (group,) = groups([old, new])
     assert group.results == (new,)
     table = by([old, new])["Latency in ms, FP32, on A CPU, 2 cores, auto"]

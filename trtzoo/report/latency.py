@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import groupby
@@ -73,7 +74,7 @@ def _group(members: list[Result]) -> Group:
 
 def _runtime(result: Result) -> str:
     """The runtime, or "auto" for one that a trial chose."""
-    return "auto" if getattr(result, "choice", "") else result.case.runtime
+    return "auto" if result.choice else result.case.runtime
 
 
 def latency_tables(results: Iterable[Result], models: Iterable[str] = MODELS) -> list[Table]:
@@ -139,7 +140,6 @@ def filled(
 FACTS: dict[str, Callable[[Result], str]] = {
     "device": lambda result: device_text(result.device),
     "runtime": lambda result: " ".join(f"{name} {version}" for name, version in result.versions.items()),
-    "choice": lambda result: getattr(result, "choice", ""),
     "threads": lambda result: f"{result.threads} threads" if result.threads else "",
     "input and output": lambda result: f"{result.io.upper()} I/O" if result.io else "",
     "protocol": lambda result: f"protocol {result.case.protocol}",
@@ -170,13 +170,28 @@ def _provenance(results: list[Result]) -> tuple[list[str], dict[str, list[str]]]
     texts = {name: {result.case.name: fact(result) for result in good} for name, fact in FACTS.items()}
     shared = [next(iter(by_case.values())) for by_case in texts.values() if len(set(by_case.values())) == 1]
     varying = [by_case for by_case in texts.values() if len(set(by_case.values())) > 1]
-    own = {result.case.name: [by_case[result.case.name] for by_case in varying] for result in good}
+    usual = [_usual(list(by_case.values())) for by_case in varying]
+    own = {
+        result.case.name: [
+            text for by_case, most in zip(varying, usual, strict=True) if (text := by_case[result.case.name]) != most
+        ]
+        for result in good
+    }
+    shared += [f"{most} unless marked" for most in usual if most]
     checked = "outputs checked" if not any(map(_unproven, good)) else ""
     lines = [f"Measured: {'; '.join(filter(None, [*shared, checked]))}."]
     row = PROTOCOLS[good[0].case.protocol]
     lines.append(f"Protocol {row.name}: {row.statistic} of {row.metric}; {row.note}.")
+    if any(result.choice for result in good):
+        lines.append("A cell's runtime is the fastest in a short trial; of one cell tells --explain.")
     reasons = sorted({result.weights.fallback for result in good if result.weights and result.weights.fallback})
     return [*lines, *(f"Why seeded: {reason}" for reason in reasons)], own
+
+
+def _usual(texts: list[str]) -> str:
+    """The text of more than half of the cells, or nothing."""
+    text, count = Counter(texts).most_common(1)[0]
+    return text if 2 * count > len(texts) else ""
 
 
 def _measured(result: Result, facts: list[str], notes: list[str]) -> Cell:

@@ -32,7 +32,7 @@ class Session:
         }
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
         self.settings: dict[str, str] = {}
-        self.versions = {"openvino": openvino.__version__}
+        self.versions = {"openvino": openvino.__version__.split("-")[0]}
 
     def infer(self, images: Array) -> Array:
         tensor = self._request.get_input_tensor()
