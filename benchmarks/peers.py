@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from figures import write
 
-from trtzoo import models
+from trtzoo import models, sgemm
 from trtzoo.report.load import load
 from trtzoo.runtimes import RUNTIMES
 from trtzoo.spec import resolve
@@ -171,17 +171,6 @@ def export(names: list[str], folder: Path) -> None:
             )
 
 
-def sgemm_rate() -> float:
-    """This machine's float32 matrix product by torch on the same threads, FLOP/s, best of many, in a process of its own."""
-    code = (
-        "import sys, time, torch; torch.set_num_threads(int(sys.argv[1])); a = torch.rand(2048, 2048); best = 1e9\n"
-        "for _ in range(30):\n    start = time.perf_counter(); a @ a; best = min(best, time.perf_counter() - start)\n"
-        "print(2 * 2048**3 / best)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(THREADS)], capture_output=True, text=True, check=True)
-    return float(done.stdout)
-
-
 def measured(peers: list[str], name: str, batch: int, folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Each peer's seconds: the median of its rounds. Who is a quarter behind the best in the first round has no other."""
     taken: dict[str, list[float]] = {peer: [] for peer in peers}
@@ -208,7 +197,7 @@ def main() -> None:
         one(peer, name, int(batch), Path(folder), float(seconds))
         return
     names, peers = options.models.split(","), options.peers.split(",")
-    rows, ratios, rate = [], [], sgemm_rate()
+    rows, ratios, rate = [], [], sgemm.ask(THREADS)
     with tempfile.TemporaryDirectory() as folder:
         export(names, Path(folder))
         choose(names, options.batches, Path(folder))

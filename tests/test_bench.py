@@ -58,6 +58,14 @@ def test_one_bad_case_does_not_stop_the_sweep(tmp_path, fail, kind, reason):
     assert (bad.failure.kind, bad.failure.reason) == (kind, reason)
 
 
+def test_a_processors_rate_is_asked_once_a_measured_case_and_kept(tmp_path):
+    asked = []
+    (result,) = sweep(tmp_path, {"dpn68": {}}, sgemm=lambda: asked.append(1) or 5e9)
+    assert (result.sgemm, asked) == (5e9, [1])
+    (again,) = sweep(tmp_path, {"dpn68": {}}, sgemm=lambda: asked.append(1) or 6e9, resume=True)
+    assert (again.sgemm, asked) == (5e9, [1])
+
+
 def auto(folder, monkeypatch, tried, **options):
     monkeypatch.setattr(runtimes, "TRIED", tried)
     fake_job(folder, model="dpn68", script={"seconds": [0.4]})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from trtzoo import runtimes
+from trtzoo.child import ending
 from trtzoo.errors import StoreError
 from trtzoo.protocols import find, headline
 from trtzoo.spec import Case, Device, Failure, Job, Result
@@ -77,12 +77,20 @@ def gpu_jobs(cases: list[Case], device: Device, engines: Path, *, seconds: float
     ]
 
 
-def bench(todo: list[Job], results: Path, *, timeout: float = TIMEOUT, resume: bool = False) -> Iterator[Result]:
+def bench(
+    todo: list[Job],
+    results: Path,
+    *,
+    timeout: float = TIMEOUT,
+    resume: bool = False,
+    sgemm: Callable[[], float] = lambda: 0.0,
+) -> Iterator[Result]:
     """Run the jobs one after another and yield each result, already written to results/<device>/<case>.json.
 
     A case that crashes, hangs or computes wrongly becomes a result with its failure and stops nothing. `resume` takes over
     good results that are there and were made from the same file. The runtime "auto" is the fastest in a short trial of each
     that is installed, in processes of their own; a model, precision and batch have it once, and every protocol uses it.
+    `sgemm` tells the rate, FLOP/s, that goes into a processor's results; it is asked before one is measured.
     """
     chosen: dict[tuple[str, int], Job] = {}
     for asked in todo:
@@ -94,7 +102,7 @@ def bench(todo: list[Job], results: Path, *, timeout: float = TIMEOUT, resume: b
         path = results / job.device.key / f"{job.case.name}.json"
         result = _kept(path, job) if resume else None
         if result is None:
-            result = _run(job, timeout)
+            result = _run(replace(job, sgemm=sgemm()) if job.device.kind == "cpu" else job, timeout)
             write_record(path, result)
         yield result
 
@@ -139,19 +147,9 @@ def _run(job: Job, timeout: float) -> Result:
         done = subprocess.run(command, input=msgspec.json.encode(job), capture_output=True, timeout=timeout, check=False)
         if done.returncode == 0:
             return decode(done.stdout, Result, where="the result")
-        failure = _death(done.returncode, done.stderr.decode(errors="replace"))
+        failure = ending(done.returncode, done.stderr.decode(errors="replace"))
     except subprocess.TimeoutExpired:
         failure = Failure(kind="timeout", reason=f"no result after {timeout:.0f} s")
     except StoreError as error:
         failure = Failure(kind="crash", reason=str(error))
     return Result(case=job.case, device=job.device, choice=job.choice, failure=failure)
-
-
-def _death(code: int, talk: str) -> Failure:
-    """How a child ended that did not end well."""
-    if code == -signal.SIGKILL:
-        return Failure(kind="memory", reason="the process was killed; most likely the machine ran out of memory")
-    if code < 0:
-        return Failure(kind="signal", reason=f"the process died of {signal.Signals(-code).name}")
-    last = talk.strip().splitlines()[-1:] or ["it said nothing"]
-    return Failure(kind="crash", reason=f"the process ended with status {code}: {last[0]}")

@@ -24,7 +24,7 @@ from trtzoo.watch import Watch
 def measure(job: Job) -> Result:
     """The result of one case, whatever becomes of it."""
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    empty = Result(case=job.case, device=job.device, started=started, choice=job.choice)
+    empty = Result(case=job.case, device=job.device, started=started, choice=job.choice, sgemm=job.sgemm)
     try:
         return _measured(job, empty)
     except WrongOutputError as error:

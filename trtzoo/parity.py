@@ -6,7 +6,6 @@ A process that dies costs its own row. Statistics are paired.py's, limits policy
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from trtzoo.child import ending
 from trtzoo.engines import command
 from trtzoo.errors import DataError, StoreError, TrtzooError
 from trtzoo.models.sources import SEEDED
@@ -243,13 +243,5 @@ def _run(task: Task, tell: Callable[[int], None]) -> Answer:
             answer: Answer = msgspec.json.decode(last, type=kind)
             return answer
         said.seek(0)
-        ended: Answer = kind(error=_ending(code, said.read().decode(errors="replace")))
+        ended: Answer = kind(error=ending(code, said.read().decode(errors="replace")).reason)
         return ended
-
-
-def _ending(code: int, talk: str) -> str:
-    if code == -signal.SIGKILL:
-        return "the process was killed; most likely the machine ran out of memory"
-    if code < 0:
-        return f"the process died of {signal.Signals(-code).name}"
-    return f"the process ended with status {code}: {(talk.strip().splitlines() or ['it said nothing'])[-1]}"

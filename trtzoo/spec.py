@@ -169,7 +169,7 @@ class Job(Record, frozen=True, kw_only=True):
     """One case, the file it runs, and options of the runtime's session.
 
     `seconds` is the least time to sample for, where that is more than the protocol's; `choice` says why a runtime that
-    nobody named was chosen.
+    nobody named was chosen; `sgemm` is Result's.
     """
 
     case: Case
@@ -178,6 +178,7 @@ class Job(Record, frozen=True, kw_only=True):
     options: dict[str, bool | int] = {}
     seconds: float = 0.0
     choice: str = ""
+    sgemm: float = 0.0
 
 
 class Sample(Record, frozen=True, kw_only=True, array_like=True):
@@ -254,8 +255,8 @@ class GpuState(Record, frozen=True, kw_only=True):
 class Result(Record, frozen=True, kw_only=True):
     """One case as it went: raw samples when it went well, the failure when it did not. Statistics are derived.
 
-    `choice` says why this runtime, where nobody named it. `load` is seconds to open the session, `other_load` the cores that
-    other programs used meanwhile.
+    `choice` says why this runtime, where nobody named it. `sgemm` is a processor's rate of float32 products, FLOP/s. `load` is
+    seconds to open the session, `other_load` the cores that other programs used meanwhile.
     """
 
     schema: int = SCHEMA
@@ -270,6 +271,7 @@ class Result(Record, frozen=True, kw_only=True):
     check: GoldenCheck | None = None
     started: str = ""
     choice: str = ""
+    sgemm: float = 0.0
     load: float = 0.0
     other_load: float = 0.0
     gpu_state: GpuState | None = None

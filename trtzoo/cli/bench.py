@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from functools import partial
-from importlib.util import find_spec
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trtzoo import engines, gpus, machine, precision, probes, protocols, runtimes
+from trtzoo import precision, protocols, runtimes, sgemm
 from trtzoo.bench import TIMEOUT, bench, cases, cpu_jobs, gpu_jobs
 from trtzoo.cli import completion
 from trtzoo.cli.common import (
     All,
     Batches,
     EnginesFolder,
+    Gpu,
     Models,
     OnnxFolder,
     Precisions,
     Results,
     app,
     batches,
+    engines_for,
     items,
     precisions,
+    ready,
     rows,
     say,
     talk,
 )
-from trtzoo.errors import MachineError, UsageError
+from trtzoo.errors import UsageError
 from trtzoo.noise import doubt
 from trtzoo.protocols import PROTOCOLS, headline
-from trtzoo.runtimes import RUNTIMES, Runtime
-from trtzoo.spec import Case, Device, Job, Result, need
+from trtzoo.spec import Case, Job, Result, need
 from trtzoo.stats import interval, summarise
 from trtzoo.trtexec import command_line
 
@@ -44,14 +45,7 @@ from trtzoo.trtexec import command_line
 def bench_command(
     names: Models = None,
     every: All = False,
-    gpu: Annotated[
-        str,
-        typer.Option(
-            "--gpu",
-            help="cpu, a GPU's name such as t4, or auto: the first GPU, else the CPU.",
-            autocompletion=completion.device,
-        ),
-    ] = "auto",
+    gpu: Gpu = "auto",
     precision_list: Precisions = "fp32",
     batch: Batches = "1,4,8",
     runtime: Annotated[
@@ -94,24 +88,23 @@ def bench_command(
         _print_trtexec(grid(protocols=[way.name for way in ways], runtime="trtexec", device="", graphs=[None]), onnx)
         return
     graphs = _graphs(cuda_graph)
-    device = machine.choose(gpu)
-    runtime = None if runtime == runtimes.AUTO else runtime
-    how = _runtime(runtime, device)
-    by_trial = device.kind == "cpu" and not runtime and bool(runtimes.tried())
-    need(how.name, module=how.module, extra=how.extra)
+    device, how = ready(gpu, runtime, kinds)
+    by_trial = device.kind == "cpu" and runtime in (None, runtimes.AUTO) and bool(runtimes.tried())
     for way in ways:
         need(way.name, module=way.module, extra=way.extra)
-    if device.kind == "cpu" and "tf32" in kinds:
-        raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor say --precision fp32.")
     todo: list[Job] = []
     for way in ways:
         here = partial(grid, protocols=[way.name], runtime=runtimes.AUTO if by_trial else how.name, device=device.key)
         if device.kind == "cpu":
             todo += cpu_jobs(here(graphs=[None]), device, onnx, seconds=seconds)
         else:
-            folder = _engines(engines_root, device, how)
+            folder = engines_for(engines_root, device, how)
             todo += gpu_jobs(here(graphs=graphs or [way.cuda_graph]), device, folder, seconds=seconds, rotate=rotate)
-    failed = _sweep(todo, bench(todo, results, timeout=timeout, resume=resume), f"measuring on {device.name}")
+    failed = _sweep(
+        todo,
+        bench(todo, results, timeout=timeout, resume=resume, sgemm=cache(partial(sgemm.ask, device.cores))),
+        f"measuring on {device.name}",
+    )
     if failed:
         talk.print(f"{failed} of {len(todo)} cases failed; the others are kept in {results / device.key}.", style="red")
         raise typer.Exit(1)
@@ -123,23 +116,6 @@ def _graphs(text: str | None) -> list[bool | None]:
     if text is not None and text not in choices:
         raise UsageError(f"--cuda-graph {text!r}: say on, off or both.")
     return choices[text] if text else []
-
-
-def _runtime(name: str | None, device: Device) -> Runtime:
-    """The runtime asked for, or the device's own: the first that is installed."""
-    own = [row for row in RUNTIMES.values() if row.device == device.kind]
-    row = runtimes.find(name) if name else next((row for row in own if find_spec(row.module)), own[0])
-    if row.device != device.kind:
-        raise UsageError(f"The runtime {row.name} does not run on {device.name}.")
-    return row
-
-
-def _engines(root: Path, device: Device, how: Runtime) -> Path:
-    """Where the engines for this GPU, by this TensorRT, are."""
-    answer = probes.ask(how.module)[how.module]
-    if answer.error:
-        raise MachineError(f"{how.name} is {answer.error}. What this machine can do: trtzoo doctor")
-    return engines.folder(root, gpus.identify(device.name, device.sm), how.name, answer.version)
 
 
 def _sweep(todo: list[Job], results: Iterator[Result], title: str) -> int:

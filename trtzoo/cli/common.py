@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from trtzoo import models, precision
+from trtzoo import engines, gpus, machine, models, precision, probes, runtimes
 from trtzoo.cli import completion
 from trtzoo.console import Talk
-from trtzoo.errors import UsageError
-from trtzoo.spec import Model
+from trtzoo.errors import MachineError, UsageError
+from trtzoo.runtimes import AUTO, RUNTIMES, Runtime
+from trtzoo.spec import Device, Model, need
 
 QUIET = "--quiet"
 
@@ -61,6 +63,21 @@ Models = Annotated[
 All = Annotated[bool, typer.Option("--all", help="All ten models.")]
 Precisions = Annotated[
     str, typer.Option("--precision", help="Comma list of fp32, tf32, fp16.", autocompletion=completion.precisions)
+]
+Gpu = Annotated[
+    str,
+    typer.Option(
+        "--gpu",
+        help="cpu, a GPU's name such as t4, or auto: the first GPU, else the CPU.",
+        autocompletion=completion.device,
+    ),
+]
+RuntimeName = Annotated[
+    str | None,
+    typer.Option("--runtime", help="What runs the networks. Default: the device's own.", autocompletion=completion.runtime),
+]
+ClassFile = Annotated[
+    Path | None, typer.Option("--classes", help="The names of the classes in the network's order, one a line.")
 ]
 Batches = Annotated[str, typer.Option("--batch", help="Comma list of batch sizes.")]
 Results = Annotated[Path, typer.Option("--results", help="Where result files are.")]
@@ -110,3 +127,30 @@ def items(text: str, option: str) -> list[str]:
     if not all(found):
         raise UsageError(f"{option} {text!r} has an empty place in it. Write the values with one comma between them.")
     return list(dict.fromkeys(found))
+
+
+def ready(gpu: str, runtime: str | None, precisions: list[str]) -> tuple[Device, Runtime]:
+    """The device that is meant, and the runtime: the one asked for, or (also "auto") the first of its own that is installed.
+
+    Raises UsageError and MachineError for what does not exist, is not here or does not run there.
+    """
+    device = machine.choose(gpu)
+    own = [row for row in RUNTIMES.values() if row.device == device.kind]
+    if runtime in (None, AUTO):
+        row = next((row for row in own if find_spec(row.module)), own[0])
+    else:
+        row = runtimes.find(str(runtime))
+    if row.device != device.kind:
+        raise UsageError(f"The runtime {row.name} does not run on {device.name}.")
+    need(row.name, module=row.module, extra=row.extra)
+    if device.kind == "cpu" and "tf32" in precisions:
+        raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor say --precision fp32.")
+    return device, row
+
+
+def engines_for(root: Path, device: Device, how: Runtime) -> Path:
+    """Where the engines for this GPU, by this TensorRT, are. Raises MachineError where that TensorRT cannot be loaded."""
+    answer = probes.ask(how.module)[how.module]
+    if answer.error:
+        raise MachineError(f"{how.name} is {answer.error}. What this machine can do: trtzoo doctor")
+    return engines.folder(root, gpus.identify(device.name, device.sm), how.name, answer.version)

@@ -10,7 +10,7 @@ from trtzoo.models.sources import SOURCES
 from trtzoo.precision import PRECISIONS
 from trtzoo.protocols import PROTOCOLS
 from trtzoo.report.formats import FORMATS
-from trtzoo.runtimes import RUNTIMES
+from trtzoo.runtimes import AUTO, RUNTIMES
 
 Complete = Callable[[str], list[str]]
 
@@ -36,7 +36,7 @@ def list_of(names: Iterable[str]) -> Complete:
 
 model = one_of(MODELS)
 weights = one_of([*SOURCES, "seeded"])
-runtime = one_of(RUNTIMES)
+runtime = one_of([AUTO, *RUNTIMES])
 form = one_of(FORMATS)
 gpu = one_of(["auto", *gpus.GPUS])
 device = one_of(["auto", "cpu", *gpus.GPUS])

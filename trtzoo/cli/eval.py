@@ -12,11 +12,26 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trtzoo import dataset, engines, machine
+from trtzoo import dataset, engines
 from trtzoo.accuracy import BATCH, Evaluation, Task
 from trtzoo.cli import completion
-from trtzoo.cli.bench import _engines, _runtime
-from trtzoo.cli.common import All, EnginesFolder, Models, OnnxFolder, Results, app, precisions, rows, say, talk
+from trtzoo.cli.common import (
+    All,
+    ClassFile,
+    EnginesFolder,
+    Gpu,
+    Models,
+    OnnxFolder,
+    Results,
+    RuntimeName,
+    app,
+    engines_for,
+    precisions,
+    ready,
+    rows,
+    say,
+    talk,
+)
 from trtzoo.dataset import DataSet
 from trtzoo.errors import StoreError, TrtzooError, UsageError
 from trtzoo.precision import PRECISIONS
@@ -33,9 +48,7 @@ def eval_command(
     names: Models = None,
     data: Annotated[Path | None, typer.Option("--data", help="Labelled photographs: class folders, or a label list.")] = None,
     every: All = False,
-    runtime: Annotated[
-        str | None, typer.Option(help="What runs the networks. Default: the device's own.", autocompletion=completion.runtime)
-    ] = None,
+    runtime: RuntimeName = None,
     precision_list: Annotated[
         str | None,
         typer.Option(
@@ -48,9 +61,7 @@ def eval_command(
         int | None, typer.Option(help=f"Images at once. Default: the file's own, or {BATCH}.", min=1, max=1024)
     ] = None,
     limit: Annotated[int, typer.Option(help="No more images than these, spread over all classes; 0: all.", min=0)] = 0,
-    class_file: Annotated[
-        Path | None, typer.Option("--classes", help="The names of the classes in the network's order, one a line.")
-    ] = None,
+    class_file: ClassFile = None,
     labels: Annotated[
         Path | None, typer.Option(help='A label list ("path class" a line) or ground truth that is not in the data\'s folder.')
     ] = None,
@@ -63,14 +74,7 @@ def eval_command(
     crops: Annotated[
         Path | None, typer.Option("--keep-crops", help="A folder for decoded images: the next evaluation need not decode.")
     ] = None,
-    gpu: Annotated[
-        str,
-        typer.Option(
-            "--gpu",
-            help="cpu, a GPU's name such as t4, or auto: the first GPU, else the CPU.",
-            autocompletion=completion.device,
-        ),
-    ] = "auto",
+    gpu: Gpu = "auto",
     onnx: OnnxFolder = Path("onnx"),
     engines_root: EnginesFolder = Path("engines"),
     results: Results = Path("benchmarks"),
@@ -91,12 +95,8 @@ def eval_command(
     for module in ("cv2", "PIL"):
         need("trtzoo eval", module=module, extra="eval")
     kinds = precisions(precision_list or "fp32")
-    device = machine.choose(gpu)
-    how = _runtime(runtime, device)
-    need(how.name, module=how.module, extra=how.extra)
-    if device.kind == "cpu" and "tf32" in kinds:
-        raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor say --precision fp32.")
-    where = Places(onnx, _engines(engines_root, device, how) if device.kind == "gpu" else None)
+    device, how = ready(gpu, runtime, kinds)
+    where = Places(onnx, engines_for(engines_root, device, how) if device.kind == "gpu" else None)
     if onnx_file:
         todo = [where.own(onnx_file, kinds[0] if precision_list else "", device, how, batch)]
     else:

@@ -11,14 +11,30 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trtzoo import dataset, machine
+from trtzoo import dataset
 from trtzoo.accuracy import Task
 from trtzoo.cli import completion
-from trtzoo.cli.bench import _engines, _runtime
-from trtzoo.cli.common import All, Batches, EnginesFolder, Models, OnnxFolder, Precisions, app, batches, precisions, rows, talk
+from trtzoo.cli.common import (
+    All,
+    Batches,
+    ClassFile,
+    EnginesFolder,
+    Gpu,
+    Models,
+    OnnxFolder,
+    Precisions,
+    RuntimeName,
+    app,
+    batches,
+    engines_for,
+    precisions,
+    ready,
+    rows,
+    talk,
+)
 from trtzoo.cli.eval import Places
 from trtzoo.engines import peek
-from trtzoo.errors import DataError, TrtzooError, UsageError
+from trtzoo.errors import DataError, TrtzooError
 from trtzoo.parity import Bad, Engine, Images, depart, parity
 from trtzoo.policy import Verdict
 from trtzoo.report.formats import FORMATS, render
@@ -38,24 +54,12 @@ def parity_command(
     names: Models = None,
     every: All = False,
     data: Data = None,
-    gpu: Annotated[
-        str,
-        typer.Option(
-            "--gpu",
-            help="cpu, a GPU's name such as t4, or auto: the first GPU, else the CPU.",
-            autocompletion=completion.device,
-        ),
-    ] = "auto",
+    gpu: Gpu = "auto",
     precision_list: Precisions = "fp32",
     batch: Batches = "1,4,8",
-    runtime: Annotated[
-        str | None,
-        typer.Option(help="What runs the networks. Default: the device's own.", autocompletion=completion.runtime),
-    ] = None,
+    runtime: RuntimeName = None,
     limit: Annotated[int, typer.Option(help=f"No more images than these; 0: all, or {MADE_UP} made-up ones.", min=0)] = 0,
-    class_file: Annotated[
-        Path | None, typer.Option("--classes", help="The names of the data set's classes, one a line.")
-    ] = None,
+    class_file: ClassFile = None,
     labels: Annotated[Path | None, typer.Option(help="A label list that is not in the data's folder.")] = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Compare the FP16 graph with the FP32 graph block by block, by ONNX Runtime.")
@@ -75,14 +79,10 @@ def parity_command(
     models, kinds, sizes = [row.name for row in rows(names, every)], precisions(precision_list), batches(batch)
     if form not in FORMATS:
         render([], form)
-    device = machine.choose(gpu)
-    how = _runtime(runtime, device)
-    need(how.name, module=how.module, extra=how.extra)
+    device, how = ready(gpu, runtime, kinds)
     for module in ("cv2", "PIL") if data else ():
         need("trtzoo parity --data", module=module, extra="eval")
-    if device.kind == "cpu" and "tf32" in kinds:
-        raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor say --precision fp32.")
-    where = Places(onnx, _engines(engines_root, device, how) if device.kind == "gpu" else None)
+    where = Places(onnx, engines_for(engines_root, device, how) if device.kind == "gpu" else None)
     images = cache(lambda classes: _images(data, classes, limit, class_file, labels))
     if layers:
         _layers(models, where.onnx, images, form)

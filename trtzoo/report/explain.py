@@ -84,7 +84,6 @@ TOLD: dict[str, Callable[[Result], str]] = {
     "Published": _published,
     "Limit": _limit,
     "Doubts": lambda result: doubt(result) or ("" if result.failure else "none"),
-    "Chosen": lambda result: result.choice,
 }
 
 

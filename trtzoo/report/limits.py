@@ -64,10 +64,10 @@ def of(result: Result) -> Limit | None:
     case, model = result.case, MODELS[result.case.model]
     if result.device.kind == "gpu":
         return of_card(card(result.device.name), model, case.precision, case.batch, result.io or "fp32")
-    rate = getattr(result, "sgemm", 0.0)
-    if case.precision != "fp32" or not rate:
+    if case.precision != "fp32" or not result.sgemm:
         return None
-    return roofline(case.batch * model.flops, 0, rate, 0, f"sgemm measured beside it: {rate / 1e9:.0f} GFLOP/s")
+    source = f"sgemm measured beside it: {result.sgemm / 1e9:.0f} GFLOP/s"
+    return roofline(case.batch * model.flops, 0, result.sgemm, 0, source)
 
 
 def share(result: Result) -> float | None:

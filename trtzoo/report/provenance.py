@@ -80,6 +80,7 @@ FACTS: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("Protocol", _protocol),
     ("Device", _device),
     ("Versions", lambda result: _pairs(result.versions)),
+    ("Chosen", lambda result: result.choice),
     ("Settings", lambda result: _pairs(result.settings)),
     ("Threads", lambda result: str(result.threads or "")),
     ("Input and output", lambda result: result.io.upper()),
