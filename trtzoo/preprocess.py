@@ -54,6 +54,8 @@ def crop(path: Path, how: Preprocessing, size: int) -> Array:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(path, f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(path, f"it has more pixels than the {PIXELS:,} that are decoded at most") from error
     except OSError as error:
         raise ImageError(path, error.strerror or str(error)) from error
     except Exception as error:  # a hostile file can make the decoders raise anything
