@@ -24,7 +24,7 @@ import msgspec
 from figures import write
 
 from trtzoo import machine, measure, runtimes
-from trtzoo.bench import cases, cpu_jobs
+from trtzoo.bench import cases, graph_jobs
 from trtzoo.protocols import headline
 from trtzoo.report.compare import compare, in_turns
 from trtzoo.report.sides import read
@@ -67,7 +67,7 @@ def slowed(folder: Path, onnx: Path, seconds: float) -> None:
     """The same with the slowed session in each case's process."""
     here = machine.cpu()
     which = {"models": list(MODELS), "precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "graphs": [None]}
-    for job in cpu_jobs(cases(**which, runtime=RUNTIME, device=here.key), here, onnx, seconds=seconds):
+    for job in graph_jobs(cases(**which, runtime=RUNTIME, device=here.key), here, onnx, seconds=seconds):
         command = [sys.executable, __file__, "--child"]
         done = subprocess.run(command, input=msgspec.json.encode(job), capture_output=True, check=True)
         write_record(folder / here.key / f"{job.case.name}.json", decode(done.stdout, Result, where="the result"))

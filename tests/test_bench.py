@@ -8,7 +8,7 @@ import pytest
 
 from tests.test_measure import DEVICE, fake_job
 from trtzoo import runtimes
-from trtzoo.bench import bench, cases, cpu_jobs
+from trtzoo.bench import bench, cases, graph_jobs
 from trtzoo.spec import Result
 from trtzoo.store import decode
 
@@ -23,7 +23,7 @@ def sweep(folder, scripts, **options):
     for model, script in scripts.items():
         fake_job(folder, model=model, script={"seconds": [0.4]} | script)
     todo = grid(*scripts)
-    return list(bench(cpu_jobs(todo, DEVICE, folder), folder / "results", **options))
+    return list(bench(graph_jobs(todo, DEVICE, folder), folder / "results", **options))
 
 
 def test_cases_are_the_cross_product_model_by_model():
@@ -70,7 +70,7 @@ def auto(folder, monkeypatch, tried, **options):
     monkeypatch.setattr(runtimes, "TRIED", tried)
     fake_job(folder, model="dpn68", script={"seconds": [0.4]})
     todo = [msgspec.structs.replace(case, runtime=runtimes.AUTO) for case in grid("dpn68")]
-    (result,) = bench(cpu_jobs(todo, DEVICE, folder), folder / "results", **options)
+    (result,) = bench(graph_jobs(todo, DEVICE, folder), folder / "results", **options)
     return result
 
 
@@ -106,7 +106,7 @@ def test_each_result_is_on_disk_when_it_is_told(tmp_path):
     fake_job(tmp_path, model="dpn92")
     todo = grid("dpn68", "dpn92")
     told = []
-    for result in bench(cpu_jobs(todo, DEVICE, tmp_path), tmp_path / "results"):
+    for result in bench(graph_jobs(todo, DEVICE, tmp_path), tmp_path / "results"):
         told.append(result)
         files = sorted((tmp_path / "results" / DEVICE.key).glob("*.json"))
         assert [decode(path.read_bytes(), Result, where="") for path in files] == told
@@ -114,7 +114,7 @@ def test_each_result_is_on_disk_when_it_is_told(tmp_path):
 
 def test_a_case_without_its_file_says_what_to_run(tmp_path):
     todo = grid("dpn68")
-    (result,) = bench(cpu_jobs(todo, DEVICE, tmp_path), tmp_path / "results")
+    (result,) = bench(graph_jobs(todo, DEVICE, tmp_path), tmp_path / "results")
     assert result.failure.kind == "error"
     assert result.failure.reason.endswith("is not there. Run: trtzoo export dpn68 --precision fp32")
 
@@ -125,7 +125,7 @@ def test_resuming_keeps_good_results_of_the_same_file_and_measures_the_rest(tmp_
     assert again[0] == first[0]
     assert first[1].failure and again[1].samples[0].total == 0.8
     fake_job(tmp_path, model="dpn98", script={"seconds": [0.7]}, graph=b"another graph")
-    todo = cpu_jobs(
+    todo = graph_jobs(
         grid("dpn98"),
         DEVICE,
         tmp_path,
@@ -137,7 +137,7 @@ def test_resuming_keeps_good_results_of_the_same_file_and_measures_the_rest(tmp_
 def test_more_time_is_taken_when_asked_for(tmp_path):
     fake_job(tmp_path, model="dpn68", script={"seconds": [0.5]})
     todo = grid("dpn68")
-    (result,) = bench(cpu_jobs(todo, DEVICE, tmp_path, seconds=20), tmp_path / "results")
+    (result,) = bench(graph_jobs(todo, DEVICE, tmp_path, seconds=20), tmp_path / "results")
     assert len(result.samples) == 40
 
 

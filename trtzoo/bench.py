@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from trtzoo import runtimes
+from trtzoo import precision, runtimes
 from trtzoo.child import ending
 from trtzoo.errors import StoreError
 from trtzoo.protocols import find, headline
@@ -49,20 +49,23 @@ def cases(
     ]
 
 
-def cpu_jobs(cases: list[Case], device: Device, onnx: Path, *, seconds: float = 0.0) -> list[Job]:
+def graph_jobs(cases: list[Case], device: Device, onnx: Path, *, seconds: float = 0.0) -> list[Job]:
     """Each case with the ONNX file it runs; `seconds` is the least time to sample for."""
     return [
         Job(
             case=case,
             device=device,
-            artifact=str(onnx / f"{case.model}-{case.precision}.onnx"),
+            artifact=str(onnx / f"{case.model}-{precision.find(case.precision).graph}.onnx"),
+            options={"device": device.index, "tf32": precision.find(case.precision).tf32} | find(case.protocol).session_options
+            if device.kind == "gpu"
+            else {},
             seconds=seconds,
         )
         for case in cases
     ]
 
 
-def gpu_jobs(cases: list[Case], device: Device, engines: Path, *, seconds: float = 0.0, rotate: bool = False) -> list[Job]:
+def engine_jobs(cases: list[Case], device: Device, engines: Path, *, seconds: float = 0.0, rotate: bool = False) -> list[Job]:
     """Each case with the engine it runs and what its protocol asks of the session."""
     return [
         Job(

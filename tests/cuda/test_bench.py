@@ -132,3 +132,23 @@ def test_the_gpus_here_are_chosen_by_name_and_no_other_passes_for_them(driver):
         machine.choose("a100")
     with pytest.raises(UsageError, match=r"There is no GPU 't5'. Did you mean t4\?"):
         machine.choose("t5")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "sentence"),
+    [("onnxruntime-cuda", "has no CUDAExecutionProvider. Run: "), ("pytorch-cuda", "is built without CUDA, or finds no GPU")],
+)
+def test_a_framework_without_cuda_is_a_row_that_says_so(zoo, trtzoo, runtime, sentence):
+    graph, usual = (zoo / "onnx" / name for name in ("dpn68-fp32-s64.onnx", "dpn68-fp32.onnx"))
+    for old, new in ((graph, usual), (sidecar_path(graph), sidecar_path(usual))):
+        old.rename(new)
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, "--runtime", runtime)
+    assert done.returncode == 1 and sentence in done.stdout, done.stdout + done.stderr
+    (result,) = results(zoo)
+    assert result.case.runtime == runtime and result.case.cuda_graph is None
+
+
+def test_an_engines_options_are_not_for_a_framework(zoo, trtzoo):
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--runtime", "pytorch-cuda", "--rotate")
+    assert done.returncode == 2
+    assert "--cuda-graph and --rotate are for engines: pytorch-cuda runs the exported graph." in " ".join(done.stderr.split())

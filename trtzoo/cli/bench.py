@@ -12,7 +12,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trtzoo import precision, protocols, runtimes, sgemm
-from trtzoo.bench import TIMEOUT, bench, cases, cpu_jobs, gpu_jobs
+from trtzoo.bench import TIMEOUT, bench, cases, engine_jobs, graph_jobs
 from trtzoo.cli import completion
 from trtzoo.cli.common import (
     All,
@@ -89,17 +89,19 @@ def bench_command(
         return
     graphs = _graphs(cuda_graph)
     device, how = ready(gpu, runtime, kinds)
+    if how.reads == "graph" and (graphs or rotate) and device.kind == "gpu":
+        raise UsageError(f"--cuda-graph and --rotate are for engines: {how.name} runs the exported graph.")
     by_trial = device.kind == "cpu" and runtime in (None, runtimes.AUTO) and bool(runtimes.tried())
     for way in ways:
         need(way.name, module=way.module, extra=way.extra)
     todo: list[Job] = []
     for way in ways:
         here = partial(grid, protocols=[way.name], runtime=runtimes.AUTO if by_trial else how.name, device=device.key)
-        if device.kind == "cpu":
-            todo += cpu_jobs(here(graphs=[None]), device, onnx, seconds=seconds)
+        if how.reads == "graph":
+            todo += graph_jobs(here(graphs=[None]), device, onnx, seconds=seconds)
         else:
             folder = engines_for(engines_root, device, how)
-            todo += gpu_jobs(here(graphs=graphs or [way.cuda_graph]), device, folder, seconds=seconds, rotate=rotate)
+            todo += engine_jobs(here(graphs=graphs or [way.cuda_graph]), device, folder, seconds=seconds, rotate=rotate)
     failed = _sweep(
         todo,
         bench(todo, results, timeout=timeout, resume=resume, sgemm=cache(partial(sgemm.ask, device.cores))),

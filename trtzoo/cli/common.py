@@ -137,11 +137,13 @@ def ready(gpu: str, runtime: str | None, precisions: list[str]) -> tuple[Device,
     device = machine.choose(gpu)
     own = [row for row in RUNTIMES.values() if row.device == device.kind]
     if runtime in (None, AUTO):
-        row = next((row for row in own if find_spec(row.module)), own[0])
+        usual = own if device.kind == "cpu" else [row for row in own if row.reads == "engine"]
+        row = next((row for row in usual if find_spec(row.module)), usual[0])
     else:
         row = runtimes.find(str(runtime))
-    if row.device != device.kind:
-        raise UsageError(f"The runtime {row.name} does not run on {device.name}.")
+    if row not in own:
+        names = ", ".join(row.name for row in own)
+        raise UsageError(f"The runtime {row.name} does not run on {device.name}; those that do: {names}.")
     need(row.name, module=row.module, extra=row.extra)
     if device.kind == "cpu" and "tf32" in precisions:
         raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor say --precision fp32.")

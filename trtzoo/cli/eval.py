@@ -96,7 +96,7 @@ def eval_command(
         need("trtzoo eval", module=module, extra="eval")
     kinds = precisions(precision_list or "fp32")
     device, how = ready(gpu, runtime, kinds)
-    where = Places(onnx, engines_for(engines_root, device, how) if device.kind == "gpu" else None)
+    where = Places(onnx, engines_for(engines_root, device, how) if how.reads == "engine" else None)
     if onnx_file:
         todo = [where.own(onnx_file, kinds[0] if precision_list else "", device, how, batch)]
     else:
@@ -129,8 +129,10 @@ class Places(NamedTuple):
         return others[0] if len(others) == 1 and not usual.exists() else usual
 
     def own(self, path: Path, kind: str, device: Device, how: Runtime, batch: int | None) -> Task:
-        """A file by its path. Raises StoreError where it is no export, UsageError where its precision is another."""
+        """A file by its path. Raises StoreError where it is no export, UsageError where its precision or runtime is another."""
         if path.suffix == ".engine":
+            if how.reads == "graph":
+                raise UsageError(f"{path} is an engine, and {how.name} on {device.name} runs exported graphs. Name its graph.")
             return _task(path, kind, device, how, batch, "")
         _, sidecar = engines.source(path, None)
         if sidecar is None:
@@ -149,6 +151,8 @@ class Places(NamedTuple):
 
 def _task(path: Path, kind: str, device: Device, how: Runtime, batch: int | None, remedy: str) -> Task:
     options: dict[str, bool | int] = {"device": device.index} if device.kind == "gpu" else {}
+    if device.kind == "gpu" and how.reads == "graph":
+        options["tf32"] = PRECISIONS[kind].tf32
     return Task(
         artifact=str(path), precision=kind, runtime=how.name, device=device, batch=batch, options=options, remedy=remedy
     )

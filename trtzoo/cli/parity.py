@@ -82,7 +82,7 @@ def parity_command(
     device, how = ready(gpu, runtime, kinds)
     for module in ("cv2", "PIL") if data else ():
         need("trtzoo parity --data", module=module, extra="eval")
-    where = Places(onnx, engines_for(engines_root, device, how) if device.kind == "gpu" else None)
+    where = Places(onnx, engines_for(engines_root, device, how) if how.reads == "engine" else None)
     images = cache(lambda classes: _images(data, classes, limit, class_file, labels))
     if layers:
         _layers(models, where.onnx, images, form)

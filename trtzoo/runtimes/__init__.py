@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -31,7 +31,8 @@ class Session(Protocol):
 class Runtime(msgspec.Struct, frozen=True):
     """`resolve(opener)(artifact path, batch=…)` gives a Session; `device` is what it runs on: "cpu" or "gpu".
 
-    `module` is what it needs, from the extra `extra`.
+    `reads` is what the artifact is: an exported graph, or the engine that was built of it. `module` is what it needs, from
+    the extra `extra`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Runtime(msgspec.Struct, frozen=True):
     device: str
     module: str
     extra: str
+    reads: Literal["graph", "engine"] = "graph"
 
 
 RUNTIMES: dict[str, Runtime] = {
@@ -47,8 +49,11 @@ RUNTIMES: dict[str, Runtime] = {
         Runtime("onnxruntime", "trtzoo.runtimes.ort:Session", device="cpu", module="onnxruntime", extra="cpu"),
         Runtime("openvino", "trtzoo.runtimes.openvino:Session", device="cpu", module="openvino", extra="cpu"),
         Runtime("pytorch", "trtzoo.runtimes.pytorch:Session", device="cpu", module="torch", extra="cpu"),
-        Runtime("tensorrt", "trtzoo.runtimes.trt:tensorrt", device="gpu", module="tensorrt", extra="gpu"),
-        Runtime("rtx", "trtzoo.runtimes.trt:rtx", device="gpu", module="tensorrt_rtx", extra="cpu"),
+        Runtime("tensorrt", "trtzoo.runtimes.trt:tensorrt", device="gpu", module="tensorrt", extra="gpu", reads="engine"),
+        Runtime("rtx", "trtzoo.runtimes.trt:rtx", device="gpu", module="tensorrt_rtx", extra="cpu", reads="engine"),
+        Runtime("onnxruntime-cuda", "trtzoo.runtimes.ort:cuda", device="gpu", module="onnxruntime", extra="gpu"),
+        Runtime("onnxruntime-tensorrt", "trtzoo.runtimes.ort:tensorrt", device="gpu", module="onnxruntime", extra="gpu"),
+        Runtime("pytorch-cuda", "trtzoo.runtimes.pytorch:cuda", device="gpu", module="torch", extra="gpu"),
         Runtime("fake", "trtzoo.runtimes.fake:Session", device="cpu", module="numpy", extra="cpu"),
     )
 }

@@ -1,9 +1,11 @@
-"""PyTorch eager on the CPU: the reference itself, from the checkpoint that the ONNX file was made from."""
+"""PyTorch eager, on the CPU the reference itself: from the checkpoint that the ONNX file was made from."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import numpy as np
 import torch
 
 from trtzoo import models
-from trtzoo.errors import StoreError
+from trtzoo.errors import MachineError, StoreError
 from trtzoo.models import sources, weights
+from trtzoo.runtimes.staged import Staged, forbid_tf32
 from trtzoo.spec import OnnxSidecar, Sample
 from trtzoo.store import decode, sha256_file, sidecar_path
 
@@ -20,14 +23,14 @@ Array = np.ndarray[Any, Any]
 
 
 class Session:
-    """A network in float32, whatever the file's type. Raises StoreError where its checkpoint is not at hand."""
+    """A network in float32; of a file of another type `settings` says so. Raises StoreError where its checkpoint is not at hand."""
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
         self.batch, self.threads = batch, threads or len(os.sched_getaffinity(0))
         torch.set_num_threads(self.threads)
         self._network = _network(path)
         self._images = torch.empty(0)
-        self.settings: dict[str, str] = {}
+        self.settings = {} if _sidecar(path).precision == "fp32" else {"arithmetic": "float32"}
         self.versions = {"torch": str(torch.__version__)}
 
     def infer(self, images: Array) -> Array:
@@ -46,8 +49,73 @@ class Session:
         del self._network
 
 
+class OnDevice(Staged):
+    """The network in the file's precision on the device `where` ("cuda:0"). Raises StoreError as Session does."""
+
+    def __init__(self, path: Path, *, batch: int, where: str, transfers: bool, pinned: bool) -> None:
+        super().__init__(transfers=transfers, pinned=pinned)
+        sidecar = _sidecar(path)
+        self._where, kind = torch.device(where), torch.float16 if sidecar.precision == "fp16" else torch.float32
+        self._network = _network(path).to(self._where, kind)
+        self._host = torch.zeros(batch, 3, sidecar.size, sidecar.size, dtype=kind, pin_memory=pinned)
+        self._source, self._result = self._host.to(self._where), torch.empty(0)
+        self.versions = {"torch": str(torch.__version__)}
+
+    def infer(self, images: Array) -> Array:
+        self._host.copy_(torch.from_numpy(images))
+        return super().infer(images)
+
+    def close(self) -> None:
+        del self._network, self._source, self._result, self._host
+
+    def _put(self, images: Array) -> None:
+        self._source.copy_(self._host, non_blocking=True)
+        self._wait()
+
+    def _run(self) -> None:
+        with _full_is_told(), torch.inference_mode():
+            self._result = self._network(self._source)
+            self._wait()
+
+    def _get(self) -> Array:
+        return np.asarray(self._result.cpu().numpy())
+
+    def _wait(self) -> None:
+        if self._where.type == "cuda":
+            torch.cuda.synchronize(self._where)
+
+
+def cuda(
+    path: Path, *, batch: int, device: int = 0, tf32: bool = False, transfers: bool = True, pinned: bool = True
+) -> OnDevice:
+    """The network on a GPU, convolutions by the fastest of cuDNN's algorithms. Raises MachineError without a CUDA build."""
+    if not tf32:
+        forbid_tf32()
+    if not torch.cuda.is_available():
+        raise MachineError(
+            f"PyTorch {torch.__version__} here is built without CUDA, or finds no GPU. What is here: trtzoo doctor"
+        )
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+    with _full_is_told():
+        return OnDevice(path, batch=batch, where=f"cuda:{device}", transfers=transfers, pinned=pinned)
+
+
+@contextmanager
+def _full_is_told() -> Iterator[None]:
+    """A GPU without room as a MemoryError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(str(error)) from error
+
+
+def _sidecar(path: Path) -> OnnxSidecar:
+    return decode(sidecar_path(path).read_bytes(), OnnxSidecar, where=str(sidecar_path(path)))
+
+
 def _network(path: Path) -> torch.nn.Module:
-    sidecar = decode(sidecar_path(path).read_bytes(), OnnxSidecar, where=str(sidecar_path(path)))
+    sidecar = _sidecar(path)
     model, made_from = models.find(sidecar.model), sidecar.weights
     network, record = weights.load(model, _checkpoint(path, sidecar), classes=sidecar.classes)
     if record.sha256 != made_from.sha256:
