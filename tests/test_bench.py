@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from tests.test_measure import DEVICE, fake_job
+from trtzoo import bench as bench_module
 from trtzoo import runtimes
 from trtzoo.bench import bench, cases, graph_jobs
-from trtzoo.spec import Result
+from trtzoo.spec import Result, Sample
 from trtzoo.store import decode
 
 
@@ -79,6 +80,20 @@ def test_auto_is_the_fastest_that_computes_rightly_and_says_so(tmp_path, monkeyp
     assert (result.case.runtime, result.case.protocol, result.failure) == ("fake", "trtzoo", None)
     assert result.choice == "a trial of each: onnxruntime failed (error), fake 400.0 ms"
     assert (tmp_path / "results" / DEVICE.key / "dpn68-fp32-b1-fake-trtzoo.json").is_file()
+
+
+def test_runtimes_that_are_close_have_another_turn_and_the_better_one_counts(tmp_path, monkeypatch):
+    monkeypatch.setitem(runtimes.RUNTIMES, "twin", msgspec.structs.replace(runtimes.RUNTIMES["fake"], name="twin"))
+    turns = {"fake": iter([0.40, 0.39]), "twin": iter([0.38, 0.42])}
+    monkeypatch.setattr(bench_module, "_try", lambda job, timeout: trial(job, next(turns[job.case.runtime])))
+    monkeypatch.setattr(bench_module, "_run", lambda job, timeout: trial(job, 0.38))
+    assert auto(tmp_path, monkeypatch, ("fake", "twin")).choice == (
+        "a trial of each, the better of two turns: fake 390.0 ms, twin 380.0 ms"
+    )
+
+
+def trial(job, seconds):
+    return Result(case=job.case, device=job.device, choice=job.choice, samples=[Sample(total=seconds, compute=seconds)] * 5)
 
 
 def test_auto_without_a_working_runtime_is_a_row_with_the_first_ones_failure(tmp_path, monkeypatch):

@@ -180,6 +180,14 @@ def test_many_writers_take_turns_and_one_whole_artifact_is_left(tmp_path: Path) 
     assert visible(tmp_path) == ["a.json", "a.onnx", "extra.npz"]
 
 
+def test_a_file_that_a_person_asked_for_stands_alone_in_its_folder(tmp_path: Path) -> None:
+    page = tmp_path / "new" / "page.html"
+    for text in ("old", "new"):
+        with replacing(page, lock=False) as work:
+            (work / page.name).write_text(text)
+    assert page.read_text() == "new" and list(page.parent.iterdir()) == [page]
+
+
 def test_a_dead_holder_frees_the_lock(tmp_path: Path) -> None:
     program = "from trtzoo.store import locked\nwith locked(Path(sys.argv[1])): print('held', flush=True); signal.pause()"
     child = python(program, tmp_path / "a.onnx")

@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,16 +67,17 @@ def read_sidecar(artifact: Path, kind: type[R], *, remedy: str) -> R:
 
 
 @contextmanager
-def replacing(artifact: Path) -> Iterator[Path]:
+def replacing(artifact: Path, *, lock: bool = True) -> Iterator[Path]:
     """A hidden folder to write files into; at a clean end they take their places beside `artifact`, the sidecar last.
 
-    On any error nothing changes. One writer at a time: others wait for the lock. Raises StoreError where the disk is full
-    or cannot be written.
+    On any error nothing changes. One writer at a time: others wait for the lock, which leaves a folder .locks; without one
+    (a file that a person asked for) the last writer wins. Raises StoreError where the disk is full or cannot be written.
     """
     folder = artifact.parent
     try:
-        with locked(artifact):
-            for stale in folder.glob(f".{artifact.name}.tmp-*"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(artifact) if lock else nullcontext():
+            for stale in folder.glob(f".{artifact.name}.tmp-*") if lock else ():
                 shutil.rmtree(stale, ignore_errors=True)
             work = Path(tempfile.mkdtemp(prefix=f".{artifact.name}.tmp-", dir=folder))
             try:

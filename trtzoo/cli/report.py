@@ -32,7 +32,7 @@ def report_command(
     if not found:
         talk.print(f"Nothing measured is in {folder}. To measure: trtzoo bench --all --gpu auto", style="yellow", markup=False)
     text: bytes = resolve("trtzoo.report.page:page")(found, evaluations, complaints, folder=folder)
-    with replacing(out) as work:
+    with replacing(out, lock=False) as work:
         (work / out.name).write_bytes(text)
     say(f"{out}  {len(found)} {'result' if len(found) == 1 else 'results'}, {len(text) / 1e6:.2f} MB")
     if complaints:

@@ -55,7 +55,7 @@ STYLE: dict[Any, Any] = {
 def write(picture: Picture, folder: Path) -> list[Path]:
     """The figure as PNG and as SVG, both or neither. Raises StoreError where they cannot be written."""
     names = [f"{picture.name}.{kind}" for kind in ("png", "svg")]
-    with mpl.rc_context(STYLE), replacing(folder / names[0]) as work:
+    with mpl.rc_context(STYLE), replacing(folder / names[0], lock=False) as work:
         figure = draw(picture)
         figure.savefig(work / names[0], dpi=150, metadata={"Software": None})
         figure.savefig(work / names[1], metadata={"Date": None, "Creator": None})

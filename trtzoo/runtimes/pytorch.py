@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Session:
-    """A network in float32; of a file of another type `settings` says so. Raises StoreError where its checkpoint is not at hand."""
+    """A network in float32; of a file of another type `settings` says so. Raises StoreError without its checkpoint."""
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
         self.batch, self.threads = batch, threads or len(os.sched_getaffinity(0))
