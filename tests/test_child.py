@@ -11,7 +11,7 @@ from trtzoo.child import ending
     ("code", "talk", "kind", "reason"),
     [
         (-signal.SIGKILL, "", "memory", "the process was killed; most likely the machine ran out of memory"),
-        (-signal.SIGSEGV, "words", "signal", "the process died of SIGSEGV"),
+        (-signal.SIGSEGV, "words", "signal", "the process died of SIGSEGV: words"),
         (3, "first\nlast\n", "crash", "the process ended with status 3: last"),
         (3, " \n", "crash", "the process ended with status 3: it said nothing"),
     ],

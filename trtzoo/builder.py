@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import IO
 
 import msgspec
 
+from trtzoo.child import ending
 from trtzoo.errors import BuildError
 from trtzoo.runtimes.messages import GRACE, Failed, Finished, Job, Message, Progress
 
@@ -92,9 +92,6 @@ def _hang_up(child: subprocess.Popen[bytes]) -> None:
 
 def _death(code: int, talk: IO[bytes]) -> str:
     """How a child ended that had no last word."""
-    if code == -signal.SIGKILL:
-        return "the builder's process was killed (SIGKILL); most likely the machine ran out of memory. Try --jobs 1"
     talk.seek(0)
-    last = talk.read()[-4000:].decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-    how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-    return f"the builder's process {how}: {last[0]}"
+    failure = ending(code, talk.read()[-4000:].decode(errors="replace"), who="the builder's process")
+    return failure.reason + (". Try --jobs 1" if failure.kind == "memory" else "")
