@@ -152,3 +152,9 @@ def test_an_engines_options_are_not_for_a_framework(zoo, trtzoo):
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--runtime", "pytorch-cuda", "--rotate")
     assert done.returncode == 2
     assert "--cuda-graph and --rotate are for engines: pytorch-cuda runs the exported graph." in " ".join(done.stderr.split())
+
+
+def test_tf32_on_a_gpu_without_it_is_refused_and_not_fp32_under_another_name(zoo, trtzoo):
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--precision", "tf32", "--runtime", "pytorch-cuda")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Tesla T4 (SM75) has no TF32; it came with SM80. Say --precision fp32" in " ".join(done.stderr.split())
