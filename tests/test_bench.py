@@ -149,6 +149,23 @@ def test_resuming_keeps_good_results_of_the_same_file_and_measures_the_rest(tmp_
     assert fresh.samples[0].total == 0.7
 
 
+def files(folder):
+    return sorted(path.relative_to(folder / "results" / DEVICE.key).as_posix() for path in folder.glob("results/*/**/*.json"))
+
+
+def test_further_runs_go_sweep_by_sweep_into_a_folder_of_their_own_and_a_new_first_run_ends_them(tmp_path):
+    done = sweep(tmp_path, {"dpn68": {}, "dpn92": {}}, runs=3)
+    assert [result.case.model for result in done] == ["dpn68", "dpn92"] * 3
+    names = [f"{model}-fp32-b1-fake-trtzoo" for model in ("dpn68", "dpn92")]
+    further = [f"runs/{name}.{run}.json" for name in names for run in (2, 3)]
+    assert files(tmp_path) == [f"{name}.json" for name in names] + further
+    (tmp_path / "results" / DEVICE.key / further[0]).unlink()
+    again = sweep(tmp_path, {"dpn68": {"seconds": [0.8]}, "dpn92": {"seconds": [0.8]}}, runs=3, resume=True)
+    assert [result.samples[0].total for result in again] == [0.4, 0.4, 0.8, 0.4, 0.4, 0.4]
+    sweep(tmp_path, {"dpn68": {}})
+    assert files(tmp_path) == [f"{name}.json" for name in names] + further[2:]
+
+
 def test_more_time_is_taken_when_asked_for(tmp_path):
     fake_job(tmp_path, model="dpn68", script={"seconds": [0.5]})
     todo = grid("dpn68")

@@ -17,7 +17,7 @@ from trtzoo import precision, runtimes
 from trtzoo.child import ending
 from trtzoo.errors import StoreError
 from trtzoo.protocols import find, headline
-from trtzoo.spec import Case, Device, Failure, Job, Result
+from trtzoo.spec import RUNS, Case, Device, Failure, Job, Result
 from trtzoo.store import decode, sidecar_path, write_record
 
 TIMEOUT = 600.0
@@ -89,27 +89,34 @@ def bench(
     results: Path,
     *,
     timeout: float = TIMEOUT,
+    runs: int = 1,
     resume: bool = False,
     sgemm: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[Result]:
     """Run the jobs one after another and yield each result, already written to results/<device>/<case>.json.
 
+    All that again for each further one of the `runs`, into the folder RUNS beside it; a new first result ends older ones.
     A case that crashes, hangs or computes wrongly becomes a result with its failure and stops nothing. `resume` takes over
     good results that are there and were made from the same file. The runtime "auto" is the fastest in a short trial of each
     that is installed, in processes of their own; a model, precision and batch have it once, and every protocol uses it.
     `sgemm` tells the rate, FLOP/s, that goes into a processor's results; it is asked before one is measured.
     """
     chosen: dict[tuple[str, int], Job] = {}
-    for asked in todo:
+    for run, asked in product(range(1, runs + 1), todo):
         job = asked
         if asked.case.runtime == runtimes.AUTO:
             key = asked.artifact, asked.case.batch
             chosen[key] = chosen.get(key) or _chosen(asked, results, timeout, resume)
             job = _by(asked, chosen[key].case.runtime, chosen[key].choice)
         path = results / job.device.key / f"{job.case.name}.json"
+        further = path.parent / RUNS
+        if run > 1:
+            path = further / f"{job.case.name}.{run}.json"
         result = _kept(path, job) if resume else None
         if result is None:
             result = _run(replace(job, sgemm=sgemm()) if job.device.kind == "cpu" else job, timeout)
+            for old in further.glob(f"{job.case.name}.*.json") if run == 1 else ():
+                old.unlink()
             write_record(path, result)
         yield result
 

@@ -252,6 +252,10 @@ class GpuState(Record, frozen=True, kw_only=True):
     error: str = ""
 
 
+RUNS = "runs"
+"""The folder, in a device's, of a case's second and further results: for comparisons, which want several."""
+
+
 class Result(Record, frozen=True, kw_only=True):
     """One case as it went: raw samples when it went well, the failure when it did not. Statistics are derived.
 

@@ -58,6 +58,15 @@ def test_a_folder_of_devices_a_device_and_a_list_of_files_are_the_same_runs(text
     assert sorted(batches(read(text))) == [1, 4]
 
 
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize("text", ["results", "results/a-cpu-2c", "HEAD:results"])
+def test_further_runs_of_a_case_are_read_with_the_first(text):
+    save("results/a-cpu-2c/runs/one.2.json", run(at=900))
+    save("results/a-cpu-2c/runs/deeper/one.3.json", run(at=1800))
+    commit()
+    assert sorted(batches(read(text))) == [1, 1, 4]
+
+
 def test_a_path_with_a_comma_or_a_colon_is_that_path():
     save("a,b:c/one.json", run())
     assert batches(read("a,b:c")) == [1]

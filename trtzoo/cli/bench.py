@@ -62,6 +62,9 @@ def bench_command(
         ),
     ] = "trtzoo",
     seconds: Annotated[float, typer.Option(help="Sample for at least so long.", min=0)] = 0.0,
+    runs: Annotated[
+        int, typer.Option(help="Measure everything so many times over. A table shows the first; compare wants five.", min=1)
+    ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Keep good results that are there and measure the rest.")] = False,
     print_trtexec: Annotated[
         bool, typer.Option("--print-trtexec", help="Print the equal trtexec commands and measure nothing.")
@@ -103,12 +106,12 @@ def bench_command(
             folder = engines_for(engines_root, device, how)
             todo += engine_jobs(here(graphs=graphs or [way.cuda_graph]), device, folder, seconds=seconds, rotate=rotate)
     failed = _sweep(
-        todo,
-        bench(todo, results, timeout=timeout, resume=resume, sgemm=cache(partial(sgemm.ask, device.cores))),
+        len(todo) * runs,
+        bench(todo, results, timeout=timeout, runs=runs, resume=resume, sgemm=cache(partial(sgemm.ask, device.cores))),
         f"measuring on {device.name}",
     )
     if failed:
-        talk.print(f"{failed} of {len(todo)} cases failed; the others are kept in {results / device.key}.", style="red")
+        talk.print(f"{failed} of {len(todo) * runs} cases failed; the others are kept in {results / device.key}.", style="red")
         raise typer.Exit(1)
 
 
@@ -120,12 +123,12 @@ def _graphs(text: str | None) -> list[bool | None]:
     return choices[text] if text else []
 
 
-def _sweep(todo: list[Job], results: Iterator[Result], title: str) -> int:
+def _sweep(total: int, results: Iterator[Result], title: str) -> int:
     """Tell each result as it comes; how many failed."""
     failed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=talk, transient=True, redirect_stdout=False, refresh_per_second=1) as progress:
-        for result in progress.track(results, total=len(todo), description=title):
+        for result in progress.track(results, total=total, description=title):
             failed += result.failure is not None
             say(_line(result))
             if sentence := doubt(result):

@@ -123,7 +123,7 @@ def _reading(found: Comparison) -> list[str]:
     ]
     if any(cell.verdict == UNCLEAR for cell in found.cells):
         lines.append(
-            "To know more: measure again in turns, A B A B, with bench --results into a folder each, and give them all: "
-            "trtzoo compare A1,A2,A3 B1,B2,B3. Five runs a side find 5 %."
+            "To know more: measure both again with bench --runs 5, which finds 5 %, or in turns, A B A B, into a folder each, "
+            "and give them all: trtzoo compare A1,A2,A3 B1,B2,B3."
         )
     return lines

@@ -15,7 +15,7 @@ import msgspec
 
 from trtzoo.errors import StoreError, UsageError
 from trtzoo.report.load import parse
-from trtzoo.spec import Result
+from trtzoo.spec import RUNS, Result
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ Files = Iterator[tuple[str, Callable[[], bytes]]]
 def _files(part: str) -> Files:
     path, (revision, colon, _) = Path(part), part.partition(":")
     if _there(part) and path.is_dir():
-        for file in sorted([*path.glob("*.json"), *path.glob("*/*.json")]):
+        for file in sorted(file for depth in ("*.json", "*/*.json", f"*/{RUNS}/*.json") for file in path.glob(depth)):
             if _wanted(file.relative_to(path).as_posix()) and file.is_file():
                 yield str(file), partial(_bytes, file)
     elif _there(part):
@@ -89,9 +89,10 @@ def _bytes(path: Path) -> bytes:
 
 
 def _wanted(name: str) -> bool:
-    """FILE.json and DEVICE/FILE.json, which no half-written and no hidden file is."""
+    """FILE.json, DEVICE/FILE.json and DEVICE/runs/FILE.json, which no half-written and no hidden file is."""
     parts = name.split("/")
-    return len(parts) <= 2 and name.endswith(".json") and not any(part.startswith(".") for part in parts)
+    deep = len(parts) <= 2 or (len(parts) == 3 and parts[1] == RUNS)
+    return deep and name.endswith(".json") and not any(part.startswith(".") for part in parts)
 
 
 # --- git ---
