@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 from statistics import fmean, stdev
+from typing import Literal
 
 import msgspec
 from figures import write
@@ -88,40 +89,50 @@ def collect(folder: Path, rounds: int, seconds: float) -> None:
 
 
 class Design(msgspec.Struct, frozen=True):
-    """How many runs a side, and whether they are taken in turns."""
+    """How many runs a side: drawn by chance from all; one side's in a row, then the other's (`bench --runs`); or in turns."""
 
     runs: int
-    turns: bool
+    way: Literal["apart", "in a row", "in turns"]
 
     @property
     def title(self) -> str:
-        return f"{self.runs} {'run' if self.runs == 1 else 'runs'} a side, {'in turns' if self.turns else 'apart'}"
+        return f"{self.runs} {'run' if self.runs == 1 else 'runs'} a side, {self.way}"
 
 
-DESIGNS = tuple(Design(runs, turns) for turns in (False, True) for runs in (1, 3, 5))
+DESIGNS = (
+    *(Design(runs, "apart") for runs in (1, 3, 5)),
+    *(Design(runs, "in a row") for runs in (3, 5)),
+    *(Design(runs, "in turns") for runs in (1, 3, 5)),
+)
 Runs = list[Result]
 Sides = tuple[Runs, Runs]
 
 
 def same_build(runs: Runs, design: Design, random: Random) -> Iterator[Sides]:
     """Two measurements of the runs' one build, over and over."""
-    if design.turns:
+    if design.way == "in turns":
         yield from in_pairs([pair for pair in itertools.pairwise(runs) if in_turns(*([run] for run in pair))], design, random)
     else:
-        for _ in range(TRIALS):
-            drawn = random.sample(runs, 2 * design.runs)
-            yield drawn[: design.runs], drawn[design.runs :]
+        yield from drawn(list(zip(runs, runs, strict=True)), design, random)
 
 
 def two_builds(plain: Runs, slowed: Runs, design: Design, random: Random) -> Iterator[Sides]:
-    """A measurement of either build, over and over; apart they share no round."""
+    """A measurement of either build, over and over; but for turns they share no round."""
     rounds = list(zip(plain, slowed, strict=True))
-    if design.turns:
+    if design.way == "in turns":
         yield from in_pairs([pair for pair in rounds if in_turns(*([run] for run in pair))], design, random)
     else:
-        for _ in range(TRIALS):
-            drawn = random.sample(rounds, 2 * design.runs)
-            yield [old for old, _ in drawn[: design.runs]], [new for _, new in drawn[design.runs :]]
+        yield from drawn(rounds, design, random)
+
+
+def drawn(rounds: list[tuple[Result, Result]], design: Design, random: Random) -> Iterator[Sides]:
+    """The first of some rounds and the second of others: of any, or of neighbours, and then either side is taken first."""
+    count = design.runs
+    for trial in range(TRIALS):
+        begin = random.randrange(len(rounds) - 2 * count + 1)
+        some = random.sample(rounds, 2 * count) if design.way == "apart" else rounds[begin : begin + 2 * count]
+        first, second = (some[:count], some[count:]) if trial % 2 else (some[count:], some[:count])
+        yield [old for old, _ in first], [new for _, new in second]
 
 
 def in_pairs(pairs: list[tuple[Result, Result]], design: Design, random: Random) -> Iterator[Sides]:
@@ -141,7 +152,7 @@ def verdicts(sides: Iterable[Sides], design: Design) -> Counter[str]:
     told: Counter[str] = Counter()
     for old, new in sides:
         (cell,) = compare(old, new).cells
-        if cell.in_turns != design.turns:
+        if cell.in_turns != (design.way == "in turns"):
             continue
         told.update([cell.verdict, *(["gate"] if cell.slower_than(0.03) else []), "all"])
     return told

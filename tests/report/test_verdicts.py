@@ -118,7 +118,7 @@ def test_five_percent_are_found(runs, in_turns, share):
     random = np.random.default_rng(runs)
     found = 0
     for _ in range(1000):
-        days = random.normal(0, APART, (2, runs))
+        days = random.normal(0, 0.02, (2, runs))
         if in_turns:
             days = days[0] + random.normal(0, IN_TURNS / math.sqrt(2), (2, runs))
         found += ratio(moments(days[0]), moments(days[1] + math.log(1.05)), in_turns=in_turns).verdict == "SLOWER"
