@@ -51,6 +51,12 @@ def decode(data: bytes, kind: type[R], *, where: str) -> R:
         raise StoreError(f"{where} is damaged: {error}.") from error
 
 
+def sidecar(artifact: Path, kind: type[R]) -> R:
+    """What stands beside an artifact, which is not looked at. Raises StoreError as `decode` does, and OSError."""
+    path = sidecar_path(artifact)
+    return decode(path.read_bytes(), kind, where=str(path))
+
+
 def read_sidecar(artifact: Path, kind: type[R], *, remedy: str) -> R:
     """The sidecar of a whole artifact. Raises StoreError when either file is missing, damaged or not of the other.
 

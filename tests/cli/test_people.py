@@ -14,6 +14,7 @@ from trtzoo.gpus import GPUS
 from trtzoo.models import MODELS
 from trtzoo.precision import PRECISIONS
 from trtzoo.report.formats import FORMATS
+from trtzoo.runtimes import RUNTIMES
 from trtzoo.store import encode
 
 COMMANDS = sorted(row.name for row in app.registered_commands)
@@ -155,7 +156,7 @@ finally:
         ("trtzoo build --precision ", list(PRECISIONS)),
         ("trtzoo bench --precision fp32,", ["fp32,tf32", "fp32,fp16"]),
         ("trtzoo bench --gpu c", ["cpu"]),
-        ("trtzoo bench --runtime o", ["onnxruntime", "openvino"]),
+        ("trtzoo bench --runtime o", [name for name in RUNTIMES if name.startswith("o")]),
         ("trtzoo bench --protocol trtzoo,trtexec", ["trtzoo,trtexec10", "trtzoo,trtexec11"]),
         ("trtzoo build --gpu rtx50", ["rtx5080", "rtx5090"]),
         ("trtzoo import --gpu l", [name for name in GPUS if name.startswith("l")]),

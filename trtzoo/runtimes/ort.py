@@ -13,7 +13,7 @@ import onnxruntime
 from trtzoo.errors import MachineError
 from trtzoo.runtimes.staged import Staged, forbid_tf32
 from trtzoo.spec import OnnxSidecar, Sample
-from trtzoo.store import decode, sidecar_path
+from trtzoo.store import sidecar
 
 Array = np.ndarray[Any, Any]
 Providers = list[str | tuple[str, dict[str, Any]]]
@@ -110,7 +110,7 @@ def cuda(path: Path, *, device: int = 0, tf32: bool = False, **rest: Any) -> OnD
 
 def tensorrt(path: Path, *, device: int = 0, tf32: bool = False, **rest: Any) -> OnDevice:
     """A session of the TensorRT provider, which builds its engines when it is opened; what TensorRT does not take is CUDA's."""
-    half = decode(sidecar_path(path).read_bytes(), OnnxSidecar, where=str(sidecar_path(path))).precision == "fp16"
+    half = sidecar(path, OnnxSidecar).precision == "fp16"
     first = ("TensorrtExecutionProvider", {"device_id": device, "trt_fp16_enable": half})
     return _on_gpu(path, [first, _cuda(device, tf32)], device=device, tf32=tf32, **rest)
 

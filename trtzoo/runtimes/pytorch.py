@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from trtzoo import models
+from trtzoo import models, store
 from trtzoo.errors import MachineError, StoreError
 from trtzoo.models import sources, weights
 from trtzoo.runtimes.staged import Staged, forbid_tf32
 from trtzoo.spec import OnnxSidecar, Sample
-from trtzoo.store import decode, sha256_file, sidecar_path
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +29,7 @@ class Session:
         torch.set_num_threads(self.threads)
         self._network = _network(path)
         self._images = torch.empty(0)
-        self.settings = {} if _sidecar(path).precision == "fp32" else {"arithmetic": "float32"}
+        self.settings = {} if store.sidecar(path, OnnxSidecar).precision == "fp32" else {"arithmetic": "float32"}
         self.versions = {"torch": str(torch.__version__)}
 
     def infer(self, images: Array) -> Array:
@@ -54,7 +53,7 @@ class OnDevice(Staged):
 
     def __init__(self, path: Path, *, batch: int, where: str, transfers: bool, pinned: bool) -> None:
         super().__init__(transfers=transfers, pinned=pinned)
-        sidecar = _sidecar(path)
+        sidecar = store.sidecar(path, OnnxSidecar)
         self._where, kind = torch.device(where), torch.float16 if sidecar.precision == "fp16" else torch.float32
         self._network = _network(path).to(self._where, kind)
         self._host = torch.zeros(batch, 3, sidecar.size, sidecar.size, dtype=kind, pin_memory=pinned)
@@ -110,12 +109,8 @@ def _full_is_told() -> Iterator[None]:
         raise MemoryError(str(error)) from error
 
 
-def _sidecar(path: Path) -> OnnxSidecar:
-    return decode(sidecar_path(path).read_bytes(), OnnxSidecar, where=str(sidecar_path(path)))
-
-
 def _network(path: Path) -> torch.nn.Module:
-    sidecar = _sidecar(path)
+    sidecar = store.sidecar(path, OnnxSidecar)
     model, made_from = models.find(sidecar.model), sidecar.weights
     network, record = weights.load(model, _checkpoint(path, sidecar), classes=sidecar.classes)
     if record.sha256 != made_from.sha256:
@@ -129,7 +124,7 @@ def _checkpoint(path: Path, sidecar: OnnxSidecar) -> sources.Checkpoint:
     if made_from.origin == sources.SEEDED or "://" in made_from.origin:
         return sources.locate(models.find(sidecar.model), made_from.source)
     own = Path(sidecar.checkpoint or made_from.origin)
-    if not own.is_file() or sha256_file(own) != made_from.sha256:
+    if not own.is_file() or store.sha256_file(own) != made_from.sha256:
         what = "is not that file any more" if own.is_file() else "is not there"
         raise StoreError(
             f"{path} was made from {own}, which {what}, and the PyTorch runtime needs it. Put it back, or run: "
