@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from trtzoo import golden, models, runtimes
+from trtzoo import golden, models, probes, runtimes
 from trtzoo.errors import MachineError
 from trtzoo.export import export
 from trtzoo.models.sources import Checkpoint
@@ -74,7 +74,7 @@ def test_logits_of_an_earlier_inference_pass_for_none(exported, monkeypatch):
     [
         (
             "onnxruntime-cuda",
-            r"here has no CUDAExecutionProvider\. Run: pip uninstall onnxruntime; pip install 'trtzoo\[gpu\]'$",
+            r"here has no CUDAExecutionProvider\. Run: pip uninstall onnxruntime onnxruntime-gpu; pip install 'trtzoo\[gpu\]'$",
         ),
         ("onnxruntime-tensorrt", r"here has no TensorrtExecutionProvider\. Run: "),
         ("pytorch-cuda", r"is built without CUDA, or finds no GPU\. What is here: trtzoo doctor$"),
@@ -99,26 +99,50 @@ def test_a_provider_that_is_listed_but_does_not_load_is_refused(exported, monkey
         )
 
 
-def test_a_gpu_without_room_is_a_memory_error():
-    error = RuntimeError(
-        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer of size 8"
-    )
-    assert isinstance(ort._explained(error), MemoryError)
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer of size 8", MemoryError),
+        ("[ONNXRuntimeError] : 1 : FAIL : CUDA failure 700: an illegal memory access", RuntimeError),
+    ],
+)
+def test_onnx_runtime_without_room_on_the_gpu_is_a_memory_error_and_nothing_else_is(exported, monkeypatch, words, kind):
+    session = HERE["onnxruntime"](exported[KINDS[0]], batch=1, transfers=False, pinned=False)
+
+    def fail(binding):
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(session._session, "run_with_iobinding", fail)
+    with pytest.raises(kind) as caught:
+        session.sample()
+    assert str(caught.value) == words
+    session.close()
+
+
+def test_pytorch_without_room_on_the_gpu_is_a_memory_error():
     with pytest.raises(MemoryError, match="tried to allocate"), pytorch._full_is_told():
         raise pytorch.torch.OutOfMemoryError("tried to allocate 2 GiB")
 
 
-def test_every_one_of_them_reads_graphs_and_names_its_provider():
-    assert [row.name for row in ROWS] == ["onnxruntime-cuda", "onnxruntime-tensorrt", "pytorch-cuda"]
-    assert all(row.extra == "gpu" for row in ROWS)
+PROVIDERS = {"onnxruntime-cuda": "CUDAExecutionProvider", "onnxruntime-tensorrt": "TensorrtExecutionProvider"}
+
+
+def missing(row):
+    """What this machine lacks to run it, nothing where it has all: then whatever goes wrong is a failure."""
+    if (cuda := probes.ask("cuda")["cuda"]).error:
+        return f"no NVIDIA GPU: {cuda.error}"
+    if row.module == "torch":
+        return "" if pytorch.torch.version.cuda else "this PyTorch is built without CUDA"
+    if PROVIDERS[row.name] not in ort.onnxruntime.get_available_providers():
+        return f"this ONNX Runtime is built without {PROVIDERS[row.name]}"
+    return "TensorRT is not installed" if "tensorrt" in row.name and probes.ask("tensorrt")["tensorrt"].error else ""
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 def test_on_a_gpu_the_golden_logits_come_out(exported, row, kind):
-    try:
-        session: runtimes.Session = resolve(row.opener)(exported[kind], batch=3)
-    except MachineError as error:
-        pytest.skip(str(error))
+    if lack := missing(row):
+        pytest.skip(lack)
+    session: runtimes.Session = resolve(row.opener)(exported[kind], batch=3)
     assert all(s.compute > 0 for s in is_right(session, exported[kind], kind[0], 3))

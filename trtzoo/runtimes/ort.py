@@ -61,7 +61,7 @@ class OnDevice(Staged):
         if name not in onnxruntime.get_available_providers():
             raise MachineError(
                 f"ONNX Runtime {onnxruntime.__version__} here has no {name}. "
-                "Run: pip uninstall onnxruntime; pip install 'trtzoo[gpu]'"
+                "Run: pip uninstall onnxruntime onnxruntime-gpu; pip install 'trtzoo[gpu]'"
             )
         options = onnxruntime.SessionOptions()
         if memory != "cpu":
@@ -96,7 +96,9 @@ class OnDevice(Staged):
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:
-            raise _explained(error) from error
+            if _full(error):
+                raise MemoryError(str(error)) from error
+            raise
         self._binding.synchronize_outputs()
 
     def _get(self) -> Array:
@@ -135,16 +137,14 @@ def _open(path: Path, options: Any, providers: Providers) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # its errors have no class in common
-        if isinstance(told := _explained(error), MemoryError):
-            raise told from error
+        if _full(error):
+            raise MemoryError(str(error)) from error
         raise MachineError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error}") from error
 
 
-def _explained(error: Exception) -> Exception:
-    """A GPU without room as a MemoryError; ONNX Runtime tells it by the text alone."""
-    text = str(error)
-    full = any(words in text for words in ("out of memory", "Failed to allocate memory", "CUDNN_STATUS_ALLOC_FAILED"))
-    return MemoryError(text) if full else error
+def _full(error: Exception) -> bool:
+    """Whether it is a GPU without room, which ONNX Runtime tells by the text alone."""
+    return any(words in str(error) for words in ("out of memory", "Failed to allocate memory", "CUDNN_STATUS_ALLOC_FAILED"))
 
 
 def _input(session: Any) -> tuple[str, Any]:
