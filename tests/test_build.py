@@ -11,8 +11,8 @@ import pytest
 
 from tests.making import tiny
 from trtzoo import engines, gpus
-from trtzoo.build import Order, Settings, Target, _visible, build, check_precisions, check_space, orders, target
-from trtzoo.errors import MachineError, StoreError, UsageError
+from trtzoo.build import Order, Settings, Target, _visible, build, check_space, orders, target
+from trtzoo.errors import MachineError, StoreError
 from trtzoo.export import Order as Export
 from trtzoo.export import export
 from trtzoo.gpus import FLAVOURS, GPUS
@@ -264,13 +264,6 @@ def test_without_any_exported_graph_the_command_is_named(tmp_path):
         f"Nothing is exported: {tmp_path}/densenet121-fp32.onnx and 19 more are not there. "
         "Run: trtzoo export --all --precision fp32,fp16"
     )
-
-
-def test_a_gpu_without_tf32_has_no_tf32_row():
-    check_precisions(["fp32", "fp16"], GPUS["t4"])
-    check_precisions(["tf32"], GPUS["a100"])
-    with pytest.raises(UsageError, match=r"Tesla T4 \(SM75\) has no TF32; it came with SM80. Say --precision fp32"):
-        check_precisions(["tf32"], GPUS["t4"])
 
 
 # --- which GPU, which TensorRT ---

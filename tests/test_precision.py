@@ -26,3 +26,10 @@ def test_an_unknown_precision_suggests_the_nearest(name: str, guess: str) -> Non
     with pytest.raises(UsageError) as caught:
         precision.find(name)
     assert str(caught.value) == f"There is no precision {name!r}.{guess} Known: fp32, tf32, fp16."
+
+
+def test_a_gpu_without_tf32_has_no_tf32_row() -> None:
+    precision.check(["fp32", "fp16"], "Tesla T4", 75)
+    precision.check(["tf32"], "A100", 80)
+    with pytest.raises(UsageError, match=r"^Tesla T4 \(SM75\) has no TF32; it came with SM80. Say --precision fp32$"):
+        precision.check(["fp16", "tf32"], "Tesla T4", 75)

@@ -20,7 +20,7 @@ from typing import Any
 from trtzoo import engines, gpus
 from trtzoo.builder import run
 from trtzoo.engines import EngineSidecar, Profile, Recipe, Stamp
-from trtzoo.errors import BuildError, MachineError, StoreError, TrtzooError, UsageError
+from trtzoo.errors import BuildError, MachineError, StoreError, TrtzooError
 from trtzoo.precision import PRECISIONS
 from trtzoo.probes import Answer
 from trtzoo.runtimes.messages import Finished, Job
@@ -137,13 +137,6 @@ def check_names(gpu: str, flavour: str) -> None:
         gpus.find(gpu)
     if flavour != "auto":
         gpus.flavour(flavour)
-
-
-def check_precisions(precisions: list[str], gpu: Gpu) -> None:
-    """Raises UsageError for TF32 on a GPU that has none: its row would be FP32 under another name."""
-    for name in precisions:
-        if PRECISIONS[name].tf32 and gpu.sm < 80:
-            raise UsageError(f"{gpu.title} (SM{gpu.sm}) has no TF32; it came with SM80. Say --precision fp32")
 
 
 def check_space(todo: list[Order], aim: Target, folder: Path, *, force: bool) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from trtzoo.errors import unknown
+from collections.abc import Iterable
+
+from trtzoo.errors import UsageError, unknown
 from trtzoo.spec import Precision
 
 # Tolerances against float64. Measured over the ten networks (README, "How exact"): fp32 within 1e-6, fp16 within 6e-3 of
@@ -22,3 +24,9 @@ def find(name: str) -> Precision:
     if row := PRECISIONS.get(name.lower()):
         return row
     raise unknown("precision", name, PRECISIONS)
+
+
+def check(names: Iterable[str], gpu: str, sm: int) -> None:
+    """Raises UsageError for TF32 on a GPU that has none: its row would be FP32 under another name."""
+    if sm < 80 and any(PRECISIONS[name].tf32 for name in names):
+        raise UsageError(f"{gpu} (SM{sm}) has no TF32; it came with SM80. Say --precision fp32")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from trtzoo import gpus, probes
+from trtzoo import gpus, precision, probes
 from trtzoo.build import (
     TIMEOUT,
     WORKSPACE,
@@ -19,7 +19,6 @@ from trtzoo.build import (
     Target,
     build,
     check_names,
-    check_precisions,
     check_space,
     count,
     likely_jobs,
@@ -63,7 +62,7 @@ def build_command(
     models = [] if onnx else [row.name for row in rows(names, every)]
     check_names(gpu, flavour)
     aim = target(gpu, flavour, probes.ask("cuda", "tensorrt", "tensorrt_rtx"))
-    check_precisions(kinds, aim.gpu)
+    precision.check(kinds, aim.gpu.title, aim.gpu.sm)
     todo = todo or orders(models, kinds, sizes, onnx_folder)
     settings = Settings(
         workspace=workspace << 20,

@@ -147,8 +147,8 @@ def ready(gpu: str, runtime: str | None, precisions: list[str]) -> tuple[Device,
     need(row.name, module=row.module, extra=row.extra)
     if device.kind == "cpu" and "tf32" in precisions:
         raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor say --precision fp32.")
-    if device.kind == "gpu" and device.sm < 80 and "tf32" in precisions:
-        raise UsageError(f"{device.name} (SM{device.sm}) has no TF32; it came with SM80. Say --precision fp32")
+    if device.kind == "gpu":
+        precision.check(precisions, device.name, device.sm)
     return device, row
 
 
