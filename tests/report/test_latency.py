@@ -147,6 +147,12 @@ def test_constant_facts_are_said_once_in_the_caption():
     assert table.notes == ()
 
 
+def test_half_precision_that_was_computed_in_single_says_so():
+    half = msgspec.structs.replace(result(precision="fp16"), settings={"arithmetic": "float32"})
+    (table,) = (table for title, table in by([half]).items() if title.startswith("Latency in ms, FP16"))
+    assert "float32 arithmetic" in table.caption[0]
+
+
 def test_a_fact_that_differs_is_noted_at_its_cells():
     table = cpu([result(), result(batch=4, versions={"onnxruntime": "9.9.9"})])
     assert table.notes == ("onnxruntime 1.2.3", "onnxruntime 9.9.9")

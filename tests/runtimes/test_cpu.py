@@ -59,6 +59,14 @@ def test_a_sample_is_a_positive_time_and_changes_nothing(exported, row):
         session.close()
 
 
+@pytest.mark.parametrize("name", ["openvino", "pytorch"])
+def test_a_runtime_that_computes_half_precision_in_single_says_so(exported, name):
+    for kind, settings in (("fp32", {}), ("fp16", {"arithmetic": "float32"})):
+        session = resolve(RUNTIMES[name].opener)(exported[kind, "fp32"], batch=1)
+        assert session.settings == settings
+        session.close()
+
+
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """Exported from a checkpoint of ten classes that is named by a relative path."""

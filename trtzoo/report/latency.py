@@ -142,6 +142,7 @@ FACTS: dict[str, Callable[[Result], str]] = {
     "runtime": lambda result: " ".join(f"{name} {version}" for name, version in result.versions.items()),
     "threads": lambda result: f"{result.threads} threads" if result.threads else "",
     "input and output": lambda result: f"{result.io.upper()} I/O" if result.io else "",
+    "arithmetic": lambda result: f"{kind} arithmetic" if (kind := result.settings.get("arithmetic")) else "",
     "protocol": lambda result: f"protocol {result.case.protocol}",
     "weights": lambda result: weights_text(result.weights),
 }

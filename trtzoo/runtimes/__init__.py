@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from trtzoo.errors import unknown
-from trtzoo.spec import Sample
+from trtzoo.spec import OnnxSidecar, Sample
+from trtzoo.store import sidecar
 
 
 class Session(Protocol):
@@ -74,3 +76,8 @@ def find(name: str) -> Runtime:
     if row := RUNTIMES.get(name.lower()):
         return row
     raise unknown("runtime", name, RUNTIMES)
+
+
+def in_single(path: Path) -> dict[str, str]:
+    """The settings to be told by a session that computes any exported file in float32: nothing for one that is float32."""
+    return {} if sidecar(path, OnnxSidecar).precision == "fp32" else {"arithmetic": "float32"}

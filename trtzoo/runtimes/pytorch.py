@@ -15,6 +15,7 @@ import torch
 from trtzoo import models, store
 from trtzoo.errors import MachineError, StoreError
 from trtzoo.models import sources, weights
+from trtzoo.runtimes import in_single
 from trtzoo.runtimes.staged import Staged, forbid_tf32
 from trtzoo.spec import OnnxSidecar, Sample
 
@@ -29,7 +30,7 @@ class Session:
         torch.set_num_threads(self.threads)
         self._network = _network(path)
         self._images = torch.empty(0)
-        self.settings = {} if store.sidecar(path, OnnxSidecar).precision == "fp32" else {"arithmetic": "float32"}
+        self.settings = in_single(path)
         self.versions = {"torch": str(torch.__version__)}
 
     def infer(self, images: Array) -> Array:
