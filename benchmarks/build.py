@@ -20,17 +20,17 @@ from pathlib import Path
 import torch
 from figures import write
 
-from trtzoo import models
 from trtzoo.models.seeded import seed
+from trtzoo.models.table import build_network, find_model
 
 NAMES, PRECISIONS, BATCHES = ("densenet121", "dpn68"), ("fp32", "fp16"), (1, 4, 8)
 TRTZOO = [sys.executable, "-m", "trtzoo.cli"]
 
 EXPORT = """
 import sys, torch
-from trtzoo import models
+from trtzoo.models import build_network, find_model
 name, weights, precision, batch, onnx, dynamo = sys.argv[1:]
-network = models.build(models.find(name))
+network = build_network(find_model(name))
 network.load_state_dict(torch.load(weights))
 images = torch.zeros(int(batch), 3, 224, 224)
 if precision == "fp16":
@@ -112,7 +112,7 @@ def main() -> None:
         folder = Path(name)
         weights = {model: folder / f"{model}.pth" for model in NAMES}
         for model, path in weights.items():
-            torch.save(seed(models.build(models.find(model), device="meta")).state_dict(), path)
+            torch.save(seed(build_network(find_model(model), device="meta")).state_dict(), path)
         runs = [
             (ours(weights, folder), peers(weights, folder, dynamo=True), peers(weights, folder, dynamo=False))
             for _ in range(rounds)

@@ -24,14 +24,16 @@ from typing import Literal
 import msgspec
 from figures import write
 
-from trtzoo import machine, measure, runtimes
-from trtzoo.bench import cases, graph_jobs
-from trtzoo.protocols import headline
-from trtzoo.report.compare import compare, in_turns
-from trtzoo.report.sides import read
-from trtzoo.runtimes import ort
-from trtzoo.spec import Result, Sample
-from trtzoo.store import decode, write_record
+from trtzoo.benchmark import worker
+from trtzoo.benchmark.protocols import reported_latency
+from trtzoo.benchmark.sweep import cases, graph_jobs
+from trtzoo.core.files import decode, write_record
+from trtzoo.core.records import Result, Sample
+from trtzoo.hardware.devices import cpu_device
+from trtzoo.report.compare.cells import compare, interleaved
+from trtzoo.report.compare.sides import read_side
+from trtzoo.runtimes import onnxruntime
+from trtzoo.runtimes.registry import RUNTIMES
 
 MODELS = ("dpn68", "densenet121")
 RUNTIME = "onnxruntime"
@@ -39,7 +41,7 @@ SLOWER = 1.05
 TRIALS = 100
 
 
-class Slowed(ort.Session):
+class Slowed(onnxruntime.Session):
     """ONNX Runtime, and after each query a wait until it has taken SLOWER times as long."""
 
     def sample(self) -> Sample:
@@ -51,10 +53,10 @@ class Slowed(ort.Session):
 
 
 def slowed_child() -> None:
-    """What `python -m trtzoo.measure` does, with the slowed session."""
-    row = runtimes.RUNTIMES["onnxruntime"]
-    runtimes.RUNTIMES["onnxruntime"] = msgspec.structs.replace(row, opener="__main__:Slowed")
-    measure.main()
+    """What `python -m trtzoo.benchmark.worker` does, with the slowed session."""
+    row = RUNTIMES["onnxruntime"]
+    RUNTIMES["onnxruntime"] = msgspec.structs.replace(row, opener="__main__:Slowed")
+    worker.main()
 
 
 def plain(folder: Path, onnx: Path, seconds: float) -> None:
@@ -66,7 +68,7 @@ def plain(folder: Path, onnx: Path, seconds: float) -> None:
 
 def slowed(folder: Path, onnx: Path, seconds: float) -> None:
     """The same with the slowed session in each case's process."""
-    here = machine.cpu()
+    here = cpu_device()
     which = {"models": list(MODELS), "precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "graphs": [None]}
     for job in graph_jobs(cases(**which, runtime=RUNTIME, device=here.key), here, onnx, seconds=seconds):
         command = [sys.executable, __file__, "--child"]
@@ -111,7 +113,9 @@ Sides = tuple[Runs, Runs]
 def same_build(runs: Runs, design: Design, random: Random) -> Iterator[Sides]:
     """Two measurements of the runs' one build, over and over."""
     if design.way == "in turns":
-        yield from in_pairs([pair for pair in itertools.pairwise(runs) if in_turns(*([run] for run in pair))], design, random)
+        yield from in_pairs(
+            [pair for pair in itertools.pairwise(runs) if interleaved(*([run] for run in pair))], design, random
+        )
     else:
         yield from drawn(list(zip(runs, runs, strict=True)), design, random)
 
@@ -120,7 +124,7 @@ def two_builds(plain: Runs, slowed: Runs, design: Design, random: Random) -> Ite
     """A measurement of either build, over and over; but for turns they share no round."""
     rounds = list(zip(plain, slowed, strict=True))
     if design.way == "in turns":
-        yield from in_pairs([pair for pair in rounds if in_turns(*([run] for run in pair))], design, random)
+        yield from in_pairs([pair for pair in rounds if interleaved(*([run] for run in pair))], design, random)
     else:
         yield from drawn(rounds, design, random)
 
@@ -152,7 +156,7 @@ def verdicts(sides: Iterable[Sides], design: Design) -> Counter[str]:
     told: Counter[str] = Counter()
     for old, new in sides:
         (cell,) = compare(old, new).cells
-        if cell.in_turns != (design.way == "in turns"):
+        if cell.interleaved != (design.way == "in turns"):
             continue
         told.update([cell.verdict, *(["gate"] if cell.slower_than(0.03) else []), "all"])
     return told
@@ -186,7 +190,7 @@ def slower(run: Result) -> Result:
 
 def runs(folder: Path, model: str) -> Runs:
     """A build's runs of one network, in the order they were taken."""
-    found = [run.result for run in read(",".join(map(str, sorted(folder.iterdir())))).runs]
+    found = [run.result for run in read_side(",".join(map(str, sorted(folder.iterdir())))).runs]
     return sorted((run for run in found if run.case.model == model), key=lambda run: run.started)
 
 
@@ -200,10 +204,13 @@ HEADS = [
 def notes(folder: Path) -> list[str]:
     """What was measured, and how far apart runs of one build were."""
     builds = [[runs(folder / name, model) for name in BUILDS] for model in MODELS]
-    apart = [stdev([math.log(headline(run)) for run in one]) for both in builds for one in both]
-    turns = [stdev([math.log(headline(new) / headline(old)) for old, new in zip(*both, strict=True)]) for both in builds]
+    apart = [stdev([math.log(reported_latency(run)) for run in one]) for both in builds for one in both]
+    turns = [
+        stdev([math.log(reported_latency(new) / reported_latency(old)) for old, new in zip(*both, strict=True)])
+        for both in builds
+    ]
     count, seconds = len(builds[0][0]), sum(sample.total for sample in builds[0][0][0].samples)
-    spun = [fmean(headline(new) / headline(old) for old, new in zip(*both, strict=True)) - 1 for both in builds]
+    spun = [fmean(reported_latency(new) / reported_latency(old) for old, new in zip(*both, strict=True)) - 1 for both in builds]
     return [
         f"{count} rounds of {' and '.join(MODELS)}, FP32, batch 1, {seconds:.0f} s a run, each case in a process of its own. A "
         f"row is of {TRIALS} draws of runs for each network and build; the rest is UNCLEAR. False are FASTER and SLOWER "

@@ -15,7 +15,7 @@ from typing import Any
 
 from figures import write
 
-from trtzoo import accuracy
+from trtzoo.accuracy.records import Evaluation, load_evaluations
 
 TRAIN = Path(__file__).parents[1] / "tests" / "digits.py"
 MODELS = ("densenet121", "dpn68")
@@ -36,13 +36,13 @@ def trtzoo(folder: Path, *arguments: object) -> str:
     return done.stdout
 
 
-def evaluated(folder: Path) -> dict[tuple[str, str, str], accuracy.Evaluation]:
+def evaluated(folder: Path) -> dict[tuple[str, str, str], Evaluation]:
     for name in MODELS:
         size = ("--classes", 10, "--input-size", 32)
         trtzoo(folder, "export", name, "--weights", f"{name}.pth", *size, "--precision", "fp32,fp16")
     for runtime, kinds in (("pytorch", "fp32"), ("onnxruntime", "fp32,fp16")):
         trtzoo(folder, "eval", *MODELS, *DATA, "--runtime", runtime, "--precision", kinds)
-    found = accuracy.load(folder / "benchmarks")[0]
+    found = load_evaluations(folder / "benchmarks")[0]
     return {(row.model, row.runtime, row.precision): row for row in found}
 
 

@@ -25,14 +25,19 @@ import torch
 from figures import write
 from PIL import Image
 
-from trtzoo import dataset, machine, models, runtimes
-from trtzoo.accuracy import Task
-from trtzoo.crops import Decoders
-from trtzoo.evaluate import Progress, evaluate, find
-from trtzoo.export import export
+from trtzoo.accuracy.evaluate import EvaluationProgress, evaluate, open_for_evaluation
+from trtzoo.accuracy.records import EvaluationTask
+from trtzoo.artifacts.graphs import ExportOrder
+from trtzoo.core.modules import resolve
+from trtzoo.core.records import Preprocessing
+from trtzoo.exporter.plan import export
+from trtzoo.hardware.devices import cpu_device
+from trtzoo.images import dataset
+from trtzoo.images.decoders import Decoders
 from trtzoo.models.seeded import seed
 from trtzoo.models.sources import locate
-from trtzoo.spec import Order, Preprocessing, resolve
+from trtzoo.models.table import build_network, find_model
+from trtzoo.runtimes.registry import find_runtime
 
 MODELS = ("densenet121", "densenet161", "densenet264", "dpn92", "dpn98", "dpn107", "dpn131")
 BATCH = 8
@@ -57,21 +62,21 @@ def photographs(folder: Path, count: int, *, size: tuple[int, int], quality: int
     return folder
 
 
-def exported(name: str, folder: Path, *, classes: int = 1000, size: int = 224) -> Task:
-    model = models.find(name)
+def exported(name: str, folder: Path, *, classes: int = 1000, size: int = 224) -> EvaluationTask:
+    model = find_model(name)
     checkpoint = folder / f"{name}.pth"
-    torch.save(seed(models.build(model, classes=classes, device="meta")).state_dict(), checkpoint)
-    order = Order(model=name, precision="fp32", classes=classes, size=size)
+    torch.save(seed(build_network(model, classes=classes, device="meta")).state_dict(), checkpoint)
+    order = ExportOrder(model=name, precision="fp32", classes=classes, size=size)
     (done,) = export(model, locate(model, str(checkpoint)), [order], folder)
     assert not done.error, done.error
-    return Task(artifact=str(done.path), precision="fp32", runtime="onnxruntime", device=machine.cpu(), batch=BATCH)
+    return EvaluationTask(artifact=str(done.path), precision="fp32", runtime="onnxruntime", device=cpu_device(), batch=BATCH)
 
 
-def alone(task: Task, images: int) -> float:
+def alone(task: EvaluationTask, images: int) -> float:
     """Images/s of the session on one batch that is in memory."""
-    found = find(task)
+    found = open_for_evaluation(task)
     batch, _ = found.golden.batch(BATCH)
-    session = resolve(runtimes.find(task.runtime).opener)(found.path, batch=BATCH)
+    session = resolve(find_runtime(task.runtime).opener)(found.path, batch=BATCH)
     session.infer(batch)
     start = time.perf_counter()
     for _ in range(images // BATCH):
@@ -79,11 +84,11 @@ def alone(task: Task, images: int) -> float:
     return images // BATCH * BATCH / (time.perf_counter() - start)
 
 
-def whole(task: Task, images: Path, folder: Path) -> float:
+def whole(task: EvaluationTask, images: Path, folder: Path) -> float:
     """Images/s from the first batch's line in the journal to the last one's."""
-    found = find(task)
-    data = dataset.read(images, classes=found.classes)
-    seen: list[Progress] = []
+    found = open_for_evaluation(task)
+    data = dataset.read_dataset(images, classes=found.classes)
+    seen: list[EvaluationProgress] = []
     with Decoders() as decoders:
         evaluate(task, found, data, folder / "results", decoders, watch=seen.append)
     return (seen[-1].new - seen[0].new) / (seen[-1].seconds - seen[0].seconds)
@@ -112,10 +117,10 @@ class Photographs(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return planes.sub_(mean).div_(std), int(path.parent.name)
 
 
-def eager(task: Task, images: Path, checkpoint: Path) -> float:
+def eager(task: EvaluationTask, images: Path, checkpoint: Path) -> float:
     """Images/s of timm's validate.py way, from the first batch's end: PIL in DataLoader's workers, torch eager, topk."""
-    found = find(task)
-    network = models.build(models.find(found.model))
+    found = open_for_evaluation(task)
+    network = build_network(find_model(found.model))
     network.load_state_dict(torch.load(checkpoint, weights_only=True))
     photos = Photographs(images, found.weights.preprocessing)  # type: ignore[union-attr]
     loader = torch.utils.data.DataLoader(photos, batch_size=BATCH, num_workers=os.cpu_count() or 1)
@@ -185,13 +190,13 @@ def memory(count: int) -> None:
         images = photographs(folder / "photographs", count, size=(32, 32), quality=90)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             task = pool.apply(exported, ("densenet121", folder), {"classes": 10, "size": 32})
-        found, marks = find(task), [0.02, 0.1, 0.25, 0.5, 0.75, 1.0]
-        data = dataset.read(images, classes=10)
+        found, marks = open_for_evaluation(task), [0.02, 0.1, 0.25, 0.5, 0.75, 1.0]
+        data = dataset.read_dataset(images, classes=10)
         rows: list[list[str]] = []
         with Decoders() as decoders:
             workers = [pid for pid in decoders.processes if pid is not None]
 
-            def watch(now: Progress) -> None:
+            def watch(now: EvaluationProgress) -> None:
                 if len(rows) < len(marks) and now.done >= marks[len(rows)] * now.total:
                     own, theirs = resident("self"), sum(map(resident, workers))
                     rows.append([f"{now.done:,}", f"{own >> 20} MiB", f"{theirs >> 20} MiB", f"{now.new / now.seconds:.0f}"])

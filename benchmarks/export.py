@@ -24,19 +24,20 @@ from pathlib import Path
 import torch
 from figures import write
 
-from trtzoo import graph, models
+from trtzoo.artifacts.graphs import OnnxSidecar
+from trtzoo.core.files import decode
+from trtzoo.exporter import fx_to_onnx
 from trtzoo.models.seeded import seed
-from trtzoo.spec import OnnxSidecar
-from trtzoo.store import decode
+from trtzoo.models.table import MODELS, build_network, find_model
 
-MODELS = ("densenet121", "densenet264", "dpn131")
+COMPARED = ("densenet121", "densenet264", "dpn131")
 
 
 def ours(network: torch.nn.Module, path: Path) -> float:
     path.unlink(missing_ok=True)
     os.sync()  # what was written before is not written back meanwhile
     start = time.perf_counter()
-    graph.write(path, network, name="benchmark", precision="fp32", size=224, batch=None, opset=17)
+    fx_to_onnx.write(path, network, name="benchmark", precision="fp32", size=224, batch=None, opset=17)
     return time.perf_counter() - start
 
 
@@ -59,7 +60,7 @@ def compare(name: str, rounds: int) -> list[str]:
 
 
 def _compare(name: str, rounds: int, folder: Path) -> list[str]:
-    network = seed(models.build(models.find(name), device="meta"))
+    network = seed(build_network(find_model(name), device="meta"))
     ours(network, folder / "warm.onnx")
     pairs = [(ours(network, folder / "a.onnx"), theirs(network, folder / "b.onnx")) for _ in range(rounds)]
     ratios = sorted(b / a for a, b in pairs)
@@ -84,7 +85,7 @@ def zoo(folder: Path) -> tuple[float, float]:
 def exactness(folder: Path) -> None:
     """The errors in the zoo's sidecars, as a figure of its own."""
     rows = []
-    for name in models.MODELS:
+    for name in MODELS:
         paths = [folder / f"{name}-{kind}.json" for kind in ("fp32", "fp16")]
         rows.append([name, *(f"{decode(p.read_bytes(), OnnxSidecar, where=str(p)).check.error:.1e}" for p in paths)])
     note = (

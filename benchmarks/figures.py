@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from trtzoo import machine
+from trtzoo.hardware.devices import cpu_device
 
 FOLDER = Path(__file__).parent / "figures"
 
 
 def write(name: str, heads: list[str], rows: list[list[str]], notes: list[str], *, script: str = "") -> None:
     """Write the table and print it."""
-    cpu = machine.cpu()
+    cpu = cpu_device()
     lines = ["| " + " | ".join(row) + " |" for row in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows)]
     device = f"{cpu.name}, {cpu.cores} cores, {cpu.memory >> 30} GiB"
     where = f"Measured by `benchmarks/{script or name}.py` on {date.today()}: {device}."

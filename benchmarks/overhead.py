@@ -24,9 +24,11 @@ import numpy as np
 import onnxruntime
 from figures import write
 
-from trtzoo import loops, machine
-from trtzoo.spec import Protocol, Result, Sample
-from trtzoo.store import decode
+from trtzoo.benchmark import loops
+from trtzoo.benchmark.protocols import MeasurementProtocol
+from trtzoo.core.files import decode
+from trtzoo.core.records import Result, Sample
+from trtzoo.hardware.devices import cpu_device
 
 POLYGRAPHY = "polygraphy==0.53.6"
 SHAPE = "[1,3,224,224]"
@@ -50,7 +52,7 @@ class Nothing:
 
 def loop_cost(loop: Callable[..., list[Sample]], queries: int = 200_000) -> float:
     """Seconds that the loop takes for a sample: the median of nine runs."""
-    protocol, images, taken = Protocol("nothing", queries=queries), np.zeros((1, 3, 8, 8), np.float32), []
+    protocol, images, taken = MeasurementProtocol("nothing", queries=queries), np.zeros((1, 3, 8, 8), np.float32), []
     for _ in range(9):
         start = time.perf_counter()
         samples = loop(Nothing(), protocol, images)
@@ -65,7 +67,7 @@ def trtzoo(model: str, folder: Path, seconds: float, runtime: str) -> dict[str, 
     """The command's own result: median and mean."""
     where = ["--onnx-dir", folder, "--results", folder / "results"]
     run("trtzoo.cli", "bench", model, "--gpu", "cpu", "--batch", 1, "--runtime", runtime, "--seconds", seconds, *where)
-    path = folder / "results" / machine.cpu().key / f"{model}-fp32-b1-{runtime}-trtzoo.json"
+    path = folder / "results" / cpu_device().key / f"{model}-fp32-b1-{runtime}-trtzoo.json"
     result = decode(path.read_bytes(), Result, where=str(path))
     totals = [sample.total for sample in result.samples]
     return {"median": statistics.median(totals), "mean": statistics.fmean(totals)}

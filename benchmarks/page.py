@@ -19,8 +19,8 @@ from figures import write
 from playwright.sync_api import Browser, sync_playwright
 from report import RESULTS, ROUNDS, SAMPLES, results
 
-from trtzoo.spec import Result
-from trtzoo.store import encode
+from trtzoo.core.files import encode
+from trtzoo.core.records import Result
 
 
 def distinct(result: Result, chance: random.Random) -> Result:

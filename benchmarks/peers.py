@@ -28,10 +28,11 @@ from typing import Any
 import numpy as np
 from figures import write
 
-from trtzoo import models, sgemm
-from trtzoo.report.load import load
-from trtzoo.runtimes import RUNTIMES
-from trtzoo.spec import resolve
+from trtzoo.core.modules import resolve
+from trtzoo.hardware.cpu_peak import measure_peak
+from trtzoo.models.table import MODELS, build_network, find_model
+from trtzoo.report.results import load_results
+from trtzoo.runtimes.registry import RUNTIMES
 
 Run = Callable[[], Any]
 THREADS = len(os.sched_getaffinity(0))
@@ -64,7 +65,7 @@ def choose(names: list[str], batches: str, folder: Path) -> None:
         folder / "results",
     ]
     subprocess.run([sys.executable, "-m", "trtzoo.cli", *map(str, words)], check=True, capture_output=True)
-    for result in load(folder / "results")[0]:
+    for result in load_results(folder / "results")[0]:
         (folder / f"{result.case.model}-b{result.case.batch}.chosen").write_text(result.case.runtime)
 
 
@@ -94,7 +95,7 @@ def _torch(name: str, batch: int, change: Callable[[Any], Any], layout: str = "c
     from trtzoo.models.seeded import seed
 
     torch.set_num_threads(THREADS)
-    network = change(seed(models.build(models.find(name), device="meta")).to(memory_format=getattr(torch, layout)))
+    network = change(seed(build_network(find_model(name), device="meta")).to(memory_format=getattr(torch, layout)))
     inputs = torch.from_numpy(images(batch)).to(memory_format=getattr(torch, layout))
 
     def run() -> Any:
@@ -158,7 +159,7 @@ def export(names: list[str], folder: Path) -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     for name in names:
-        network = seed(models.build(models.find(name), device="meta"))
+        network = seed(build_network(find_model(name), device="meta"))
         with contextlib.redirect_stdout(io.StringIO()):
             torch.onnx.export(
                 network,
@@ -186,7 +187,7 @@ def measured(peers: list[str], name: str, batch: int, folder: Path, options: arg
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--one", nargs=5)
-    parser.add_argument("--models", default=",".join(models.MODELS))
+    parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--batches", default="1,4,8")
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--rounds", type=int, default=3)
@@ -197,7 +198,7 @@ def main() -> None:
         one(peer, name, int(batch), Path(folder), float(seconds))
         return
     names, peers = options.models.split(","), options.peers.split(",")
-    rows, ratios, rate = [], [], sgemm.ask(THREADS)
+    rows, ratios, rate = [], [], measure_peak(THREADS)
     with tempfile.TemporaryDirectory() as folder:
         export(names, Path(folder))
         choose(names, options.batches, Path(folder))
@@ -207,7 +208,7 @@ def main() -> None:
                 chosen = (Path(folder) / f"{name}-b{batch}.chosen").read_text()
                 best = min((p for p in peers if p != "trtzoo"), key=cells.__getitem__)
                 ratios.append({p: cells[p] / cells["trtzoo"] for p in peers})
-                share = models.find(name).flops * batch / cells["trtzoo"] / rate
+                share = find_model(name).flops * batch / cells["trtzoo"] / rate
                 row = [
                     f"{name} b{batch}, {chosen}",
                     *(f"{cells[p] * 1e3:.1f}" for p in peers),

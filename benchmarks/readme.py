@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trtzoo import gpus
+from trtzoo.hardware.gpus import support_table
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"(<!-- begin: (\w+) ?([\w-]*) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -40,7 +40,7 @@ def latency(precision: str) -> str:
 def gpu_table(_: str) -> str:
     """What works on which GPU, from the rows of gpus.py."""
     heads = ("GPU", "", "TensorRT, on that GPU", "TensorRT-RTX, ahead of time")
-    return "".join("| " + " | ".join(row) + " |\n" for row in (heads, ("---",) * 4, *gpus.table()))
+    return "".join("| " + " | ".join(row) + " |\n" for row in (heads, ("---",) * 4, *support_table()))
 
 
 KINDS = {"help": help_text, "figure": figure, "latency": latency, "gpus": gpu_table}

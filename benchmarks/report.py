@@ -16,12 +16,12 @@ from pathlib import Path
 
 from figures import write
 
-from trtzoo.gpus import GPUS
-from trtzoo.machine import slug
-from trtzoo.models import MODELS
-from trtzoo.models.sources import SOURCES
-from trtzoo.spec import Case, Device, GoldenCheck, Result, Sample, Weights
-from trtzoo.store import encode
+from trtzoo.core.files import encode
+from trtzoo.core.records import Case, Device, GoldenCheck, Result, Sample, Weights
+from trtzoo.hardware.devices import slug
+from trtzoo.hardware.gpus import GPUS
+from trtzoo.models.sources import PUBLISHERS
+from trtzoo.models.table import MODELS
 
 RESULTS, SAMPLES, ROUNDS = 1000, 300, 9
 COMMANDS = (
@@ -33,7 +33,7 @@ COMMANDS = (
 """Each is run in a folder that has the results in benchmarks/."""
 
 WEIGHTS = Weights(
-    source="paddle", origin="synthetic", sha256="0" * 64, epsilon=1e-5, preprocessing=SOURCES["paddle"].preprocessing
+    source="paddle", origin="synthetic", sha256="0" * 64, epsilon=1e-5, preprocessing=PUBLISHERS["paddle"].preprocessing
 )
 
 

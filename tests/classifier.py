@@ -6,9 +6,10 @@ import numpy as np
 import onnxruntime
 
 from tests.making import tiny
-from trtzoo.golden import Golden
-from trtzoo.spec import GoldenCheck, OnnxSidecar, Preprocessing, Weights
-from trtzoo.store import encode, sha256_file
+from trtzoo.artifacts.golden import Golden
+from trtzoo.artifacts.graphs import OnnxSidecar
+from trtzoo.core.files import encode, sha256_file
+from trtzoo.core.records import GoldenCheck, Preprocessing, Weights
 
 HOW = Preprocessing(decoder="opencv", interpolation="bilinear", resize=10, crop=8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 WEIGHTS = Weights(source="torchvision", origin="my.pth", sha256="0" * 64, epsilon=1e-5, preprocessing=HOW)

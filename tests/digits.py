@@ -17,9 +17,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import nn
 
-from trtzoo import models
+from trtzoo.images.preprocessing import normalise
 from trtzoo.models.sources import locate
-from trtzoo.preprocess import normalise
+from trtzoo.models.table import build_network, find_model
 
 SIZE, CLASSES = 32, 10
 MODELS = ("densenet121", "dpn68")
@@ -57,11 +57,11 @@ def train(name: str, path: Path, *, seed: int = 0) -> None:
     """Train a network on the other digits and save its state dict, as any PyTorch script would."""
     torch.manual_seed(seed)
     path.touch()
-    checkpoint = locate(models.find(name), str(path))
+    checkpoint = locate(find_model(name), str(path))
     pictures, classes = images()
     seen = ~held_out(len(pictures))
     inputs = torch.from_numpy(normalise(pictures[seen], checkpoint.preprocessing(SIZE)))
-    network = models.build(models.find(name), classes=CLASSES, epsilon=checkpoint.convention.epsilon)
+    network = build_network(find_model(name), classes=CLASSES, epsilon=checkpoint.convention.epsilon)
     _fit(network, inputs, torch.from_numpy(classes[seen]))
     _settle(network, inputs)
     torch.save(network.state_dict(), path)

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from tests.test_measure import fake_job
-from trtzoo import machine
-from trtzoo.spec import Result
-from trtzoo.store import decode
+from tests.benchmark.test_worker import fake_job
+from trtzoo.core.files import decode
+from trtzoo.core.records import Result
+from trtzoo.hardware.devices import cpu_device
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_rows_go_to_stdout_and_results_to_the_devices_folder(trtzoo, fakes, tmp_
         "dpn68        fp32  batch 1   trtzoo        500.00 ms   median in [500.00, 500.00]   p99 500.00   10 samples\n"
         "dpn68        fp32  batch 4   trtzoo        500.00 ms   median in [500.00, 500.00]   p99 500.00   10 samples\n"
     )
-    files = sorted((tmp_path / "benchmarks" / machine.cpu().key).glob("*.json"))
+    files = sorted((tmp_path / "benchmarks" / cpu_device().key).glob("*.json"))
     results = [decode(path.read_bytes(), Result, where="") for path in files]
     assert [result.case.batch for result in results] == [1, 4]
     assert all(len(result.samples) == 10 for result in results)
@@ -45,7 +45,7 @@ def test_a_gpu_that_is_not_here_is_refused_with_what_is_here(trtzoo, fakes):
     assert done.returncode == 3
     assert done.stdout == ""
     assert "There is no Tesla T4 here: no NVIDIA GPU" in done.stderr
-    assert machine.cpu().name in done.stderr
+    assert cpu_device().name in done.stderr
     assert "trtzoo bench --gpu auto" in done.stderr
 
 
@@ -78,7 +78,7 @@ def test_the_first_real_number_comes_from_the_fastest_runtime_on_this_processor(
     assert "dpn68        fp32  batch 2" in done.stdout
     (path,) = (tmp_path / "benchmarks").glob("*/*.json")
     result = decode(path.read_bytes(), Result, where="")
-    rivals = [found[1] for found in re.finditer(r"(\w+) [\d.]+ ms", result.choice)]
+    rivals = [found[1] for found in re.finditer(r"(\w+) [\d.]+ ms", result.selection_reason)]
     assert rivals == ["onnxruntime", "openvino"] and result.case.runtime in rivals
     table = trtzoo("table", "--format", "csv").stdout.split("# Latency in ms, FP32, on ")[1].split("# ")[0]
     columns = table.splitlines()[1].split(",")

@@ -13,10 +13,10 @@ import onnx
 import pytest
 
 from tests.making import tiny, unknown
-from trtzoo import engines
-from trtzoo.probes import ask
+from trtzoo.artifacts import engines
+from trtzoo.hardware.probes import run_probes
 
-VERSION = ask("tensorrt_rtx")["tensorrt_rtx"].version
+VERSION = run_probes("tensorrt_rtx")["tensorrt_rtx"].version
 T4 = Path("engines/t4") / f"rtx-{VERSION}"
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light/light_densenet121.onnx"
 
@@ -125,12 +125,12 @@ def wait_for_a_build(folder):
 def whole(folder):
     """The engines in a folder, each of which is whole or is seen not to be: (taken as good, not)."""
     found = list((folder / T4).glob("*.engine"))
-    good = [path for path in found if (about := engines.peek(path)) and engines.intact(path, about)]
+    good = [path for path in found if (about := engines.read_sidecar_unchecked(path)) and engines.intact(path, about)]
     for path in set(found) - set(good):
         with pytest.raises(engines.StoreError):
-            engines.load(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")
+            engines.load_plan(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")
     for path in good:
-        assert engines.load(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")
+        assert engines.load_plan(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")
     return good
 
 

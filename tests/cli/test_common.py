@@ -3,7 +3,7 @@
 import pytest
 
 from trtzoo.cli.common import ready
-from trtzoo.errors import UsageError
+from trtzoo.core.errors import UsageError
 
 
 @pytest.mark.parametrize("runtime", [None, "auto"])

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.report.runs import run, turns
-from trtzoo.store import encode
+from trtzoo.core.files import encode
 
 
 def save(folder, *runs):

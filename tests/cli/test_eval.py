@@ -13,9 +13,10 @@ import pytest
 
 from tests.classifier import CLASSES, WEIGHTS, classifier
 from tests.photographs import class_folders
-from trtzoo import accuracy, dataset, machine
-from trtzoo.accuracy import Evaluation
+from trtzoo.accuracy.records import Evaluation, load_evaluations
 from trtzoo.cli.eval import sentence
+from trtzoo.hardware.devices import cpu_device
+from trtzoo.images import dataset
 
 EACH = 6
 
@@ -28,15 +29,15 @@ def ready(tmp_path):
 
 
 def journal(tmp_path):
-    return tmp_path / "benchmarks" / machine.cpu().key / "accuracy" / "densenet121-fp32-c5-s8-onnxruntime.journal"
+    return tmp_path / "benchmarks" / cpu_device().key / "accuracy" / "densenet121-fp32-c5-s8-onnxruntime.journal"
 
 
 def test_the_result_is_one_sentence_with_all_that_it_stands_for(trtzoo, ready, tmp_path):
     (ready / "0" / "0_0.png").write_text("a text")
     done = trtzoo("eval", "densenet121", "--data", "data")
     assert done.returncode == 0, done.stderr
-    ((record,), _) = accuracy.load(tmp_path / "benchmarks")
-    fingerprint = dataset.read(ready, classes=CLASSES).fingerprint
+    ((record,), _) = load_evaluations(tmp_path / "benchmarks")
+    fingerprint = dataset.read_dataset(ready, classes=CLASSES).fingerprint
     assert record.fingerprint == fingerprint and record.images == 29
     assert done.stdout == (
         "densenet121-fp32-c5-s8-onnxruntime (batch 8, torchvision weights): "
@@ -52,7 +53,7 @@ def test_a_network_of_the_published_kind_stands_beside_the_published_accuracy():
         precision="fp16",
         runtime="tensorrt",
         batch=8,
-        device=machine.cpu(),
+        device=cpu_device(),
         dataset="val",
         fingerprint="0123456789abcdef",
         images=50_000,
@@ -116,10 +117,10 @@ def test_killed_at_any_moment_it_goes_on_and_nothing_counts_twice(trtzoo, ready,
     assert decoders
     done = trtzoo("eval", "densenet121", "--data", "data", "--batch", "1", "--resume")
     assert done.returncode == 0, done.stderr
-    ((resumed,), _) = accuracy.load(tmp_path / "benchmarks")
+    ((resumed,), _) = load_evaluations(tmp_path / "benchmarks")
     assert resumed.images == CLASSES * 300
     trtzoo("eval", "densenet121", "--data", "data", "--batch", "1")
-    ((whole,), _) = accuracy.load(tmp_path / "benchmarks")
+    ((whole,), _) = load_evaluations(tmp_path / "benchmarks")
     assert (resumed.top1, resumed.top5, resumed.images) == (whole.top1, whole.top5, whole.images)
     assert [pid for pid in decoders if Path(f"/proc/{pid}/cmdline").exists() and "spawn_main" in _command(pid)] == []
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
-from trtzoo import golden
-from trtzoo.errors import StoreError
-from trtzoo.spec import OnnxSidecar
-from trtzoo.store import read_sidecar, sha256_file
+from trtzoo.artifacts import golden
+from trtzoo.artifacts.graphs import OnnxSidecar
+from trtzoo.core.errors import StoreError
+from trtzoo.core.files import read_sidecar, sha256_file
 
 SMALL = ("dpn68", "--weights", "seeded", "--input-size", "32", "--classes", "10")
 NAME = "dpn68-fp32-c10-s32"

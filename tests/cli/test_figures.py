@@ -1,7 +1,7 @@
 """`trtzoo figures`, as it is typed."""
 
-from tests.report.test_tables import result
-from trtzoo.store import encode
+from tests.report.tables.test_accuracy import result
+from trtzoo.core.files import encode
 
 
 def test_four_figures_are_drawn_twice_each_and_named_and_a_bad_file_is_told(trtzoo, tmp_path):

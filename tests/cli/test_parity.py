@@ -6,20 +6,20 @@ import shutil
 import pytest
 from PIL import Image
 
-from tests.test_layers import spoil
-from trtzoo import models
-from trtzoo.export import export
+from tests.verification.test_layerwise import spoil
+from trtzoo.artifacts.graphs import ExportOrder
+from trtzoo.core.files import sha256_file
+from trtzoo.exporter.plan import export
 from trtzoo.models.sources import Checkpoint
-from trtzoo.spec import Order
-from trtzoo.store import sha256_file
+from trtzoo.models.table import find_model
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A folder with dpn68 of ten classes at 32x32, seeded, FP32 and FP16."""
     folder = tmp_path_factory.mktemp("exported")
-    orders = [Order(model="dpn68", precision=kind, classes=10, size=32) for kind in ("fp32", "fp16")]
-    assert not any(done.error for done in export(models.find("dpn68"), Checkpoint("seeded", origin="seeded"), orders, folder))
+    orders = [ExportOrder(model="dpn68", precision=kind, classes=10, size=32) for kind in ("fp32", "fp16")]
+    assert not any(done.error for done in export(find_model("dpn68"), Checkpoint("seeded", origin="seeded"), orders, folder))
     return folder
 
 

@@ -8,14 +8,14 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from tests.report.test_tables import result
+from tests.report.tables.test_accuracy import result
 from trtzoo.cli import app
-from trtzoo.gpus import GPUS
-from trtzoo.models import MODELS
-from trtzoo.precision import PRECISIONS
-from trtzoo.report.formats import FORMATS
-from trtzoo.runtimes import RUNTIMES
-from trtzoo.store import encode
+from trtzoo.core.files import encode
+from trtzoo.core.precisions import PRECISIONS
+from trtzoo.hardware.gpus import GPUS
+from trtzoo.models.table import MODELS
+from trtzoo.report.tables.formats import FORMATS
+from trtzoo.runtimes.registry import RUNTIMES
 
 COMMANDS = sorted(row.name for row in app.registered_commands)
 HEAVY = {"torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "paddle", "matplotlib", "altair"}

@@ -8,7 +8,7 @@ import pytest
 from tests.report.pages import written
 from tests.report.runs import run
 from trtzoo.cli.report import report_command
-from trtzoo.errors import MachineError
+from trtzoo.core.errors import MachineError
 
 
 def test_the_page_is_written_and_told(trtzoo, tmp_path):

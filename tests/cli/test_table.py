@@ -2,9 +2,9 @@
 
 import json
 
-from tests.report.test_tables import evaluation, result, weights
-from trtzoo.models import MODELS
-from trtzoo.store import encode
+from tests.report.tables.test_accuracy import evaluation, result, weights
+from trtzoo.core.files import encode
+from trtzoo.models.table import MODELS
 
 
 def results(folder, **more):

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from tests.test_trtexec import query, write
-from trtzoo.spec import Result
-from trtzoo.store import decode
+from tests.benchmark.test_trtexec import query, write
+from trtzoo.core.files import decode
+from trtzoo.core.records import Result
 
 CASE = ["--model", "dpn131", "--gpu", "t4", "--precision", "fp16", "--batch", "4", "--tensorrt", "10.13.2"]
 

@@ -65,7 +65,7 @@ def driver():
 @pytest.fixture
 def script(driver):
     """What the double of TensorRT shall do, and has done."""
-    import emulated_tensorrt  # noqa: PLC0415 # there in the child only
+    import emulated_tensorrt  # there in the child only
 
     emulated_tensorrt.script.__dict__.update(fails="", allocates=False, inputs=[])
     yield emulated_tensorrt.script

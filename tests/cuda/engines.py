@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from trtzoo import probes
-from trtzoo.engines import EngineSidecar, LayerTypes, Stamp
-from trtzoo.gpus import FLAVOURS
-from trtzoo.store import encode, sidecar_path
+from trtzoo.artifacts.engines import EngineSidecar, LayerTypes, Stamp
+from trtzoo.core.files import encode, sidecar_path
+from trtzoo.hardware import probes
+from trtzoo.hardware.gpus import FLAVOURS
 
 VERSIONS = {"tensorrt": "10.13.2.6", "rtx": "1.7.1.116"}
 
@@ -29,10 +29,10 @@ def emulated(folder: Path, onnx: Path, *, batch: int, precision: str = "fp32", f
 
 def built(folder: Path, onnx: Path, *, batch: int, precision: str = "fp32", flavour: str = "tensorrt") -> Path:
     """An engine that the builder makes for this machine's GPU; the test is skipped where there is none, or no such TensorRT."""
-    if not shutil.which("nvidia-smi") or probes.ask("cuda")["cuda"].error:
+    if not shutil.which("nvidia-smi") or probes.run_probes("cuda")["cuda"].error:
         pytest.skip("no NVIDIA GPU")
     module = FLAVOURS[flavour].module
-    if probes.ask(module)[module].error:
+    if probes.run_probes(module)[module].error:
         pytest.skip(f"no {module} for this GPU")
     what = ["--onnx", onnx, "--precision", precision, "--batch", str(batch), "--flavour", flavour, "--engines-dir", folder]
     done = subprocess.run([sys.executable, "-m", "trtzoo.cli", "build", *what], capture_output=True, text=True, check=False)

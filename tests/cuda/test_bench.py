@@ -7,13 +7,15 @@ import msgspec
 import pytest
 
 from tests.cuda.engines import VERSIONS, emulated
-from trtzoo import machine, models
-from trtzoo.engines import EngineSidecar
-from trtzoo.errors import MachineError, UsageError
-from trtzoo.export import export
+from trtzoo.artifacts.engines import EngineSidecar
+from trtzoo.artifacts.graphs import ExportOrder
+from trtzoo.core.errors import MachineError, UsageError
+from trtzoo.core.files import decode, encode, sidecar_path
+from trtzoo.core.records import Result
+from trtzoo.exporter.plan import export
+from trtzoo.hardware.devices import choose_device, gpu_devices
 from trtzoo.models.sources import Checkpoint
-from trtzoo.spec import Order, Result
-from trtzoo.store import decode, encode, sidecar_path
+from trtzoo.models.table import find_model
 
 BATCH = 2
 
@@ -21,8 +23,8 @@ BATCH = 2
 @pytest.fixture
 def zoo(driver, tmp_path):
     """dpn68 exported at 64x64, and its engine for a T4 by the double's TensorRT, in the folders that the commands use."""
-    order = Order(model="dpn68", precision="fp32", size=64)
-    (done,) = export(models.find("dpn68"), Checkpoint("seeded", origin="seeded"), [order], tmp_path / "onnx")
+    order = ExportOrder(model="dpn68", precision="fp32", size=64)
+    (done,) = export(find_model("dpn68"), Checkpoint("seeded", origin="seeded"), [order], tmp_path / "onnx")
     folder = tmp_path / "engines" / "t4" / f"tensorrt-{VERSIONS['tensorrt']}"
     folder.mkdir(parents=True)
     engine = emulated(folder, done.path, batch=BATCH)
@@ -125,13 +127,13 @@ def test_an_nvml_that_dies_is_told_and_the_measurement_is_kept(zoo, trtzoo):
 
 
 def test_the_gpus_here_are_chosen_by_name_and_no_other_passes_for_them(driver):
-    assert [device.name for device in machine.gpus()] == ["Tesla T4", "NVIDIA A10"]
-    assert machine.choose("auto").name == "Tesla T4" and machine.choose("cpu").kind == "cpu"
-    assert (machine.choose("a10").index, machine.choose("a10").sm) == (1, 86)
+    assert [device.name for device in gpu_devices()] == ["Tesla T4", "NVIDIA A10"]
+    assert choose_device("auto").name == "Tesla T4" and choose_device("cpu").kind == "cpu"
+    assert (choose_device("a10").index, choose_device("a10").sm) == (1, 86)
     with pytest.raises(MachineError, match="There is no A100 here: Tesla T4, NVIDIA A10"):
-        machine.choose("a100")
+        choose_device("a100")
     with pytest.raises(UsageError, match=r"There is no GPU 't5'. Did you mean t4\?"):
-        machine.choose("t5")
+        choose_device("t5")
 
 
 @pytest.mark.parametrize(

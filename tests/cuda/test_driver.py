@@ -13,7 +13,7 @@ import pytest
 @pytest.fixture
 def drv(driver):
     """PyCUDA, with the first device's primary context current."""
-    import pycuda.driver  # noqa: PLC0415 # there in the child only
+    import pycuda.driver  # there in the child only
 
     pycuda.driver.init()
     context = pycuda.driver.Device(0).retain_primary_context()
@@ -26,7 +26,7 @@ def drv(driver):
 
 @pytest.fixture
 def cuda(driver):
-    from cuda.bindings import driver as bindings  # noqa: PLC0415 # there in the child only
+    from cuda.bindings import driver as bindings  # there in the child only
 
     def call(name, *arguments):
         status, *values = getattr(bindings, name)(*arguments)
@@ -71,7 +71,7 @@ def test_devices_and_faults_are_set_by_the_environment(driver, variables, words)
     code = "from trtzoo.runtimes.cuda import primary_context; primary_context(0).__enter__()"
     env = os.environ | variables
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines()[-1] == f"trtzoo.errors.MachineError: The NVIDIA driver has {words}"
+    assert done.stderr.splitlines()[-1] == f"trtzoo.core.errors.MachineError: The NVIDIA driver has {words}"
 
 
 def test_nothing_works_without_a_current_context(driver, cuda):
@@ -83,7 +83,7 @@ def test_nothing_works_without_a_current_context(driver, cuda):
 
 def test_pycudas_detach_leaves_the_context_current(driver):
     """Why trtzoo pops it once more."""
-    import pycuda.driver  # noqa: PLC0415 # there in the child only
+    import pycuda.driver  # there in the child only
 
     pycuda.driver.init()
     context = pycuda.driver.Device(0).retain_primary_context()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from trtzoo.errors import UsageError
-from trtzoo.models import MODELS
+from trtzoo.core.errors import UsageError
 from trtzoo.models.count import count
+from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
 
 SLIPS = {("densenet264", "mparams"): 33.34, ("dpn98", "mparams"): 58.47}

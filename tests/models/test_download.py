@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NOWHERE, Run
-from trtzoo.errors import StoreError, WeightsError
+from trtzoo.core.errors import StoreError, WeightsError
+from trtzoo.core.files import sidecar_path
 from trtzoo.models.download import UnreachableError, cache_folder, fetch
-from trtzoo.store import sidecar_path
 
 URL = "https://weights.example/models/w.pdparams"
 BODY = bytes(range(256)) * 512

@@ -14,12 +14,10 @@ import torch
 from torch import fx, nn
 
 from tests.goldens import fill
-from trtzoo import models
-from trtzoo.errors import UsageError
-from trtzoo.models import MODELS
+from trtzoo.core.errors import UsageError
 from trtzoo.models.sources import Checkpoint
+from trtzoo.models.table import MODELS, Model, build_network, find_model
 from trtzoo.models.weights import load
-from trtzoo.spec import Model
 
 TOLERANCES = {"float32": 2e-5, "float64": 1e-11}
 
@@ -136,27 +134,27 @@ def test_the_logits_are_paddlepaddles(zoo: Filled, images: str, kind: str) -> No
 
 @pytest.mark.parametrize("name", STATE_DICTS)
 def test_a_state_dict_has_torchvisions_and_timms_names_shapes_and_order(name: str) -> None:
-    state = models.build(MODELS[name], device="meta").state_dict()
+    state = build_network(MODELS[name], device="meta").state_dict()
     lines = "".join(f"{key} {'x'.join(map(str, tensor.shape))}\n" for key, tensor in state.items())
     assert hashlib.sha256(lines.encode()).hexdigest() == STATE_DICTS[name]
 
 
 def test_densenet264_has_the_names_of_its_smaller_sisters() -> None:
     def kinds(name: str) -> set[str]:
-        return {re.sub(r"\d+", "N", key) for key in models.build(MODELS[name], device="meta").state_dict()}
+        return {re.sub(r"\d+", "N", key) for key in build_network(MODELS[name], device="meta").state_dict()}
 
     assert kinds("densenet264") == kinds("densenet121")
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_can_be_traced_and_computes_the_same_traced(name: str) -> None:
-    traced = fx.symbolic_trace(models.build(MODELS[name], device="meta", classes=7))
+    traced = fx.symbolic_trace(build_network(MODELS[name], device="meta", classes=7))
     assert traced(torch.empty(2, 3, 64, 64, device="meta")).shape == (2, 7)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_epsilon_and_classes_reach_every_layer_they_concern(name: str) -> None:
-    network = models.build(MODELS[name], classes=12, epsilon=1e-3, device="meta")
+    network = build_network(MODELS[name], classes=12, epsilon=1e-3, device="meta")
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms and all(norm.eps == 1e-3 for norm in norms)
     assert not network.training
@@ -164,12 +162,12 @@ def test_epsilon_and_classes_reach_every_layer_they_concern(name: str) -> None:
 
 
 def test_a_model_is_found_whatever_its_case() -> None:
-    assert models.find("DPN68") is MODELS["dpn68"]
+    assert find_model("DPN68") is MODELS["dpn68"]
 
 
 def test_an_unknown_model_suggests_the_nearest() -> None:
     with pytest.raises(UsageError) as caught:
-        models.find("densenet12")
+        find_model("densenet12")
     assert str(caught.value) == (
         "There is no model 'densenet12'. Did you mean densenet121? Known: densenet121, densenet161, densenet169, densenet201, "
         "densenet264, dpn68, dpn92, dpn98, dpn107, dpn131."

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.goldens import fill
-from trtzoo import models
-from trtzoo.errors import WeightsError
-from trtzoo.models import MODELS, pdparams
+from trtzoo.core.errors import WeightsError
+from trtzoo.models import pdparams
 from trtzoo.models.pdparams import NAME_TABLE, read
+from trtzoo.models.table import MODELS, build_network
 
 NAMES = {"a.weight": "a_0.w_0", "b.bias": "b_0.b_0", "c._mean": "c_0.w_1"}
 STATE = {
@@ -141,7 +141,7 @@ def test_any_dict_of_float_arrays_comes_back_as_it_was(state: dict[str, np.ndarr
 @pytest.mark.parametrize("name", MODELS)
 def test_every_name_of_ours_has_one_name_of_paddles(name: str) -> None:
     model = MODELS[name]
-    ours = models.build(model, device="meta").state_dict()
+    ours = build_network(model, device="meta").state_dict()
     keys = [pdparams.paddle_key(model, key) for key in ours if not key.endswith("num_batches_tracked")]
     assert sorted(keys) == sorted(key for key, _, _ in fill.rows(name))
 
@@ -353,7 +353,7 @@ def test_a_file_that_claims_gigabytes_takes_none(kind: str, tmp_path: Path) -> N
     path = write(tmp_path, BOMBS[kind])
     program = f"""
 from pathlib import Path
-from trtzoo.errors import WeightsError
+from trtzoo.core.errors import WeightsError
 from trtzoo.models.pdparams import read
 try:
     read(Path({str(path)!r}))

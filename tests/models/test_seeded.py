@@ -10,17 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from trtzoo import golden, models
-from trtzoo.models import MODELS
+from trtzoo.artifacts import golden
 from trtzoo.models.seeded import seed
+from trtzoo.models.table import MODELS, Model, build_network
 from trtzoo.models.weights import state_sha256
-from trtzoo.spec import Model
 
 
 @pytest.fixture(scope="module", params=MODELS)
 def seeded(request: pytest.FixtureRequest) -> Iterator[tuple[Model, nn.Module]]:
     model = MODELS[request.param]
-    yield model, seed(models.build(model, device="meta"))
+    yield model, seed(build_network(model, device="meta"))
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def one_thread() -> Iterator[None]:
 
 def test_the_number_of_threads_changes_no_bit(seeded: tuple[Model, nn.Module], one_thread: None) -> None:
     model, network = seeded
-    assert state_sha256(network.state_dict()) == state_sha256(seed(models.build(model, device="meta")).state_dict())
+    assert state_sha256(network.state_dict()) == state_sha256(seed(build_network(model, device="meta")).state_dict())
 
 
 def test_every_norm_is_calibrated_and_every_value_finite(seeded: tuple[Model, nn.Module]) -> None:
@@ -74,11 +73,11 @@ def test_the_images_get_different_logits(seeded: tuple[Model, nn.Module]) -> Non
 
 def test_another_process_and_another_machine_make_the_same_weights() -> None:
     program = """
-from trtzoo import models
+from trtzoo.models import MODELS, build_network
 from trtzoo.models.seeded import seed
 from trtzoo.models.weights import state_sha256
 for name in ("densenet121", "dpn68"):
-    print(name, state_sha256(seed(models.build(models.MODELS[name], device="meta")).state_dict()))
+    print(name, state_sha256(seed(build_network(MODELS[name], device="meta")).state_dict()))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (
@@ -91,5 +90,5 @@ dpn68 39d9a253806802ae1a9b455e5a2fbdcf759f536d6cb562315ecfe15a693244c6
 
 
 def test_another_class_count_is_seeded_too() -> None:
-    network = seed(models.build(MODELS["dpn68"], classes=10, device="meta"))
+    network = seed(build_network(MODELS["dpn68"], classes=10, device="meta"))
     assert tuple(network.classifier.weight.shape) == (10, 832, 1, 1)  # type: ignore[union-attr]

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NOWHERE
-from trtzoo.errors import UsageError, WeightsError
-from trtzoo.models import MODELS
-from trtzoo.models.sources import SOURCES, Checkpoint, locate
+from trtzoo.core.errors import UsageError, WeightsError
+from trtzoo.models.sources import PUBLISHERS, Checkpoint, locate
+from trtzoo.models.table import MODELS
 
 
 def test_paddle_publishes_all_ten_torchvision_four_and_timm_five() -> None:
-    published = {name: set(source.files) for name, source in SOURCES.items()}
+    published = {name: set(source.files) for name, source in PUBLISHERS.items()}
     densenets = {name for name in MODELS if name.startswith("densenet")}
     assert published == {
         "paddle": set(MODELS),
@@ -31,27 +31,27 @@ def test_paddle_publishes_all_ten_torchvision_four_and_timm_five() -> None:
     ],
 )
 def test_a_url_is_the_publishers(source: str, model: str, url: str) -> None:
-    row = SOURCES[source]
+    row = PUBLISHERS[source]
     assert row.base + row.files[model][0] == f"https://{url}"
 
 
 def test_each_source_has_its_own_conventions() -> None:
     found = {
         name: (row.epsilon, row.preprocessing.decoder, row.preprocessing.interpolation, row.preprocessing.resize)
-        for name, row in SOURCES.items()
+        for name, row in PUBLISHERS.items()
     }
     assert found == {
         "paddle": (1e-5, "opencv", "bilinear", 256),
         "torchvision": (1e-5, "pil", "bilinear", 256),
         "timm": (1e-3, "pil", "bicubic", 256),
     }
-    timm = SOURCES["timm"].preprocessing
+    timm = PUBLISHERS["timm"].preprocessing
     assert [round(value * 255) for value in timm.mean] == [124, 117, 104]
     assert [round(1 / value / 255, 4) for value in timm.std] == [0.0167] * 3
 
 
 def test_every_file_whose_name_bears_its_hash_is_checked_against_it() -> None:
-    for row in (SOURCES["torchvision"], SOURCES["timm"]):
+    for row in (PUBLISHERS["torchvision"], PUBLISHERS["timm"]):
         for file, digits in row.files.values():
             assert digits and file.removesuffix(".pth").endswith(digits)
 
@@ -63,7 +63,7 @@ def test_seeded_needs_nothing() -> None:
 def test_the_default_without_a_network_is_seeded_and_says_why() -> None:
     found = locate(MODELS["dpn68"], None)
     assert found == Checkpoint("seeded", origin="seeded", fallback=f"{NOWHERE[7:]} cannot be reached (ConnectionError).")
-    assert found.convention is SOURCES["paddle"]
+    assert found.convention is PUBLISHERS["paddle"]
 
 
 @pytest.mark.parametrize("source", ["paddle", "torchvision", "timm"])

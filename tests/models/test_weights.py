@@ -19,11 +19,11 @@ from torch import nn
 
 from tests.conftest import Run
 from tests.goldens import fill
-from trtzoo import models
-from trtzoo.errors import WeightsError
-from trtzoo.models import MODELS, pdparams
+from trtzoo.core.errors import WeightsError
+from trtzoo.models import pdparams
 from trtzoo.models.pdparams import NAME_TABLE
 from trtzoo.models.sources import locate
+from trtzoo.models.table import MODELS, build_network
 from trtzoo.models.weights import _read_torch, load
 
 State = dict[str, torch.Tensor]
@@ -43,7 +43,7 @@ def densenet121() -> State:
 
 def _torch_state(name: str) -> State:
     state = {}
-    for key, empty in models.build(MODELS[name], device="meta").state_dict().items():
+    for key, empty in build_network(MODELS[name], device="meta").state_dict().items():
         if key.endswith("num_batches_tracked"):
             state[key] = torch.tensor(7)
             continue
@@ -357,7 +357,7 @@ def test_a_module_saved_whole_is_refused_and_not_run(tmp_path: Path) -> None:
 
 
 def test_a_real_module_saved_whole_is_refused(tmp_path: Path) -> None:
-    path = _torch_save(models.build(MODELS["dpn68"]), tmp_path / "w.pth")
+    path = _torch_save(build_network(MODELS["dpn68"]), tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="holds more than tensors"):
         _load("dpn68", path)
 

@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from tests.report.runs import WEIGHTS, run
-from trtzoo.report.load import files
-from trtzoo.spec import Device, Failure
-from trtzoo.store import encode
+from trtzoo.core.files import encode
+from trtzoo.core.records import Device, Failure
+from trtzoo.report.results import load_files
 
 T4 = Device(key="tesla-t4", name="Tesla T4", kind="gpu", driver="580.10", sm=75)
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror=\"window.hacked=1\"> & 'quotes' <!--"
@@ -21,7 +21,7 @@ def written(folder, results):
         path = folder / result.device.key / f"{result.case.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(result))
-    return files(folder)[0]
+    return load_files(folder)[0]
 
 
 def varied():

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import numpy as np
 
-from trtzoo.spec import Case, Device, GoldenCheck, Preprocessing, Result, Sample, Weights
+from trtzoo.core.records import Case, Device, GoldenCheck, Preprocessing, Result, Sample, Weights
 
 BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 DEVICE = Device(key="a-cpu-2c", name="A CPU", kind="cpu", cores=2)

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from trtzoo.models import MODELS
 from trtzoo.models.count import count
+from trtzoo.models.table import MODELS
 from trtzoo.report import audit
 from trtzoo.report.audit import CHECKS, COUNTED, findings
 from trtzoo.report.published import document

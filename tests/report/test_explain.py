@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.test_latency import gpu_result
-from tests.report.test_tables import result
-from trtzoo.errors import StoreError, UsageError
+from tests.report.tables.test_accuracy import result
+from tests.report.tables.test_latency import gpu_result
+from trtzoo.core.errors import StoreError, UsageError
+from trtzoo.core.records import Failure
 from trtzoo.report.explain import explain, listing, select
-from trtzoo.report.load import Found
-from trtzoo.spec import Failure
+from trtzoo.report.results import Found
 
 FOUND = [
     Found(Path(name), made)

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from trtzoo import golden, models, runtimes
-from trtzoo.errors import MachineError, StoreError
-from trtzoo.export import export
+from trtzoo.artifacts import golden
+from trtzoo.artifacts.graphs import ExportOrder
+from trtzoo.core.errors import MachineError, StoreError
+from trtzoo.core.modules import require_module, resolve
+from trtzoo.core.precisions import PRECISIONS
+from trtzoo.exporter.plan import export
 from trtzoo.models.seeded import seed
 from trtzoo.models.sources import Checkpoint, locate
-from trtzoo.precision import PRECISIONS
-from trtzoo.runtimes import RUNTIMES
-from trtzoo.spec import Order, need, resolve
+from trtzoo.models.table import build_network, find_model
+from trtzoo.runtimes.registry import RUNTIMES, Session
 
 REAL = [row for row in RUNTIMES.values() if row.device == "cpu" and row.name != "fake"]
 
@@ -22,9 +24,9 @@ REAL = [row for row in RUNTIMES.values() if row.device == "cpu" and row.name != 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("onnx")
-    orders = [Order(model="dpn68", precision=kind, size=64) for kind in ("fp32", "fp16")]
-    orders.append(Order(model="dpn68", precision="fp16", io="fp16", size=64))
-    done = list(export(models.find("dpn68"), Checkpoint("seeded", origin="seeded"), orders, folder))
+    orders = [ExportOrder(model="dpn68", precision=kind, size=64) for kind in ("fp32", "fp16")]
+    orders.append(ExportOrder(model="dpn68", precision="fp16", io="fp16", size=64))
+    done = list(export(find_model("dpn68"), Checkpoint("seeded", origin="seeded"), orders, folder))
     assert not any(one.error for one in done)
     return {(one.order.precision, one.order.io): one.path for one in done}
 
@@ -35,7 +37,7 @@ def exported(tmp_path_factory):
 def test_every_runtime_gives_the_golden_logits_at_every_batch(exported, row, kind, batch):
     path: Path = exported[kind]
     images, reference = golden.load(path.with_suffix(".npz")).batch(batch)
-    session: runtimes.Session = resolve(row.opener)(path, batch=batch)
+    session: Session = resolve(row.opener)(path, batch=batch)
     try:
         logits = session.infer(images)
         assert logits.shape == (batch, 1000)
@@ -71,9 +73,11 @@ def test_a_runtime_that_computes_half_precision_in_single_says_so(exported, name
 def own(tmp_path, monkeypatch):
     """Exported from a checkpoint of ten classes that is named by a relative path."""
     monkeypatch.chdir(tmp_path)
-    model = models.find("dpn68")
-    torch.save(seed(models.build(model, classes=10, epsilon=1e-3, device="meta")).state_dict(), "mine.pth")
-    (done,) = export(model, locate(model, "mine.pth"), [Order(model="dpn68", precision="fp32", classes=10, size=32)], tmp_path)
+    model = find_model("dpn68")
+    torch.save(seed(build_network(model, classes=10, epsilon=1e-3, device="meta")).state_dict(), "mine.pth")
+    (done,) = export(
+        model, locate(model, "mine.pth"), [ExportOrder(model="dpn68", precision="fp32", classes=10, size=32)], tmp_path
+    )
     assert done.error == ""
     return done.path
 
@@ -108,4 +112,4 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it():
     with pytest.raises(
         MachineError, match=r"^mlperf-ss needs no_such_module, which is not installed. Run: pip install 'trtzoo\[mlperf\]'$"
     ):
-        need("mlperf-ss", module="no_such_module", extra="mlperf")
+        require_module("mlperf-ss", module="no_such_module", extra="mlperf")

@@ -10,7 +10,7 @@ import sys
 
 from trtzoo.cli import audit, bench, build, compare, doctor, eval, export, figures, parity, report, table, trtexec
 from trtzoo.cli.common import app, talk
-from trtzoo.errors import TrtzooError
+from trtzoo.core.errors import TrtzooError
 
 __all__ = [
     "app",

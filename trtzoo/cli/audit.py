@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from trtzoo.cli.common import app
-from trtzoo.errors import unknown
+from trtzoo.core.errors import unknown
 from trtzoo.report.audit import Finding, findings
 
 FORMATS = ("text", "json")

@@ -11,14 +11,16 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trtzoo import precision, protocols, runtimes, sgemm
-from trtzoo.bench import TIMEOUT, bench, cases, engine_jobs, graph_jobs
+from trtzoo.benchmark.protocols import PROTOCOLS, find_protocol, reported_latency
+from trtzoo.benchmark.sweep import TIMEOUT, bench, cases, engine_jobs, graph_jobs
+from trtzoo.benchmark.trtexec import command_line
+from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.cli import completion
 from trtzoo.cli.common import (
     All,
     Batches,
     EnginesFolder,
-    Gpu,
+    GpuOption,
     Models,
     OnnxFolder,
     Precisions,
@@ -33,19 +35,20 @@ from trtzoo.cli.common import (
     say,
     talk,
 )
-from trtzoo.errors import UsageError
-from trtzoo.noise import doubt
-from trtzoo.protocols import PROTOCOLS, headline
-from trtzoo.spec import Case, Job, Result, need
-from trtzoo.stats import interval, summarise
-from trtzoo.trtexec import command_line
+from trtzoo.core.errors import UsageError
+from trtzoo.core.modules import require_module
+from trtzoo.core.precisions import find_precision
+from trtzoo.core.records import BenchJob, Case, Result
+from trtzoo.core.statistics import interval, summarise
+from trtzoo.hardware.cpu_peak import measure_peak
+from trtzoo.runtimes.registry import AUTO, installed_candidates
 
 
 @app.command("bench")
 def bench_command(
     names: Models = None,
     every: All = False,
-    gpu: Gpu = "auto",
+    gpu: GpuOption = "auto",
     precision_list: Precisions = "fp32",
     batch: Batches = "1,4,8",
     runtime: Annotated[
@@ -85,7 +88,7 @@ def bench_command(
     Examples: trtzoo bench --all --gpu cpu; trtzoo bench dpn68 dpn92 --batch 1; trtzoo bench --all --gpu t4
     """
     models, kinds, sizes = [row.name for row in rows(names, every)], precisions(precision_list), batches(batch)
-    ways = [protocols.find(name) for name in items(protocol, "--protocol")]
+    ways = [find_protocol(name) for name in items(protocol, "--protocol")]
     grid = partial(cases, models=models, precisions=kinds, batches=sizes)
     if print_trtexec:
         _print_trtexec(grid(protocols=[way.name for way in ways], runtime="trtexec", device="", graphs=[None]), onnx)
@@ -94,12 +97,12 @@ def bench_command(
     device, how = ready(gpu, runtime, kinds)
     if how.reads == "graph" and (graphs or rotate) and device.kind == "gpu":
         raise UsageError(f"--cuda-graph and --rotate are for engines: {how.name} runs the exported graph.")
-    by_trial = device.kind == "cpu" and runtime in (None, runtimes.AUTO) and bool(runtimes.tried())
+    by_trial = device.kind == "cpu" and runtime in (None, AUTO) and bool(installed_candidates())
     for way in ways:
-        need(way.name, module=way.module, extra=way.extra)
-    todo: list[Job] = []
+        require_module(way.name, module=way.module, extra=way.extra)
+    todo: list[BenchJob] = []
     for way in ways:
-        here = partial(grid, protocols=[way.name], runtime=runtimes.AUTO if by_trial else how.name, device=device.key)
+        here = partial(grid, protocols=[way.name], runtime=AUTO if by_trial else how.name, device=device.key)
         if how.reads == "graph":
             todo += graph_jobs(here(graphs=[None]), device, onnx, seconds=seconds)
         else:
@@ -107,7 +110,7 @@ def bench_command(
             todo += engine_jobs(here(graphs=graphs or [way.cuda_graph]), device, folder, seconds=seconds, rotate=rotate)
     failed = _sweep(
         len(todo) * runs,
-        bench(todo, results, timeout=timeout, runs=runs, resume=resume, sgemm=cache(partial(sgemm.ask, device.cores))),
+        bench(todo, results, timeout=timeout, runs=runs, resume=resume, sgemm=cache(partial(measure_peak, device.cores))),
         f"measuring on {device.name}",
     )
     if failed:
@@ -131,7 +134,7 @@ def _sweep(total: int, results: Iterator[Result], title: str) -> int:
         for result in progress.track(results, total=total, description=title):
             failed += result.failure is not None
             say(_line(result))
-            if sentence := doubt(result):
+            if sentence := warning_sentence(result):
                 talk.print(f"    {sentence}", style="yellow", markup=False)
     return failed
 
@@ -139,7 +142,7 @@ def _sweep(total: int, results: Iterator[Result], title: str) -> int:
 def _print_trtexec(todo: list[Case], folder: Path) -> None:
     """For each case the command of TensorRT 10's trtexec and of 11's, where that one can measure the same."""
     for case in todo:
-        way, graph = protocols.find(case.protocol), precision.find(case.precision).graph
+        way, graph = find_protocol(case.protocol), find_precision(case.precision).graph
         for release in (10, 11):
             onnx = folder / f"{case.model}-{graph}.onnx"
             words = command_line(case, way, release=release, onnx=onnx, io=(3, 224, 224))
@@ -154,6 +157,6 @@ def _line(result: Result) -> str:
     totals = [sample.total for sample in result.samples]
     latency, known = summarise(totals), interval(totals)
     return (
-        f"{head} {case.protocol:<10} {headline(result) * 1e3:9.2f} ms   median in [{known.low * 1e3:.2f}, "
+        f"{head} {case.protocol:<10} {reported_latency(result) * 1e3:9.2f} ms   median in [{known.low * 1e3:.2f}, "
         f"{known.high * 1e3:.2f}]   p99 {latency.p99 * 1e3:.2f}   {latency.count} samples"
     )

@@ -9,12 +9,11 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from trtzoo import gpus, precision, probes
-from trtzoo.build import (
+from trtzoo.builder.plan import (
     TIMEOUT,
     WORKSPACE,
+    BuildOrder,
     Built,
-    Order,
     Settings,
     Target,
     build,
@@ -27,9 +26,11 @@ from trtzoo.build import (
 )
 from trtzoo.cli import completion
 from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, precisions, rows, say, talk
-from trtzoo.engines import size_text
-from trtzoo.errors import StoreError, UsageError
-from trtzoo.precision import PRECISIONS
+from trtzoo.core.errors import StoreError, UsageError
+from trtzoo.core.files import size_text
+from trtzoo.core.precisions import PRECISIONS, check_tf32
+from trtzoo.hardware import probes
+from trtzoo.hardware.gpus import GPUS
 
 
 @app.command("build")
@@ -41,7 +42,7 @@ def build_command(
         str | None, typer.Option("--batch", help="Comma list of sizes, an engine each. Default: 1,4,8; with --onnx 1.")
     ] = None,
     gpu: Annotated[
-        str, typer.Option(help=f"auto (the GPU here, else t4), {', '.join(gpus.GPUS)}.", autocompletion=completion.gpu)
+        str, typer.Option(help=f"auto (the GPU here, else t4), {', '.join(GPUS)}.", autocompletion=completion.gpu)
     ] = "auto",
     flavour: Annotated[str, typer.Option(help="auto, tensorrt (for the GPU here), or rtx (ahead of time).")] = "auto",
     onnx: Annotated[Path | None, typer.Option("--onnx", help="Any classifier's ONNX file instead of models.")] = None,
@@ -61,8 +62,8 @@ def build_command(
     todo = _foreign(onnx, kinds, sizes, names, every) if onnx else None
     models = [] if onnx else [row.name for row in rows(names, every)]
     check_names(gpu, flavour)
-    aim = target(gpu, flavour, probes.ask("cuda", "tensorrt", "tensorrt_rtx"))
-    precision.check(kinds, aim.gpu.title, aim.gpu.sm)
+    aim = target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"))
+    check_tf32(kinds, aim.gpu.title, aim.gpu.sm)
     todo = todo or orders(models, kinds, sizes, onnx_folder)
     settings = Settings(
         workspace=workspace << 20,
@@ -77,27 +78,27 @@ def build_command(
         raise typer.Exit(1)
 
 
-def _foreign(onnx: Path, kinds: list[str], sizes: list[int], names: list[str] | None, every: bool) -> list[Order]:
+def _foreign(onnx: Path, kinds: list[str], sizes: list[int], names: list[str] | None, every: bool) -> list[BuildOrder]:
     """Orders for a file that is not ours; its name, less the precision, becomes the engine's."""
     if names or every:
         raise UsageError("Say either model names or --onnx FILE.")
     if not onnx.is_file():
         raise StoreError(f"There is no {onnx}.")
     return [
-        Order(name=onnx.stem.replace(f"-{PRECISIONS[kind].graph}", "", 1), onnx=onnx, precision=kind, batch=size)
+        BuildOrder(name=onnx.stem.replace(f"-{PRECISIONS[kind].graph}", "", 1), onnx=onnx, precision=kind, batch=size)
         for kind in kinds
         for size in sizes
     ]
 
 
-def _plan(todo: list[Order], aim: Target, needed: int, settings: Settings) -> str:
+def _plan(todo: list[BuildOrder], aim: Target, needed: int, settings: Settings) -> str:
     what = f"{count(len(todo), 'engine')} for {aim.gpu.title} (SM{aim.gpu.sm})"
     how = "for the GPU here" if aim.flavour.name == "tensorrt" else "ahead of time"
     space = f", about {size_text(needed)} to be written" if needed else ""
     return f"{what}, {how} by {aim.flavour.title} {aim.version}, {settings.jobs} at once{space}"
 
 
-def _follow(todo: list[Order], aim: Target, folder: Path, settings: Settings) -> list[Built]:
+def _follow(todo: list[BuildOrder], aim: Target, folder: Path, settings: Settings) -> list[Built]:
     """Build, with a bar for the whole and one for each build that runs, and a line on stdout for each that ends."""
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     outcomes = []
@@ -105,7 +106,7 @@ def _follow(todo: list[Order], aim: Target, folder: Path, settings: Settings) ->
         whole = bars.add_task("engines", total=len(todo))
         running: dict[str, TaskID] = {}
 
-        def watch(order: Order, phase: str, done: float) -> None:
+        def watch(order: BuildOrder, phase: str, done: float) -> None:
             name = order.file_name
             if name not in running:
                 running[name] = bars.add_task(name, total=100)

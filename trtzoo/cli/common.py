@@ -11,12 +11,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from trtzoo import engines, gpus, machine, models, precision, probes, runtimes
+from trtzoo.artifacts import engines
 from trtzoo.cli import completion
-from trtzoo.console import Talk
-from trtzoo.errors import MachineError, UsageError
-from trtzoo.runtimes import AUTO, RUNTIMES, Runtime
-from trtzoo.spec import Device, Model, need
+from trtzoo.core.console import Talk
+from trtzoo.core.errors import MachineError, UsageError
+from trtzoo.core.modules import require_module
+from trtzoo.core.precisions import check_tf32, find_precision
+from trtzoo.core.records import Device
+from trtzoo.hardware import probes
+from trtzoo.hardware.devices import choose_device
+from trtzoo.hardware.gpus import identify_gpu
+from trtzoo.models.table import MODELS, Model, find_model
+from trtzoo.runtimes.registry import AUTO, RUNTIMES, Runtime, find_runtime
 
 QUIET = "--quiet"
 
@@ -64,7 +70,7 @@ All = Annotated[bool, typer.Option("--all", help="All ten models.")]
 Precisions = Annotated[
     str, typer.Option("--precision", help="Comma list of fp32, tf32, fp16.", autocompletion=completion.precisions)
 ]
-Gpu = Annotated[
+GpuOption = Annotated[
     str,
     typer.Option(
         "--gpu",
@@ -97,12 +103,12 @@ def rows(names: list[str] | None, every: bool) -> list[Model]:
     """The models meant by a list of names; no names mean all."""
     if names and every:
         raise UsageError("Say either model names or --all.")
-    found = {row.name: row for row in map(models.find, names or models.MODELS)}
+    found = {row.name: row for row in map(find_model, names or MODELS)}
     return list(found.values())
 
 
 def precisions(text: str) -> list[str]:
-    return [precision.find(name).name for name in items(text, "--precision")]
+    return [find_precision(name).name for name in items(text, "--precision")]
 
 
 def batches(text: str) -> list[int]:
@@ -134,27 +140,27 @@ def ready(gpu: str, runtime: str | None, precisions: list[str]) -> tuple[Device,
 
     Raises UsageError and MachineError for what does not exist, is not here or does not run there.
     """
-    device = machine.choose(gpu)
+    device = choose_device(gpu)
     own = [row for row in RUNTIMES.values() if row.device == device.kind]
     if runtime in (None, AUTO):
         usual = own if device.kind == "cpu" else [row for row in own if row.reads == "engine"]
         row = next((row for row in usual if find_spec(row.module)), usual[0])
     else:
-        row = runtimes.find(str(runtime))
+        row = find_runtime(str(runtime))
     if row not in own:
         names = ", ".join(row.name for row in own)
         raise UsageError(f"The runtime {row.name} does not run on {device.name}; those that do: {names}.")
-    need(row.name, module=row.module, extra=row.extra)
+    require_module(row.name, module=row.module, extra=row.extra)
     if device.kind == "cpu" and "tf32" in precisions:
         raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor say --precision fp32.")
     if device.kind == "gpu":
-        precision.check(precisions, device.name, device.sm)
+        check_tf32(precisions, device.name, device.sm)
     return device, row
 
 
 def engines_for(root: Path, device: Device, how: Runtime) -> Path:
     """Where the engines for this GPU, by this TensorRT, are. Raises MachineError where that TensorRT cannot be loaded."""
-    answer = probes.ask(how.module)[how.module]
+    answer = probes.run_probes(how.module)[how.module]
     if answer.error:
         raise MachineError(f"{how.name} is {answer.error}. What this machine can do: trtzoo doctor")
-    return engines.folder(root, gpus.identify(device.name, device.sm), how.name, answer.version)
+    return engines.folder(root, identify_gpu(device.name, device.sm), how.name, answer.version)

@@ -9,10 +9,10 @@ import typer
 
 from trtzoo.cli import completion
 from trtzoo.cli.common import app, talk
-from trtzoo.errors import UsageError
-from trtzoo.report.formats import FORMATS, render
-from trtzoo.report.sides import read
-from trtzoo.spec import resolve
+from trtzoo.core.errors import UsageError
+from trtzoo.core.modules import resolve
+from trtzoo.report.compare.sides import read_side
+from trtzoo.report.tables.formats import FORMATS, render
 
 
 @app.command("compare")
@@ -30,12 +30,12 @@ def compare_command(
     trtzoo compare a1,a2,a3 b1,b2,b3
     """
     limit = None if gate is None else _share(gate)
-    sides = [read(text) for text in (before, after)]
+    sides = [read_side(text) for text in (before, after)]
     complaints = [complaint for side in sides for complaint in side.complaints]
     for complaint in complaints:
         talk.print(f"skipped: {complaint}", style="red", markup=False)
-    table, sentences = (resolve(f"trtzoo.report.compared:{name}") for name in ("table", "sentences"))
-    found = resolve("trtzoo.report.compare:compare")(*([run.result for run in side.runs] for side in sides))
+    table, sentences = (resolve(f"trtzoo.report.compare.table:{name}") for name in ("table", "sentences"))
+    found = resolve("trtzoo.report.compare.cells:compare")(*([run.result for run in side.runs] for side in sides))
     if not found.cells and not found.unchanged:
         raise UsageError(" ".join(["Nothing compares.", *sentences(found)]))
     print(render([table(found)], form), end="")

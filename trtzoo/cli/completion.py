@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from trtzoo import gpus
-from trtzoo.models import MODELS
-from trtzoo.models.sources import SOURCES
-from trtzoo.precision import PRECISIONS
-from trtzoo.protocols import PROTOCOLS
-from trtzoo.report.formats import FORMATS
-from trtzoo.runtimes import AUTO, RUNTIMES
+from trtzoo.benchmark.protocols import PROTOCOLS
+from trtzoo.core.precisions import PRECISIONS
+from trtzoo.hardware.gpus import GPUS
+from trtzoo.models.sources import PUBLISHERS
+from trtzoo.models.table import MODELS
+from trtzoo.report.tables.formats import FORMATS
+from trtzoo.runtimes.registry import AUTO, RUNTIMES
 
 Complete = Callable[[str], list[str]]
 
@@ -35,11 +35,11 @@ def list_of(names: Iterable[str]) -> Complete:
 
 
 model = one_of(MODELS)
-weights = one_of([*SOURCES, "seeded"])
+weights = one_of([*PUBLISHERS, "seeded"])
 runtime = one_of([AUTO, *RUNTIMES])
 form = one_of(FORMATS)
-gpu = one_of(["auto", *gpus.GPUS])
-device = one_of(["auto", "cpu", *gpus.GPUS])
+gpu = one_of(["auto", *GPUS])
+device = one_of(["auto", "cpu", *GPUS])
 precision = one_of(PRECISIONS)
 precisions = list_of(PRECISIONS)
 protocols = list_of(PROTOCOLS)

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from trtzoo.cli.common import app, say, talk
-from trtzoo.doctor import Report, examine
-from trtzoo.errors import UsageError
-from trtzoo.probes import Answer
-from trtzoo.store import encode
+from trtzoo.core.errors import UsageError
+from trtzoo.core.files import encode
+from trtzoo.hardware.doctor import Report, examine
+from trtzoo.hardware.probes import ProbeResult
 
 
 @app.command("doctor")
@@ -41,7 +41,7 @@ def text(report: Report, width: int = 0) -> str:
     return "\n\n".join(_lines(part, width) for part in (found, abilities, remedies) if part)
 
 
-def _found(answer: Answer) -> str:
+def _found(answer: ProbeResult) -> str:
     if answer.error:
         return answer.error
     devices = [f"{device.name} (SM{device.sm}, {device.memory / 2**30:.0f} GiB)" for device in answer.devices]

@@ -12,14 +12,14 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trtzoo import dataset, engines
-from trtzoo.accuracy import BATCH, Evaluation, Task
+from trtzoo.accuracy.records import BATCH, Evaluation, EvaluationTask
+from trtzoo.artifacts import engines
 from trtzoo.cli import completion
 from trtzoo.cli.common import (
     All,
     ClassFile,
     EnginesFolder,
-    Gpu,
+    GpuOption,
     Models,
     OnnxFolder,
     Results,
@@ -32,12 +32,14 @@ from trtzoo.cli.common import (
     say,
     talk,
 )
-from trtzoo.dataset import DataSet
-from trtzoo.errors import StoreError, TrtzooError, UsageError
-from trtzoo.precision import PRECISIONS
+from trtzoo.core.errors import StoreError, TrtzooError, UsageError
+from trtzoo.core.modules import require_module
+from trtzoo.core.precisions import PRECISIONS
+from trtzoo.core.records import Device
+from trtzoo.images import dataset
+from trtzoo.images.dataset import DataSet
 from trtzoo.report.published import document
-from trtzoo.runtimes import Runtime
-from trtzoo.spec import Device, need, resolve
+from trtzoo.runtimes.registry import Runtime
 
 TOLD = 5
 """Bad images that are told one by one; all of them are in the record."""
@@ -74,7 +76,7 @@ def eval_command(
     crops: Annotated[
         Path | None, typer.Option("--keep-crops", help="A folder for decoded images: the next evaluation need not decode.")
     ] = None,
-    gpu: Gpu = "auto",
+    gpu: GpuOption = "auto",
     onnx: OnnxFolder = Path("onnx"),
     engines_root: EnginesFolder = Path("engines"),
     results: Results = Path("benchmarks"),
@@ -93,10 +95,10 @@ def eval_command(
     if onnx_file and (names or every):
         raise UsageError("Say either model names or --onnx FILE.")
     for module in ("cv2", "PIL"):
-        need("trtzoo eval", module=module, extra="eval")
+        require_module("trtzoo eval", module=module, extra="eval")
     kinds = precisions(precision_list or "fp32")
     device, how = ready(gpu, runtime, kinds)
-    where = Places(onnx, engines_for(engines_root, device, how) if how.reads == "engine" else None)
+    where = ArtifactPaths(onnx, engines_for(engines_root, device, how) if how.reads == "engine" else None)
     if onnx_file:
         todo = [where.own(onnx_file, kinds[0] if precision_list else "", device, how, batch)]
     else:
@@ -109,13 +111,13 @@ def eval_command(
         raise typer.Exit(1)
 
 
-class Places(NamedTuple):
+class ArtifactPaths(NamedTuple):
     """The folders of the files: of graphs, and of engines on a GPU."""
 
     onnx: Path
     engines: Path | None
 
-    def of_model(self, model: str, kind: str, device: Device, how: Runtime, batch: int | None) -> Task:
+    def of_model(self, model: str, kind: str, device: Device, how: Runtime, batch: int | None) -> EvaluationTask:
         """The model's graph, or the engine that was built of it."""
         graph = PRECISIONS[kind].graph
         return self._task(self.graph(model, graph), graph, kind, device, how, batch)
@@ -128,7 +130,7 @@ class Places(NamedTuple):
         ]
         return others[0] if len(others) == 1 and not usual.exists() else usual
 
-    def own(self, path: Path, kind: str, device: Device, how: Runtime, batch: int | None) -> Task:
+    def own(self, path: Path, kind: str, device: Device, how: Runtime, batch: int | None) -> EvaluationTask:
         """A file by its path. Raises StoreError where it is no export, UsageError where its precision or runtime is another."""
         if path.suffix == ".engine":
             if how.reads == "graph":
@@ -141,7 +143,7 @@ class Places(NamedTuple):
             raise UsageError(f"{path} is {sidecar.precision}: it cannot be evaluated as {kind}.")
         return self._task(path, sidecar.precision, kind or sidecar.precision, device, how, batch)
 
-    def _task(self, graph: Path, precision: str, kind: str, device: Device, how: Runtime, batch: int | None) -> Task:
+    def _task(self, graph: Path, precision: str, kind: str, device: Device, how: Runtime, batch: int | None) -> EvaluationTask:
         """The graph itself, or the engine that was built of it."""
         if self.engines is None:
             return _task(graph, kind, device, how, batch, f"trtzoo export {graph.stem.split('-')[0]} --precision {precision}")
@@ -149,33 +151,37 @@ class Places(NamedTuple):
         return _task(self.engines / f"{name}-{kind}-b{batch or BATCH}.engine", kind, device, how, batch, "")
 
 
-def _task(path: Path, kind: str, device: Device, how: Runtime, batch: int | None, remedy: str) -> Task:
+def _task(path: Path, kind: str, device: Device, how: Runtime, batch: int | None, remedy: str) -> EvaluationTask:
     options: dict[str, bool | int] = {"device": device.index} if device.kind == "gpu" else {}
     if device.kind == "gpu" and how.reads == "graph":
         options["tf32"] = PRECISIONS[kind].tf32
-    return Task(
+    return EvaluationTask(
         artifact=str(path), precision=kind, runtime=how.name, device=device, batch=batch, options=options, remedy=remedy
     )
 
 
 def _read(folder: Path, classes: int, limit: int, class_file: Path | None, labels: Path | None) -> DataSet:
     with talk.status(f"reading {folder}"):
-        data = dataset.read(folder, classes=classes, limit=limit, class_file=class_file, labels=labels)
+        data = dataset.read_dataset(folder, classes=classes, limit=limit, class_file=class_file, labels=labels)
     for note in data.notes:
         talk.print(note, style="yellow", markup=False)
     talk.print(f"{len(data)} images of {data.name}, {classes} classes, fingerprint {data.fingerprint[:12]}", markup=False)
     return data
 
 
-def _sweep(todo: list[Task], read: Callable[[int], DataSet], results: Path, *, resume: bool, crops: Path | None) -> int:
+def _sweep(
+    todo: list[EvaluationTask], read: Callable[[int], DataSet], results: Path, *, resume: bool, crops: Path | None
+) -> int:
     """Evaluate one file after another and tell each; how many failed. A data set that cannot be used ends the command."""
     failed = 0
-    find, evaluate, workers = (resolve(f"trtzoo.{name}") for name in ("evaluate:find", "evaluate:evaluate", "crops:Decoders"))
-    with workers() as decoders:
+    from trtzoo.accuracy.evaluate import evaluate, open_for_evaluation
+    from trtzoo.images.decoders import Decoders
+
+    with Decoders() as decoders:
         for task in todo:
             name = Path(task.artifact).name
             try:
-                found = find(task)
+                found = open_for_evaluation(task)
             except TrtzooError as error:
                 failed += _fail(name, error)
                 continue

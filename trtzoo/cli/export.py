@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
-from trtzoo import precision
+from trtzoo.artifacts.graphs import Batch, ExportOrder
 from trtzoo.cli import completion
 from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, one, precisions, rows, say, talk
-from trtzoo.errors import UsageError
-from trtzoo.export import Exported, export
-from trtzoo.models.sources import SOURCES, Checkpoint, locate
-from trtzoo.spec import Batch, Order
+from trtzoo.core.errors import UsageError
+from trtzoo.core.precisions import find_precision
+from trtzoo.exporter.plan import Exported, export
+from trtzoo.models.sources import PUBLISHERS, Checkpoint, locate
 
 Weights = Annotated[
     str | None,
     typer.Option(
         "--weights",
-        help=f"{', '.join(SOURCES)}, seeded, or a .pdparams, .pth or .safetensors file. Default: paddle.",
+        help=f"{', '.join(PUBLISHERS)}, seeded, or a .pdparams, .pth or .safetensors file. Default: paddle.",
         autocompletion=completion.weights,
     ),
 ]
@@ -46,13 +46,13 @@ def export_command(
     if io not in ("fp32", "fp16"):
         raise UsageError(f"--io {io!r}: say fp32 or fp16.")
     fixed: Batch = "dynamic" if batch == "dynamic" else one(batches(batch), "--batch")
-    kinds = list(dict.fromkeys(precision.find(name).graph for name in precisions(precision_list)))
+    kinds = list(dict.fromkeys(find_precision(name).graph for name in precisions(precision_list)))
     outcomes = []
     checkpoints = [(model, locate(model, weights)) for model in rows(names, every)]
     for model, checkpoint in checkpoints:
         _warn_of_fallback(checkpoint)
         orders = [
-            Order(
+            ExportOrder(
                 model=model.name,
                 precision=kind,
                 io=io if kind == "fp16" else "fp32",

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from trtzoo import accuracy
+from trtzoo.accuracy.records import load_evaluations
 from trtzoo.cli.common import Results, app, say, talk
-from trtzoo.report.figures import pictures
-from trtzoo.report.load import load
-from trtzoo.spec import need, resolve
+from trtzoo.core.modules import require_module, resolve
+from trtzoo.report.figures.pictures import pictures
+from trtzoo.report.results import load_results
 
 
 @app.command("figures")
@@ -23,12 +23,12 @@ def figures_command(
 
     Examples: trtzoo figures; trtzoo figures --out plots
     """
-    need("trtzoo figures", module="matplotlib", extra="report")
-    results, complaints = load(folder)
-    evaluations, more = accuracy.load(folder)
+    require_module("trtzoo figures", module="matplotlib", extra="report")
+    results, complaints = load_results(folder)
+    evaluations, more = load_evaluations(folder)
     for complaint in [*complaints, *more]:
         talk.print(f"skipped: {complaint}", style="yellow", markup=False)
-    write = resolve("trtzoo.report.drawing:write")
+    write = resolve("trtzoo.report.figures.drawing:write")
     for picture in pictures(results, evaluations):
         for path in write(picture, out):
             say(str(path))

@@ -11,15 +11,15 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trtzoo import dataset
-from trtzoo.accuracy import Task
+from trtzoo.accuracy.records import EvaluationTask
+from trtzoo.artifacts.engines import read_sidecar_unchecked
 from trtzoo.cli import completion
 from trtzoo.cli.common import (
     All,
     Batches,
     ClassFile,
     EnginesFolder,
-    Gpu,
+    GpuOption,
     Models,
     OnnxFolder,
     Precisions,
@@ -32,14 +32,14 @@ from trtzoo.cli.common import (
     rows,
     talk,
 )
-from trtzoo.cli.eval import Places
-from trtzoo.engines import peek
-from trtzoo.errors import DataError, TrtzooError
-from trtzoo.parity import Bad, Engine, Images, depart, parity
-from trtzoo.policy import Verdict
-from trtzoo.report.formats import FORMATS, render
-from trtzoo.report.parity import departure_sentence, first_departure, layer_table, tables
-from trtzoo.spec import need
+from trtzoo.cli.eval import ArtifactPaths
+from trtzoo.core.errors import DataError, TrtzooError
+from trtzoo.core.modules import require_module
+from trtzoo.images import dataset
+from trtzoo.report.tables.formats import FORMATS, render
+from trtzoo.report.tables.parity import divergence_sentence, first_divergence, layer_table, tables
+from trtzoo.verification.check import Bad, Engine, Images, divergences, parity
+from trtzoo.verification.tolerances import ParityVerdict
 
 MADE_UP = 32
 
@@ -54,7 +54,7 @@ def parity_command(
     names: Models = None,
     every: All = False,
     data: Data = None,
-    gpu: Gpu = "auto",
+    gpu: GpuOption = "auto",
     precision_list: Precisions = "fp32",
     batch: Batches = "1,4,8",
     runtime: RuntimeName = None,
@@ -81,13 +81,13 @@ def parity_command(
         render([], form)
     device, how = ready(gpu, runtime, kinds)
     for module in ("cv2", "PIL") if data else ():
-        need("trtzoo parity --data", module=module, extra="eval")
-    where = Places(onnx, engines_for(engines_root, device, how) if how.reads == "engine" else None)
+        require_module("trtzoo parity --data", module=module, extra="eval")
+    where = ArtifactPaths(onnx, engines_for(engines_root, device, how) if how.reads == "engine" else None)
     images = cache(lambda classes: _images(data, classes, limit, class_file, labels))
     if layers:
         _layers(models, where.onnx, images, form)
         return
-    verdicts: list[Verdict] = []
+    verdicts: list[ParityVerdict] = []
     for model in models:
         tasks = [where.of_model(model, kind, device, how, size) for kind in kinds for size in sizes]
         verdicts += _compare([_engine(model, task, onnx) for task in tasks], images)
@@ -99,10 +99,10 @@ def parity_command(
         raise typer.Exit(1)
 
 
-def _engine(model: str, task: Task, onnx: Path) -> Engine:
+def _engine(model: str, task: EvaluationTask, onnx: Path) -> Engine:
     """The file to be run, with the ONNX file of its network."""
     artifact = Path(task.artifact)
-    known = peek(artifact) if artifact.suffix == ".engine" else None
+    known = read_sidecar_unchecked(artifact) if artifact.suffix == ".engine" else None
     return Engine(
         model=model,
         precision=task.precision,
@@ -116,13 +116,13 @@ def _engine(model: str, task: Task, onnx: Path) -> Engine:
 
 def _layers(models: list[str], onnx: Path, images: Callable[[int], Images], form: str) -> None:
     """Every model's blocks, and the first of each that leaves tolerance."""
-    where = Places(onnx, None)
+    where = ArtifactPaths(onnx, None)
     shown, failed = [], 0
     for model in models:
         single, half = (where.graph(model, kind) for kind in ("fp32", "fp16"))
         try:
             with talk.status(f"comparing the blocks of {model}"):
-                found = depart(model, single, half, images)
+                found = divergences(model, single, half, images)
         except DataError:
             raise
         except TrtzooError as error:
@@ -130,9 +130,9 @@ def _layers(models: list[str], onnx: Path, images: Callable[[int], Images], form
             talk.print(f"{model}: {error}", style="red", markup=False)
             continue
         shown.append(layer_table(model, found))
-        first = first_departure(found)
+        first = first_divergence(found)
         failed += first is not None
-        talk.print(f"{model}: {departure_sentence(found)}", style="red" if first else None, markup=False)
+        talk.print(f"{model}: {divergence_sentence(found)}", style="red" if first else None, markup=False)
     if shown:
         print(render(shown, form), end="")
     if failed:
@@ -150,7 +150,7 @@ def _images(data: Path | None, classes: int, limit: int, class_file: Path | None
             if not limit
             else Images(paths=tuple(paths[:limit]), titles=titles[:limit])
         )
-    found = dataset.read(data, classes=classes, limit=limit, class_file=class_file, labels=labels)
+    found = dataset.read_dataset(data, classes=classes, limit=limit, class_file=class_file, labels=labels)
     for note in found.notes:
         talk.print(note, style="yellow", markup=False)
     titles = tuple(found.title(number) for number in range(len(found)))
@@ -167,7 +167,7 @@ def _unlabelled(folder: Path, labels: Path | None) -> list[Path]:
     return sorted(path for path in entries if path.name.lower().endswith(dataset.SUFFIXES))
 
 
-def _compare(todo: list[Engine], images: Callable[[int], Images]) -> list[Verdict]:
+def _compare(todo: list[Engine], images: Callable[[int], Images]) -> list[ParityVerdict]:
     """The verdicts, told as they come; images that cannot be read are named."""
     verdicts = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -182,7 +182,7 @@ def _compare(todo: list[Engine], images: Callable[[int], Images]) -> list[Verdic
     return verdicts
 
 
-def _seen(data: Path | None, verdicts: list[Verdict]) -> str:
+def _seen(data: Path | None, verdicts: list[ParityVerdict]) -> str:
     """What the engines were shown."""
     if data is None:
         return "made-up images"

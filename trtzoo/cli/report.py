@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from trtzoo import accuracy
+from trtzoo.accuracy.records import load_evaluations
 from trtzoo.cli.common import Results, app, say, talk
-from trtzoo.report.load import files
-from trtzoo.spec import need, resolve
-from trtzoo.store import replacing
+from trtzoo.core.files import replacing
+from trtzoo.core.modules import require_module, resolve
+from trtzoo.report.results import load_files
 
 
 @app.command("report")
@@ -23,15 +23,15 @@ def report_command(
 
     Examples: trtzoo report; trtzoo report --results benchmarks --out page.html
     """
-    need("trtzoo report", module="vl_convert", extra="report")
-    found, complaints = files(folder)
-    evaluations, more = accuracy.load(folder)
+    require_module("trtzoo report", module="vl_convert", extra="report")
+    found, complaints = load_files(folder)
+    evaluations, more = load_evaluations(folder)
     complaints += more
     for complaint in complaints:
         talk.print(f"skipped: {complaint}", style="yellow", markup=False)
     if not found:
         talk.print(f"Nothing measured is in {folder}. To measure: trtzoo bench --all --gpu auto", style="yellow", markup=False)
-    text: bytes = resolve("trtzoo.report.page:page")(found, evaluations, complaints, folder=folder)
+    text: bytes = resolve("trtzoo.report.page.page:page")(found, evaluations, complaints, folder=folder)
     with replacing(out, lock=False) as work:
         (work / out.name).write_bytes(text)
     say(f"{out}  {len(found)} {'result' if len(found) == 1 else 'results'}, {len(text) / 1e6:.2f} MB")

@@ -8,16 +8,17 @@ from typing import Annotated
 import msgspec
 import typer
 
-from trtzoo import accuracy
+from trtzoo.accuracy.records import load_evaluations
 from trtzoo.cli.common import Results, app, talk
-from trtzoo.models import MODELS
+from trtzoo.core.modules import resolve
+from trtzoo.models.table import MODELS, Count
 from trtzoo.report.explain import explain, listing, select
-from trtzoo.report.formats import FORMATS, render
-from trtzoo.report.latency import latency_tables
-from trtzoo.report.limits import limit_tables
-from trtzoo.report.load import Found, files
-from trtzoo.report.tables import Cell, Table, accuracy_table, evaluation_tables
-from trtzoo.spec import Count, resolve
+from trtzoo.report.results import Found, load_files
+from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
+from trtzoo.report.tables.formats import FORMATS, render
+from trtzoo.report.tables.latency import latency_tables
+from trtzoo.report.tables.limits import limit_tables
+from trtzoo.report.tables.model import Cell, Table
 
 Format = Annotated[str, typer.Option("--format", help=f"{', '.join(FORMATS)}.")]
 
@@ -53,8 +54,8 @@ def table_command(
 
     Examples: trtzoo table; trtzoo table --format md > TABLES.md; trtzoo table --gpu cpu; trtzoo table --explain dpn68,fp32,b1
     """
-    found, complaints = files(folder)
-    evaluations, more = accuracy.load(folder)
+    found, complaints = load_files(folder)
+    evaluations, more = load_evaluations(folder)
     for complaint in [*complaints, *more]:
         talk.print(f"skipped: {complaint}", style="yellow", markup=False)
     if gpu:

@@ -8,13 +8,16 @@ from typing import Annotated
 
 import typer
 
-from trtzoo import gpus, machine, models, precision
+from trtzoo.benchmark.trtexec import read_profile, read_times
 from trtzoo.cli import completion
 from trtzoo.cli.common import Results, app, batches, one, say
-from trtzoo.errors import UsageError
-from trtzoo.spec import Case, Device, Result
-from trtzoo.store import write_record
-from trtzoo.trtexec import read_profile, read_times
+from trtzoo.core.errors import UsageError
+from trtzoo.core.files import write_record
+from trtzoo.core.precisions import find_precision
+from trtzoo.core.records import Case, Device, Result
+from trtzoo.hardware.devices import slug
+from trtzoo.hardware.gpus import find_gpu
+from trtzoo.models.table import find_model
 
 
 @app.command("import")
@@ -34,11 +37,11 @@ def import_command(
     """
     if not release[:1].isdigit():
         raise UsageError(f"--tensorrt {release!r} is not a version. Example: --tensorrt 10.13.2")
-    row = gpus.find(gpu)
-    device = Device(key=machine.slug(row.names[0]), name=row.names[0], kind="gpu", driver="unknown")
+    row = find_gpu(gpu)
+    device = Device(key=slug(row.names[0]), name=row.names[0], kind="gpu", driver="unknown")
     case = Case(
-        model=models.find(model).name,
-        precision=precision.find(kind).name,
+        model=find_model(model).name,
+        precision=find_precision(kind).name,
         batch=one(batches(batch), "--batch"),
         runtime="trtexec",
         device=device.key,

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from trtzoo import models
-from trtzoo.errors import unknown
-from trtzoo.spec import Count, Model
+from trtzoo.core.errors import unknown
+from trtzoo.models.table import Count, Model, build_network
 
 Cost = Callable[[Any, Tensor, str], tuple[int, int]]
 """(operation, its output for one image, the model's family) → (parameters, FLOPs)."""
@@ -86,7 +85,7 @@ def count(model: Model, convention: str = "exact", *, size: int = 224) -> Count:
     """Parameters and FLOPs of one image of `size` x `size` at 1000 classes. Raises UsageError for an unknown convention."""
     if convention not in CONVENTIONS:
         raise unknown("counting convention", convention, CONVENTIONS)
-    network = models.build(model, device="meta")
+    network = build_network(model, device="meta")
     tally = _Tally(network, CONVENTIONS[convention], model.family)
     tally.run(torch.empty(1, 3, size, size, device="meta"))
     return Count(params=tally.params, flops=tally.flops)

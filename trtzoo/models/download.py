@@ -12,10 +12,10 @@ import pooch
 import requests
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from trtzoo.console import Talk
-from trtzoo.errors import StoreError, UnreachableError, WeightsError
-from trtzoo.spec import SCHEMA, Record
-from trtzoo.store import encode, read_sidecar, replacing, sha256_file, sidecar_path
+from trtzoo.core.console import Talk
+from trtzoo.core.errors import StoreError, UnreachableError, WeightsError
+from trtzoo.core.files import encode, read_sidecar, replacing, sha256_file, sidecar_path
+from trtzoo.core.records import SCHEMA, Record
 
 TIMEOUT = (5, 60)
 """Seconds to connect, and between two packets."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from trtzoo.errors import WeightsError
-from trtzoo.spec import Model
+from trtzoo.core.errors import WeightsError
+from trtzoo.models.table import Model
 
 NAME_TABLE = "StructuredToParameterName@@"
 """The last key of a saved state dict: structured names to parameter names. Not a tensor."""

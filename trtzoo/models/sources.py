@@ -6,13 +6,15 @@ from pathlib import Path
 
 import msgspec
 
-from trtzoo.errors import UnreachableError, UsageError, WeightsError, unknown
-from trtzoo.spec import Model, Preprocessing, resolve
+from trtzoo.core.errors import UnreachableError, UsageError, WeightsError, unknown
+from trtzoo.core.modules import resolve
+from trtzoo.core.records import Preprocessing
+from trtzoo.models.table import Model
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
-class Source(msgspec.Struct, frozen=True):
+class Publisher(msgspec.Struct, frozen=True):
     """A publisher of checkpoints. `files` maps a model to (file name, leading hex digits of its sha256 if published)."""
 
     name: str
@@ -22,11 +24,11 @@ class Source(msgspec.Struct, frozen=True):
     preprocessing: Preprocessing
 
 
-SOURCES: dict[str, Source] = {
+PUBLISHERS: dict[str, Publisher] = {
     row.name: row
     for row in (
         # PaddleClas: the only publisher of all ten. ppcls/arch/backbone/model_zoo/{densenet,dpn}.py, MODEL_URLS.
-        Source(
+        Publisher(
             name="paddle",
             base="https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/",
             files={
@@ -40,7 +42,7 @@ SOURCES: dict[str, Source] = {
             preprocessing=Preprocessing(decoder="opencv", interpolation="bilinear", resize=256, crop=224, **_IMAGENET),
         ),
         # torchvision/models/densenet.py, DenseNet*_Weights.IMAGENET1K_V1.
-        Source(
+        Publisher(
             name="torchvision",
             base="https://download.pytorch.org/models/",
             files={
@@ -53,7 +55,7 @@ SOURCES: dict[str, Source] = {
             preprocessing=Preprocessing(decoder="pil", interpolation="bilinear", resize=256, crop=224, **_IMAGENET),
         ),
         # timm/models/dpn.py: the authors' MXNet weights (mx_in1k); 92 and 107 were pre-trained on 5,000 more classes.
-        Source(
+        Publisher(
             name="timm",
             base="https://github.com/rwightman/pytorch-dpn-pretrained/releases/download/v0.1/",
             files={
@@ -89,9 +91,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
     fallback: str = ""
 
     @property
-    def convention(self) -> Source:
+    def convention(self) -> Publisher:
         """Epsilon and preprocessing; seeded weights take PaddleClas'."""
-        return SOURCES.get(self.source, SOURCES["paddle"])
+        return PUBLISHERS.get(self.source, PUBLISHERS["paddle"])
 
     def preprocessing(self, size: int) -> Preprocessing:
         """The convention's, for images of `size`: at its own size as published.
@@ -115,20 +117,20 @@ def locate(model: Model, choice: str | None) -> Checkpoint:
         return Checkpoint(SEEDED, origin=SEEDED)
     if choice is None:
         try:
-            return _published(SOURCES["paddle"], model)
+            return _published(PUBLISHERS["paddle"], model)
         except UnreachableError as error:
             return Checkpoint(SEEDED, origin=SEEDED, fallback=str(error))
-    if choice in SOURCES:
-        return _published(SOURCES[choice], model)
+    if choice in PUBLISHERS:
+        return _published(PUBLISHERS[choice], model)
     path = Path(choice)
     if path.suffix not in SUFFIXES:
-        raise unknown("weights source or checkpoint file", choice, [*SOURCES, SEEDED, *(f"FILE{s}" for s in SUFFIXES)])
+        raise unknown("weights source or checkpoint file", choice, [*PUBLISHERS, SEEDED, *(f"FILE{s}" for s in SUFFIXES)])
     if not path.is_file():
         raise WeightsError(f"{path} is not a file.")
     return Checkpoint(_convention_of(path, model), path, path.name)
 
 
-def _published(source: Source, model: Model) -> Checkpoint:
+def _published(source: Publisher, model: Model) -> Checkpoint:
     if model.name not in source.files:
         raise UsageError(f"{source.name} publishes no weights of {model.name}; it has {', '.join(source.files)}.")
     name, digits = source.files[model.name]

@@ -15,13 +15,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from trtzoo import models
-from trtzoo.errors import WeightsError
+from trtzoo.core.errors import WeightsError
+from trtzoo.core.files import sha256_file
+from trtzoo.core.records import Weights
 from trtzoo.models import pdparams
 from trtzoo.models.seeded import seed
 from trtzoo.models.sources import SEEDED, Checkpoint
-from trtzoo.spec import Model, Weights
-from trtzoo.store import sha256_file
+from trtzoo.models.table import Model, build_network
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 """torchvision's published files still say `norm.1` where its modules say `norm1`."""
@@ -33,7 +33,7 @@ def load(model: Model, checkpoint: Checkpoint, *, classes: int = 1000) -> tuple[
     Raises WeightsError for a file that is damaged, unsafe, of another network or class count, or not finite.
     """
     convention = checkpoint.convention
-    network = models.build(model, classes=classes, epsilon=convention.epsilon, device="meta")
+    network = build_network(model, classes=classes, epsilon=convention.epsilon, device="meta")
     if checkpoint.source == SEEDED:
         digest = state_sha256(seed(network).state_dict())
     else:

@@ -1,1 +1,1 @@
-"""Stage 4: tables from JSON files alone; no framework is imported here."""
+"""Stage 4: tables, figures, page and comparisons, from result files alone. No framework is imported."""

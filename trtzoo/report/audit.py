@@ -11,10 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from trtzoo.models import MODELS
-from trtzoo.report.limits import Limit, of_printed
+from trtzoo.models.table import MODELS, Count, Model
 from trtzoo.report.published import document
-from trtzoo.spec import Count, Model
+from trtzoo.report.roofline import Limit, limit_of_published
 
 Verdict = Literal["wrong", "doubtful", "holds"]
 
@@ -102,7 +101,7 @@ def _milliseconds(gpu: str, precision: str, model: str, batch: int) -> float:
 
 
 def _limit(gpu: str, precision: str, model: str, batch: int) -> Limit:
-    limit = of_printed(gpu, MODELS[model], precision, batch)
+    limit = limit_of_published(gpu, MODELS[model], precision, batch)
     assert limit is not None  # both GPUs' peaks are rows of GPUS
     return limit
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from trtzoo import gpus
-from trtzoo.errors import StoreError, UsageError, unknown
-from trtzoo.models import MODELS
-from trtzoo.noise import doubt
-from trtzoo.precision import PRECISIONS
-from trtzoo.protocols import headline
-from trtzoo.report.limits import of
-from trtzoo.report.load import Found
+from trtzoo.benchmark.protocols import reported_latency
+from trtzoo.benchmark.warnings import warning_sentence
+from trtzoo.core.errors import StoreError, UsageError, unknown
+from trtzoo.core.precisions import PRECISIONS
+from trtzoo.core.records import Case, Result
+from trtzoo.core.statistics import interval
+from trtzoo.hardware.gpus import identify_gpu
+from trtzoo.models.table import MODELS
 from trtzoo.report.provenance import facts
 from trtzoo.report.published import document
-from trtzoo.spec import Case, Result
-from trtzoo.stats import interval
+from trtzoo.report.results import Found
+from trtzoo.report.roofline import limit_of
 
 EXAMPLE = "Example: --explain dpn131,fp16,b4"
 
@@ -58,24 +58,25 @@ def _latency(result: Result) -> str:
     if result.failure:
         return f"failed: {result.failure.kind}: {result.failure.reason}"
     known = interval([sample.total for sample in result.samples])
-    return f"{headline(result) * 1e3:.3f} ms; the median of whole queries is in [{known.low * 1e3:.3f}, {known.high * 1e3:.3f}]"
+    told = f"{reported_latency(result) * 1e3:.3f} ms"
+    return f"{told}; the median of whole queries is in [{known.low * 1e3:.3f}, {known.high * 1e3:.3f}]"
 
 
 def _published(result: Result) -> str:
     """The printed number and the ratio to it, on the same GPU alone."""
-    row = gpus.identify(result.device.name, result.device.sm) if result.device.kind == "gpu" else None
+    row = identify_gpu(result.device.name, result.device.sm) if result.device.kind == "gpu" else None
     printed = row and document().seconds(row.name, result.case.precision, result.case.model, result.case.batch)
     if not row or not printed:
         return ""
-    ratio = "" if result.failure else f"; measured / published = {headline(result) / printed:.2f}"
+    ratio = "" if result.failure else f"; measured / published = {reported_latency(result) / printed:.2f}"
     return f"{printed * 1e3:.3f} ms on {row.title}{ratio}"
 
 
 def _limit(result: Result) -> str:
-    limit = of(result)
+    limit = limit_of(result)
     if limit is None:
         return ""
-    reached = "" if result.failure else f", {limit.seconds / headline(result):.1%} reached"
+    reached = "" if result.failure else f", {limit.seconds / reported_latency(result):.1%} reached"
     return f"{limit.seconds * 1e3:.3f} ms by {limit.bound}{reached} ({limit.source})"
 
 
@@ -83,7 +84,7 @@ TOLD: dict[str, Callable[[Result], str]] = {
     "Latency": _latency,
     "Published": _published,
     "Limit": _limit,
-    "Doubts": lambda result: doubt(result) or ("" if result.failure else "none"),
+    "Doubts": lambda result: warning_sentence(result) or ("" if result.failure else "none"),
 }
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from trtzoo.protocols import PROTOCOLS
-from trtzoo.report.cells import values
-from trtzoo.report.tables import device_text
-from trtzoo.spec import GpuState, Result, Span
-from trtzoo.stats import summarise
+from trtzoo.benchmark.protocols import PROTOCOLS
+from trtzoo.core.records import GpuState, Result, Span
+from trtzoo.core.statistics import summarise
+from trtzoo.report.page.rows import values
+from trtzoo.report.wording import device_text
 
 Facts = Sequence[tuple[str, str]]
 """Names and words."""
@@ -75,12 +75,12 @@ def _pairs(found: dict[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in found.items())
 
 
-FACTS: tuple[tuple[str, Callable[[Result], str]], ...] = (
+RESULT_FACTS: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("Samples", _samples),
     ("Protocol", _protocol),
     ("Device", _device),
     ("Versions", lambda result: _pairs(result.versions)),
-    ("Chosen", lambda result: result.choice),
+    ("Chosen", lambda result: result.selection_reason),
     ("Settings", lambda result: _pairs(result.settings)),
     ("Threads", lambda result: str(result.threads or "")),
     ("Input and output", lambda result: result.io.upper()),
@@ -99,4 +99,4 @@ FACTS: tuple[tuple[str, Callable[[Result], str]], ...] = (
 
 def facts(result: Result) -> list[tuple[str, str]]:
     """The facts that a file tells."""
-    return [(name, words) for name, tell in FACTS if (words := tell(result))]
+    return [(name, words) for name, tell in RESULT_FACTS if (words := tell(result))]

@@ -8,7 +8,7 @@ from importlib.resources import files
 import msgspec
 
 
-class Source(msgspec.Struct, frozen=True):
+class PublishedSource(msgspec.Struct, frozen=True):
     """Whose document it is; `crop` and `resize_short` in pixels."""
 
     name: str
@@ -54,7 +54,7 @@ class Footnote(msgspec.Struct, frozen=True):
 class Document(msgspec.Struct, frozen=True):
     """`latency[gpu][precision][model]["b4"]` is milliseconds for one call of four images."""
 
-    source: Source
+    source: PublishedSource
     models: dict[str, Published]
     latency: dict[str, dict[str, dict[str, dict[str, float]]]]
     later: dict[str, Later]
@@ -68,4 +68,4 @@ class Document(msgspec.Struct, frozen=True):
 
 @cache
 def document() -> Document:
-    return msgspec.toml.decode((files("trtzoo.data") / "published.toml").read_bytes(), type=Document)
+    return msgspec.toml.decode((files("trtzoo.report") / "published.toml").read_bytes(), type=Document)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trtzoo.errors import MachineError, RunError
+from trtzoo.core.errors import MachineError, RunError
 
 try:
     import pycuda
@@ -35,7 +35,7 @@ NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no order with stream 0
 THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do does not end a capture
 
 
-class Gpu(NamedTuple):
+class CudaGpu(NamedTuple):
     """A device as the driver tells it; `l2` in bytes."""
 
     name: str
@@ -55,7 +55,7 @@ def explained(error: Exception, doing: str) -> Exception:
 
 
 @contextmanager
-def primary_context(ordinal: int) -> Iterator[Gpu]:
+def primary_context(ordinal: int) -> Iterator[CudaGpu]:
     """Make the device's primary context current, and at the end what was current before. They nest.
 
     Raises MachineError where there is no such device.
@@ -78,9 +78,9 @@ def primary_context(ordinal: int) -> Iterator[Gpu]:
         _driver.cuCtxPopCurrent_v2(byref(c_void_p()))  # PyCUDA's detach leaves it on the driver's stack
 
 
-def _describe(device: Any) -> Gpu:
+def _describe(device: Any) -> CudaGpu:
     major, minor = device.compute_capability()
-    return Gpu(device.name(), 10 * major + minor, device.get_attribute(drv.device_attribute.L2_CACHE_SIZE))
+    return CudaGpu(device.name(), 10 * major + minor, device.get_attribute(drv.device_attribute.L2_CACHE_SIZE))
 
 
 def host(shape: tuple[int, ...], dtype: Any, *, pinned: bool) -> Array:
@@ -89,7 +89,7 @@ def host(shape: tuple[int, ...], dtype: Any, *, pinned: bool) -> Array:
     return np.asarray(make(shape, dtype))
 
 
-class Graph:
+class CudaGraph:
     """What `work` enqueues on the stream (its handle), launched again with one call.
 
     Raises RunError where the driver, or something in the work, does not allow a capture; the stream is then as it was.

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from trtzoo import golden
-from trtzoo.errors import StoreError
-from trtzoo.spec import Sample
+from trtzoo.artifacts import golden
+from trtzoo.core.errors import StoreError
+from trtzoo.core.records import Sample
 
 Array = np.ndarray[Any, Any]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import openvino
 
-from trtzoo.runtimes import in_single
-from trtzoo.spec import Sample
+from trtzoo.core.records import Sample
+from trtzoo.runtimes.registry import float32_settings
 
 Array = np.ndarray[Any, Any]
 
@@ -32,7 +32,7 @@ class Session:
             "INFERENCE_NUM_THREADS": str(self.threads),
         }
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
-        self.settings = in_single(path)
+        self.settings = float32_settings(path)
         self.versions = {"openvino": openvino.__version__.split("-")[0]}
 
     def infer(self, images: Array) -> Array:

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from trtzoo import models, store
-from trtzoo.errors import MachineError, StoreError
+from trtzoo.artifacts.graphs import OnnxSidecar
+from trtzoo.core.errors import MachineError, StoreError
+from trtzoo.core.files import load_sidecar, sha256_file
+from trtzoo.core.records import Sample
 from trtzoo.models import sources, weights
-from trtzoo.runtimes import in_single
-from trtzoo.runtimes.staged import Staged, forbid_tf32
-from trtzoo.spec import OnnxSidecar, Sample
+from trtzoo.models.table import find_model
+from trtzoo.runtimes.host_timed import Staged, forbid_tf32
+from trtzoo.runtimes.registry import float32_settings
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +32,7 @@ class Session:
         torch.set_num_threads(self.threads)
         self._network = _network(path)
         self._images = torch.empty(0)
-        self.settings = in_single(path)
+        self.settings = float32_settings(path)
         self.versions = {"torch": str(torch.__version__)}
 
     def infer(self, images: Array) -> Array:
@@ -54,7 +56,7 @@ class OnDevice(Staged):
 
     def __init__(self, path: Path, *, batch: int, where: str, transfers: bool, pinned: bool) -> None:
         super().__init__(transfers=transfers, pinned=pinned)
-        sidecar = store.sidecar(path, OnnxSidecar)
+        sidecar = load_sidecar(path, OnnxSidecar)
         self._where, kind = torch.device(where), torch.float16 if sidecar.precision == "fp16" else torch.float32
         self._network = _network(path).to(self._where, kind)
         self._host = torch.zeros(batch, 3, sidecar.size, sidecar.size, dtype=kind, pin_memory=pinned)
@@ -111,8 +113,8 @@ def _full_is_told() -> Iterator[None]:
 
 
 def _network(path: Path) -> torch.nn.Module:
-    sidecar = store.sidecar(path, OnnxSidecar)
-    model, made_from = models.find(sidecar.model), sidecar.weights
+    sidecar = load_sidecar(path, OnnxSidecar)
+    model, made_from = find_model(sidecar.model), sidecar.weights
     network, record = weights.load(model, _checkpoint(path, sidecar), classes=sidecar.classes)
     if record.sha256 != made_from.sha256:
         raise StoreError(f"{path} was made from other weights than {record.origin} has now. Run: trtzoo export {model.name}")
@@ -123,9 +125,9 @@ def _checkpoint(path: Path, sidecar: OnnxSidecar) -> sources.Checkpoint:
     """Where the weights are: at their publisher's, or in the user's own file, if it is there and unchanged."""
     made_from = sidecar.weights
     if made_from.origin == sources.SEEDED or "://" in made_from.origin:
-        return sources.locate(models.find(sidecar.model), made_from.source)
+        return sources.locate(find_model(sidecar.model), made_from.source)
     own = Path(sidecar.checkpoint or made_from.origin)
-    if not own.is_file() or store.sha256_file(own) != made_from.sha256:
+    if not own.is_file() or sha256_file(own) != made_from.sha256:
         what = "is not that file any more" if own.is_file() else "is not there"
         raise StoreError(
             f"{path} was made from {own}, which {what}, and the PyTorch runtime needs it. Put it back, or run: "

@@ -1,338 +1,311 @@
-"""TensorRT of either flavour: an ONNX file becomes an engine, in a process of its own. Running it is trt.py's.
+"""An engine of either TensorRT runs: buffers made once, one stream, and an event pair around each copy and the computation.
 
-`python -m trtzoo.runtimes.tensorrt` reads one Job from stdin and answers in lines of JSON: any number of Progress, then one
-Finished or Failed. When stdin closes the build is cancelled: so it ends with whoever asked for it, however that one ends.
-A process builds once: TensorRT-RTX's first build after a failed one gives another plan, without a word.
+A resource lives in an attribute and nowhere else, so that dropping the attribute frees it: at the end, or after an error at any
+point, all go in the reverse of the order they came, before the context is given back. A local variable would not do: an
+error's traceback keeps it alive.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 import re
-import signal
-import sys
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import numpy as np
 
-from trtzoo.engines import LayerTypes, Tensor
-from trtzoo.errors import BuildError, StoreError
-from trtzoo.runtimes.inspector import layer_types
-from trtzoo.runtimes.messages import GRACE, Failed, Finished, Job, Message, Progress
-from trtzoo.store import replacing
+from trtzoo.artifacts import engines
+from trtzoo.core.errors import MachineError, RunError, StoreError
+from trtzoo.core.files import replacing
+from trtzoo.core.records import Sample
+from trtzoo.hardware.gpus import FLAVOURS
+from trtzoo.runtimes import cuda
+from trtzoo.runtimes.cuda import Array, drv
+from trtzoo.runtimes.trt_logger import logger, said
 
-FLOATS = {"FLOAT": "FP32", "HALF": "FP16", "BF16": "BF16", "INT8": "INT8", "FP8": "FP8", "INT4": "INT4", "FP4": "FP4"}
-COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
-GRAPH = {"fp32": "FP32", "fp16": "FP16"}
-
-Report = Callable[[str, float], None]
-
-
-# --- what differs between versions and flavours: by name, never by version ---
+DTYPES = {"FLOAT": np.float32, "HALF": np.float16}
 
 
-def strongly_typed(trt: Any) -> bool:
-    """Whether the graph's types are the engine's: TensorRT 10 on, and TensorRT-RTX."""
-    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") or not hasattr(trt.BuilderFlag, "FP16")
+class Session:
+    """One engine at its batch on one GPU, in the thread that opened it.
 
+    cuda_graph  launch the computation as a CUDA graph; where it cannot be captured, `settings` says why and it is enqueued
+    transfers   a sample copies the images to the GPU and the logits back; without, both stay there and only compute is timed
+    pinned      copies are to and from pinned memory; without, pageable
+    rotate      computation goes round through so many copies of the images that the L2 cache does not hold them
 
-def network_flags(trt: Any) -> int:
-    """Explicit batch where that is still a choice, strong typing where it is one."""
-    flags = trt.NetworkDefinitionCreationFlag
-    names = [name for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED") if hasattr(flags, name)]
-    return sum(1 << int(getattr(flags, name)) for name in names)
-
-
-def aim(trt: Any, config: Any, sm: int) -> None:
-    """Build for one compute capability, where the flavour compiles ahead of time; elsewhere for the GPU that is here."""
-    if not hasattr(config, "set_compute_capability"):
-        return
-    target = getattr(trt.ComputeCapability, f"SM{sm}", None)
-    if target is None:
-        raise BuildError(f"this {trt.__name__} {trt.__version__} does not build for SM{sm}")
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(target, 0)
-
-
-def monitor(trt: Any, report: Report, stopped: threading.Event) -> Any:
-    """Tells progress and cancels when `stopped` is set; None for TensorRT 8, which has none (its process is ended instead)."""
-    if not hasattr(trt, "IProgressMonitor"):
-        return None
-
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc] # the base is known at run time only
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self.phases: dict[str, tuple[str | None, int, int]] = {}
-            self.told = 0.0
-
-        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
-            self.phases[name] = (parent, 0, steps)
-
-        def step_complete(self, name: str, step: int) -> bool:
-            parent, _, steps = self.phases[name]
-            self.phases[name] = (parent, step + 1, steps)
-            if time.monotonic() - self.told > 0.1:
-                self.told = time.monotonic()
-                report(name, self.fraction(None))
-            return not stopped.is_set()
-
-        def phase_finish(self, name: str) -> None:
-            self.phases.pop(name, None)
-
-        def fraction(self, parent: str | None) -> float:
-            """The steps done in the phases under `parent`, a running step counted by its own phases."""
-            under = [(name, done, steps) for name, (above, done, steps) in self.phases.items() if above == parent]
-            return max((min(1.0, (done + self.fraction(name)) / max(steps, 1)) for name, done, steps in under), default=0.0)
-
-    return Monitor()
-
-
-def node_error(error: Any) -> str:
-    """A parser's error with its node, as far as the version tells it."""
-    name = error.node_name() if hasattr(error, "node_name") else ""
-    operator = error.node_operator() if hasattr(error, "node_operator") else ""
-    told = " ".join(filter(None, [f"node {error.node()}", name, f"({operator})" if operator else ""]))
-    where = f"{told}: " if error.node() >= 0 else ""
-    reason = "" if error.desc() == "false" else f": {error.desc()}"  # "false" is all that it says of an unknown operation
-    return f"{where}{error.code().name.lower().replace('_', ' ')}{reason}"
-
-
-# --- one build ---
-
-
-def build(trt: Any, job: Job, report: Report, stopped: threading.Event) -> Finished:
-    """Parse, compile and write the plan to `job.engine`.
-
-    Raises BuildError, in TensorRT's own words, for a graph it cannot take, a build that fails or is stopped, and an engine
-    that is not of the precision asked for. Raises OSError where the plan cannot be written.
+    Raises StoreError for an engine that is not for this GPU, TensorRT and batch, MachineError where they are missing, RunError
+    in TensorRT's or the driver's words for one that cannot be run, and MemoryError.
     """
-    start = time.perf_counter()
-    log = logger(trt)
-    builder = started(trt, log)
-    network = builder.create_network(network_flags(trt))
-    parser = parse(trt, network, log, job.onnx)
-    fix_batch(network, job)
-    layers = network_types(network)
-    prove(layers, job)
-    config = configure(trt, builder, job)
-    watch = monitor(trt, report, stopped)
-    if watch is not None:
-        config.progress_monitor = watch
-    cache = timing_cache(config, job.timing_cache)
-    plan = builder.build_serialized_network(network, config)
-    del parser  # only now: it owns the weights that the network points to
-    if plan is None or stopped.is_set():
-        raise BuildError("cancelled" if stopped.is_set() else f"the build failed. {said(log)}")
-    keep_timings(config, cache, job.timing_cache)
-    if job.opens and (job.detailed or not strongly_typed(trt)):
-        layers = inspect(trt, log, plan)
-        prove(layers, job)
-    view = memoryview(plan)
-    Path(job.engine).write_bytes(view)
-    return Finished(
-        sha256=hashlib.sha256(view).hexdigest(),
-        version=trt.__version__,
-        flags={"strongly_typed": strongly_typed(trt), "tf32": job.tf32, "workspace": job.workspace, "detailed": job.detailed},
-        inputs=tuple(tensor(network.get_input(index)) for index in range(network.num_inputs)),
-        outputs=tuple(tensor(network.get_output(index)) for index in range(network.num_outputs)),
-        layers=layers,
-        seconds=time.perf_counter() - start,
-        peak_memory=peak_memory(),
-    )
 
+    versions: dict[str, str]
+    threads = 1
+    settings: dict[str, str]
 
-def logger(trt: Any) -> Any:
-    """Keeps warnings and errors, which is where TensorRT says why it failed."""
+    _log: Any
+    _runtime: Any
+    _engine: Any
+    _config: Any  # of TensorRT-RTX
+    _kernels: Any
+    _context: Any
+    _stream: Any
+    _begun: Any  # events
+    _copied: Any
+    _computed: Any
+    _done: Any
+    _images: Any  # on the host
+    _logits: Any
+    _inputs: Any  # on the device, one for each turn
+    _output: Any
+    _graphs: Any
 
-    class Logger(trt.ILogger):  # type: ignore[misc] # the base is known at run time only
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if int(severity) <= int(trt.ILogger.ERROR):
-                self.errors.append(message)
-
-    return Logger()
-
-
-def started(trt: Any, log: Any) -> Any:
-    """A builder. Where CUDA cannot be used its constructor gives nothing, which the bindings tell as a TypeError."""
-    try:
-        return trt.Builder(log)
-    except TypeError as error:
-        raise BuildError(f"TensorRT does not start. {said(log)}") from error
-
-
-def said(log: Any) -> str:
-    return f"TensorRT says: {'; '.join(log.errors[-4:])}" if log.errors else "TensorRT does not say why."
-
-
-def parse(trt: Any, network: Any, log: Any, path: str) -> Any:
-    """Fill the network from an ONNX file. The parser must outlive the build."""
-    parser = trt.OnnxParser(network, log)
-    if not parser.parse_from_file(path):
-        errors = [node_error(parser.get_error(index)) for index in range(parser.num_errors)]
-        raise BuildError(f"TensorRT cannot read {Path(path).name}: " + ("; ".join(errors) or said(log)))
-    if not network.num_layers:
-        raise BuildError(f"{Path(path).name} holds no network: it is empty or not an ONNX file")
-    return parser
-
-
-def fix_batch(network: Any, job: Job) -> None:
-    """Give the input its final shape, so that the engine is optimised for one batch and nothing is decided at run time."""
-    if network.num_inputs != 1:
-        raise BuildError(f"{Path(job.onnx).name} has {network.num_inputs} inputs; an image classifier has one")
-    images = network.get_input(0)
-    shape = list(images.shape)
-    if not shape or -1 in shape[1:]:
-        raise BuildError(
-            f"input {images.name} has shape {shape}: only its batch may be left open. Export it for one image size"
-        )
-    if shape[0] not in (-1, job.batch):
-        raise BuildError(
-            f"the batch of {Path(job.onnx).name} is fixed at {shape[0]}, and {job.batch} was asked for. "
-            f"Say --batch {shape[0]}, or export it with a dynamic batch"
-        )
-    images.shape = (job.batch, *shape[1:])
-
-
-def configure(trt: Any, builder: Any, job: Job) -> Any:
-    """The builder's settings. Precision is the graph's; only TensorRT 8, which has no typed networks, needs a flag for it."""
-    config = builder.create_builder_config()
-    aim(trt, config, job.sm)
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, job.workspace)
-    (config.set_flag if job.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
-    if not strongly_typed(trt) and job.graph == "fp16":
-        config.set_flag(trt.BuilderFlag.FP16)
-    if job.detailed or not strongly_typed(trt):  # without typed networks only the detailed engine can prove its types
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    return config
-
-
-def network_types(network: Any) -> LayerTypes:
-    """The floating types that the parsed layers give."""
-    types: Counter[str] = Counter()
-    compute: Counter[str] = Counter()
-    for layer in (network.get_layer(index) for index in range(network.num_layers)):
-        if layer.num_outputs and (kind := FLOATS.get(layer.get_output(0).dtype.name)) is not None:
-            types[kind] += 1
-            compute[kind] += layer.type.name in COMPUTE
-    return LayerTypes(source="network", types=dict(types), compute=dict(+compute))
-
-
-def inspect(trt: Any, log: Any, plan: Any) -> LayerTypes:
-    """The types of the built engine's layers, from its inspector."""
-    runtime = trt.Runtime(log)
-    engine = runtime.deserialize_cuda_engine(plan)
-    if engine is None:
-        raise BuildError(f"the engine that was just built cannot be opened. {said(log)}")
-    return layer_types(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
-
-
-def prove(layers: LayerTypes, job: Job) -> None:
-    """Raises BuildError unless nine tenths of the convolutions and matrix products are of the type asked for, all for fp32."""
-    counts = layers.compute or layers.types
-    wanted, total = GRAPH[job.graph], sum(counts.values())
-    if total and counts.get(wanted, 0) >= (0.9 if job.graph == "fp16" else 1.0) * total:
-        return
-    found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "no floating type at all"
-    raise BuildError(
-        f"{job.graph} was asked for, but the layers of {Path(job.onnx).name} compute in {found} (from the {layers.source}). "
-        f"Precision is the graph's: export it as {job.graph}, or say --precision {_main_type(counts)}"
-    )
-
-
-def _main_type(counts: dict[str, int]) -> str:
-    return max(counts, key=lambda kind: counts[kind], default="fp32").lower()
-
-
-def tensor(value: Any) -> Tensor:
-    return Tensor(name=value.name, dtype=value.dtype.name, shape=tuple(value.shape))
-
-
-def timing_cache(config: Any, path: str) -> Any:
-    """Set the kernel timings of earlier builds, where a file for them is named; one that does not fit is begun anew."""
-    if not path:
-        return None
-    known = Path(path).read_bytes() if Path(path).exists() else b""
-    for data in (known, b""):
-        cache = config.create_timing_cache(data)
-        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
-            return cache
-    raise BuildError("TensorRT takes no timing cache, not even an empty one")
-
-
-def keep_timings(config: Any, cache: Any, path: str) -> None:
-    """Merge this build's timings with those that others have written meanwhile, under the file's lock."""
-    if cache is None:
-        return
-    with replacing(Path(path)) as work:
-        if Path(path).exists():
-            others = config.create_timing_cache(Path(path).read_bytes())
-            if others is not None:
-                cache.combine(others, ignore_mismatch=False)  # those of another GPU or version do not fit, and are dropped
-        (work / Path(path).name).write_bytes(memoryview(cache.serialize()))
-
-
-def peak_memory() -> int:
-    """This process's largest resident size, bytes; without what the process it was started from had."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
-        return int(found[1]) * 1024 if found else 0
-    import resource  # noqa: PLC0415 # not on Windows, where this is the one thing amiss
-
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size if sys.platform == "darwin" else size * 1024
-
-
-# --- the process ---
-
-
-def main() -> None:
-    """Build the one job on stdin. Whatever libraries print goes to stderr."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; we end by stdin
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
-    stopped = threading.Event()
-    threading.Thread(target=_stop_at_end_of_input, args=(stopped,), daemon=True).start()
-
-    def answer(message: Message) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        batch: int,
+        flavour: str,
+        device: int = 0,
+        cuda_graph: bool = True,
+        transfers: bool = True,
+        pinned: bool = True,
+        rotate: bool = False,
+    ) -> None:
+        self.batch, self.transfers, self._pinned, self._turn = batch, transfers, pinned, 0
+        self._doing = f"{path.name} cannot be run"
+        self.settings = {"transfers": "on" if transfers else "off", "host memory": "pinned" if pinned else "pageable"}
+        self._resources = ExitStack()
         try:
-            answers.write(msgspec.json.encode(message) + b"\n")
-        except OSError:  # nobody listens any more
-            stopped.set()
+            gpu = self._resources.enter_context(cuda.primary_context(device))
+            self._load(path, flavour, gpu)
+            self._allocate(sets=2 + gpu.l2 // self._size if rotate else 1)
+            self._warm(cuda_graph)
+            self._keep_kernels(path)
+        except drv.Error as error:
+            self.close()
+            raise cuda.explained(error, self._doing) from error
+        except BaseException:
+            self.close()
+            raise
 
-    if job.visible:
-        os.environ["CUDA_VISIBLE_DEVICES"] = job.visible
+    def infer(self, images: Array) -> Array:
+        """Images (batch, 3, S, S) → logits (batch, classes), in the engine's types, by the very work that `sample` times."""
+        if images.shape != self._images.shape:
+            raise RunError(f"{self._doing} on images of shape {images.shape}: it takes {self._images.shape}")
+        try:
+            if self._pinned:
+                self._images[:] = images
+            else:
+                self._images = np.ascontiguousarray(images, self._input_type)
+            for turn in range(len(self._inputs)):
+                drv.memcpy_htod_async(self._inputs[turn], self._images, self._stream)
+            drv.memset_d8_async(self._output, 0xFF, self._logits.nbytes, self._stream)  # NaN: old logits pass for none
+            self._launch()
+            drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
+            self._stream.synchronize()
+            return self._logits.copy()  # type: ignore[no-any-return]
+        except drv.Error as error:
+            raise cuda.explained(error, self._doing) from error
+
+    def sample(self) -> Sample:
+        """One timed inference. `total`: host clock until the last result is there; copies and compute: between events on the
+        GPU; `enqueue`: host clock around the launch."""
+        try:
+            return self._end_to_end() if self.transfers else self._resident()
+        except drv.Error as error:
+            raise cuda.explained(error, self._doing) from error
+
+    def close(self) -> None:
+        """Free everything; once is enough. What waits on the stream is awaited first."""
+        with suppress(drv.Error, AttributeError):
+            self._stream.synchronize()
+        self._resources.close()
+
+    # --- one inference ---
+
+    def _end_to_end(self) -> Sample:
+        begin = time.perf_counter()
+        self._begun.record(self._stream)
+        drv.memcpy_htod_async(self._inputs[self._turn], self._images, self._stream)
+        self._copied.record(self._stream)
+        before = time.perf_counter()
+        self._launch()
+        enqueue = time.perf_counter() - before
+        self._computed.record(self._stream)
+        drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
+        self._done.record(self._stream)
+        self._done.synchronize()
+        return Sample(
+            total=time.perf_counter() - begin,
+            compute=self._copied.time_till(self._computed) * 1e-3,
+            h2d=self._begun.time_till(self._copied) * 1e-3,
+            d2h=self._computed.time_till(self._done) * 1e-3,
+            enqueue=enqueue,
+        )
+
+    def _resident(self) -> Sample:
+        begin = time.perf_counter()
+        self._begun.record(self._stream)
+        before = time.perf_counter()
+        self._launch()
+        enqueue = time.perf_counter() - before
+        self._done.record(self._stream)
+        self._done.synchronize()
+        total = time.perf_counter() - begin
+        return Sample(total=total, compute=self._begun.time_till(self._done) * 1e-3, enqueue=enqueue)
+
+    def _launch(self) -> None:
+        """Enqueue one computation, of the images whose turn it is."""
+        turn = self._turn
+        self._turn = (turn + 1) % len(self._inputs)
+        if self._graphs:
+            self._graphs[turn].launch()
+        else:
+            self._enqueue(turn)
+
+    def _enqueue(self, turn: int) -> None:
+        if len(self._inputs) > 1:
+            self._context.set_tensor_address(self._input_name, int(self._inputs[turn]))
+        if not self._context.execute_async_v3(self._stream.handle):
+            raise self._refused("the computation was not enqueued")
+
+    def _refused(self, what: str) -> Exception:
+        """What TensorRT did not do, and why: for want of memory, or else."""
+        words = said(self._log)
+        kind = MemoryError if re.search("out of memory|could not be allocated", words, re.IGNORECASE) else RunError
+        return kind(f"{self._doing}: {what}. {words}")
+
+    # --- opening ---
+
+    def _own(self, **resource: Any) -> None:
+        """Hold a resource in an attribute, which is dropped when its turn comes."""
+        for name, value in resource.items():
+            setattr(self, name, value)
+            self._resources.callback(delattr, self, name)
+
+    def _load(self, path: Path, flavour: str, gpu: cuda.CudaGpu) -> None:
+        """Open the engine, and learn its input and output."""
+        trt = _module(flavour)
+        self.versions = {trt.__name__: trt.__version__} | cuda.versions()
+        plan, sidecar = engines.load_plan(path, flavour=flavour, version=trt.__version__, sm=gpu.sm, device=gpu.name)
+        self._plan = hashlib.sha256(plan).hexdigest()
+        self._own(_log=logger(trt))
+        self._own(_runtime=trt.Runtime(self._log))
+        self._own(_engine=self._runtime.deserialize_cuda_engine(plan))
+        if self._engine is None:
+            raise self._refused("it was not opened")
+        if hasattr(trt, "IRuntimeCache"):
+            self._configure(path)
+            self._own(_context=self._engine.create_execution_context(self._config))
+        else:
+            self._own(_context=self._engine.create_execution_context())
+        if self._context is None:
+            raise self._refused("no execution context could be made")
+        self._input_name, self._input_shape, self._input_type = self._tensor(trt.TensorIOMode.INPUT)
+        self._output_name, self._output_shape, self._output_type = self._tensor(trt.TensorIOMode.OUTPUT)
+        if self._input_shape[0] != self.batch:
+            other = path.with_name(f"{sidecar.model}-{sidecar.precision}-b{self.batch}.engine")
+            remedy = engines.command(other, sidecar, options=f" --gpu {sidecar.gpu} --flavour {flavour}")
+            raise StoreError(f"{path} takes batches of {self._input_shape[0]}, not of {self.batch}. Run: {remedy}")
+        self._size = int(np.prod(self._input_shape)) * np.dtype(self._input_type).itemsize
+
+    def _tensor(self, mode: Any) -> tuple[str, tuple[int, ...], Any]:
+        """Name, shape and type of the one input or output."""
+        names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+        found = [name for name in names if self._engine.get_tensor_mode(name) == mode]
+        if len(found) != 1:
+            raise RunError(f"{self._doing}: it has {len(found)} tensors of kind {mode.name}, and a classifier has one")
+        shape, dtype = tuple(self._engine.get_tensor_shape(found[0])), self._engine.get_tensor_dtype(found[0]).name
+        if -1 in shape or dtype not in DTYPES:
+            raise RunError(f"{self._doing}: {found[0]} is {dtype} {list(shape)}, not FLOAT or HALF of a fixed shape")
+        return found[0], shape, DTYPES[dtype]
+
+    def _allocate(self, *, sets: int) -> None:
+        """The stream, the events and every buffer."""
+        self._own(_stream=drv.Stream(cuda.NON_BLOCKING))
+        self._own(_begun=drv.Event(), _copied=drv.Event(), _computed=drv.Event(), _done=drv.Event())
+        self._own(_images=cuda.host(self._input_shape, self._input_type, pinned=self._pinned))
+        self._own(_logits=cuda.host(self._output_shape, self._output_type, pinned=self._pinned))
+        self._images[:] = 0
+        self._own(_inputs=[])
+        for _ in range(sets):
+            self._inputs.append(drv.mem_alloc(self._size))
+        self._own(_output=drv.mem_alloc(self._logits.nbytes))
+        self.settings["input copies"] = str(sets)
+
+    def _warm(self, cuda_graph: bool) -> None:
+        """One plain inference, in which TensorRT makes what it makes late; then a graph for each copy of the images."""
+        for name, address in {self._input_name: int(self._inputs[0]), self._output_name: int(self._output)}.items():
+            if not self._context.set_tensor_address(name, address):
+                raise self._refused(f"the address of {name} was refused")
+        self._own(_graphs=[])
+        drv.memcpy_htod_async(self._inputs[0], self._images, self._stream)
+        self._enqueue(0)
+        self._stream.synchronize()
+        self.settings["cuda graph"] = self._capture() if cuda_graph else "off"
+
+    def _capture(self) -> str:
+        """On, or why not: then those graphs that were made go, and each computation is enqueued anew."""
+        mine = self._resources.enter_context(ExitStack())
+        graphs = []
+        try:
+            for turn in range(len(self._inputs)):
+                graphs.append(cuda.CudaGraph(self._stream.handle, partial(self._enqueue, turn)))
+                mine.callback(graphs[-1].close)
+        except (RunError, MemoryError) as error:
+            mine.close()
+            self._enqueue(0)  # which must still be possible
+            self._stream.synchronize()
+            return f"off: {error}"
+        self._graphs = graphs
+        return "on"
+
+    # --- TensorRT-RTX compiles kernels when an engine is opened; they are kept beside the engine ---
+
+    def _configure(self, path: Path) -> None:
+        self._own(_config=self._engine.create_runtime_config())
+        self._own(_kernels=self._config.create_runtime_cache())
+        self.settings["kernel cache"] = "used" if self._known_kernels(path) else "new"
+        self._config.set_runtime_cache(self._kernels)
+
+    def _known_kernels(self, path: Path) -> bool:
+        """Take the kernels of an earlier run: of this very engine, and whole."""
+        try:
+            data = kernels_path(path).read_bytes()
+        except OSError:
+            return False
+        return data[:32] == self._seal(data[32:]) and bool(self._kernels.deserialize(data[32:]))
+
+    def _keep_kernels(self, path: Path) -> None:
+        if self.settings.get("kernel cache") != "new":
+            return
+        kernels = bytes(self._kernels.serialize() or b"")
+        try:
+            with replacing(kernels_path(path)) as work:
+                (work / kernels_path(path).name).write_bytes(self._seal(kernels) + kernels)
+        except StoreError as error:
+            self.settings["kernel cache"] = f"not kept: {error}"
+
+    def _seal(self, kernels: bytes) -> bytes:
+        return hashlib.sha256(self._plan.encode() + kernels).digest()
+
+
+def kernels_path(engine: Path) -> Path:
+    """Where TensorRT-RTX's kernels for an engine are kept."""
+    return engine.with_suffix(".kernels")
+
+
+def _module(flavour: str) -> Any:
+    row = FLAVOURS[flavour]
     try:
-        trt = importlib.import_module(job.module)
-        answer(build(trt, job, lambda phase, done: answer(Progress(phase=phase, done=done)), stopped))
-    except (BuildError, StoreError) as error:
-        answer(Failed(reason=str(error)))
-    except OSError as error:
-        answer(Failed(reason=f"the engine could not be written: {error.strerror or error}"))
+        return importlib.import_module(row.module)
     except ImportError as error:
-        answer(Failed(reason=f"{job.module} cannot be loaded: {error}"))
-    os._exit(0)  # the answer is out and the plan closed: TensorRT's tear-down has nothing to add
+        raise MachineError(f"{row.title} is not here ({error}). Run: pip install {row.install}") from error
 
 
-def _stop_at_end_of_input(stopped: threading.Event) -> None:
-    """Cancel when the parent is gone or closes stdin; a build that does not hear of it is ended."""
-    sys.stdin.buffer.read()
-    stopped.set()
-    time.sleep(GRACE)
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main()
+tensorrt = partial(Session, flavour="tensorrt")
+rtx = partial(Session, flavour="rtx")

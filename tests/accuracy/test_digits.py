@@ -1,0 +1,88 @@
+"""End to end with networks that really classify: trained here, and then only the commands that a user types."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import digits
+from trtzoo.accuracy.records import load_evaluations
+
+AS_EXPORTED = ("--classes", digits.CLASSES, "--input-size", digits.SIZE)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """Checkpoints, the held-out digits, and both networks exported in FP32 and FP16."""
+    folder = tmp_path_factory.mktemp("digits")
+    script = Path(digits.__file__)
+    subprocess.run([sys.executable, script, folder], check=True, env=os.environ | {"PYTHONPATH": str(script.parents[1])})
+    for name in digits.MODELS:
+        done = command(folder, "export", name, "--weights", f"{name}.pth", *AS_EXPORTED, "--precision", "fp32,fp16")
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def command(folder, *arguments):
+    line = [sys.executable, "-m", "trtzoo.cli", *map(str, arguments)]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def evaluations(here):
+    """By (model, runtime, precision)."""
+    for runtime, kinds in (("pytorch", "fp32"), ("onnxruntime", "fp32,fp16")):
+        done = command(here, "eval", *digits.MODELS, "--data", "digits", "--runtime", runtime, "--precision", kinds)
+        assert done.returncode == 0, done.stdout + done.stderr
+    found, complaints = load_evaluations(here / "benchmarks")[:2]
+    assert not complaints
+    return {(row.model, row.runtime, row.precision): row for row in found}
+
+
+@pytest.mark.parametrize("name", digits.MODELS)
+def test_a_trained_network_is_as_good_in_every_runtime_and_precision(evaluations, name):
+    torch, single, half = (
+        evaluations[name, runtime, kind]
+        for runtime, kind in (("pytorch", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "fp16"))
+    )
+    assert {row.images for row in (torch, single, half)} == {360} and not torch.bad
+    assert len({row.fingerprint for row in (torch, single, half)}) == 1
+    assert all(row.top1 >= 0.95 * row.images for row in (torch, single, half))
+    assert all(row.top5 >= 0.99 * row.images for row in (torch, single, half))
+    assert abs(single.top1 - torch.top1) <= 1
+    assert half.top1 >= 0.99 * torch.top1
+
+
+@pytest.mark.parametrize("name", digits.MODELS)
+def test_its_engines_may_stand_in_and_parity_counts_as_eval_does(here, evaluations, name):
+    arguments = ("--data", "digits", "--precision", "fp32,fp16", "--batch", "1,7", "--format", "json")
+    done = command(here, "parity", name, *arguments)
+    assert done.returncode == 0, done.stderr
+    logits, classes = json.loads(done.stdout)
+    assert [row["verdict"] for row in logits["rows"]] == ["passes"] * 4
+    for row in classes["rows"]:
+        assert row["images"] == 360
+        assert abs(row["ref. right"] - evaluations[name, "pytorch", "fp32"].top1) <= 1
+        assert abs(row["right"] - evaluations[name, "onnxruntime", row["prec."]].top1) <= 1
+        assert row["right"] - row["ref. right"] == row["won"] - row["lost"]
+    assert all(row["flips"] <= 1 for row in classes["rows"] if row["prec."] == "fp32")
+
+
+@pytest.mark.parametrize("name", digits.MODELS)
+def test_no_block_of_it_leaves_tolerance_in_fp16(here, name):
+    done = command(here, "parity", name, "--layers", "--data", "digits")
+    assert done.returncode == 0, done.stderr
+    assert "is out of tolerance; the nearest to it is " in done.stdout
+
+
+def test_a_network_whose_classes_are_in_another_order_is_found_out(here, evaluations):
+    """Labels shifted by one: eval and parity's counts fall, and the engine still equals its reference."""
+    (here / "classes.txt").write_text("".join(f"{(digit + 1) % 10}\n" for digit in range(10)))
+    done = command(here, "parity", "dpn68", "--data", "digits", "--classes", "classes.txt", "--batch", "8", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    _, classes = json.loads(done.stdout)
+    (row,) = classes["rows"]
+    assert row["ref. right"] < 20 and row["same top-1"] > 0.99

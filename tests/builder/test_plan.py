@@ -1,0 +1,359 @@
+"""Stage 2, with real engines: TensorRT-RTX compiles them here for GPUs that are elsewhere."""
+
+import os
+import struct
+import threading
+import time
+from contextlib import closing
+
+import msgspec
+import pytest
+
+from tests.making import tiny
+from trtzoo.artifacts import engines
+from trtzoo.artifacts.graphs import ExportOrder
+from trtzoo.builder.plan import BuildOrder, Settings, Target, _visible, build, check_space, orders, target
+from trtzoo.core.errors import MachineError, StoreError
+from trtzoo.core.files import sha256_file, sidecar_path
+from trtzoo.exporter.plan import export
+from trtzoo.hardware.gpus import FLAVOURS, GPUS
+from trtzoo.hardware.probes import CudaDevice, ProbeResult, run_probes
+from trtzoo.models.sources import locate
+from trtzoo.models.table import MODELS
+
+CAPABILITY = {75: 1, 80: 2, 86: 4, 89: 8, 120: 16}
+"""TensorRT-RTX's mask of compute capabilities, at 0x20 of a plan: undocumented, for this test alone."""
+VERSION = run_probes("tensorrt_rtx")["tensorrt_rtx"].version
+T4 = Target(gpu=GPUS["t4"], flavour=FLAVOURS["rtx"], version=VERSION)
+
+
+def make(todo, folder, aim=T4, **settings):
+    """What became of the orders, in their order."""
+    outcomes = list(build(todo, aim, folder, Settings(jobs=2, **settings), lambda order, phase, done: None))
+    return sorted(outcomes, key=lambda built: todo.index(built.order))
+
+
+def one(onnx, folder, aim=T4, batch=1, precision="fp32", **settings):
+    return make([BuildOrder(name=onnx.stem, onnx=onnx, precision=precision, batch=batch)], folder, aim, **settings)[0]
+
+
+def capabilities(path):
+    return struct.unpack_from("<I", path.read_bytes()[:64], 0x20)[0]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """densenet121 and dpn68 with seeded weights, FP32 and FP16."""
+    folder = tmp_path_factory.mktemp("onnx")
+    for name in ("densenet121", "dpn68"):
+        wanted = [ExportOrder(model=name, precision=precision) for precision in ("fp32", "fp16")]
+        for done in export(MODELS[name], locate(MODELS[name], "seeded"), wanted, folder):
+            assert not done.error, done.error
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(exported, tmp_path_factory):
+    """Their four engines for a T4 at batch 4."""
+    folder = tmp_path_factory.mktemp("engines")
+    return make(orders(["densenet121", "dpn68"], ["fp32", "fp16"], [4], exported), folder), folder
+
+
+def test_both_networks_build_for_a_t4_in_both_precisions(built):
+    outcomes, folder = built
+    for done in outcomes:
+        assert not done.error, done.error
+        assert done.path == folder / f"t4/rtx-{VERSION}" / done.order.file_name
+        assert capabilities(done.path) == CAPABILITY[75]
+
+
+def test_a_sidecar_tells_what_made_the_engine_and_what_is_in_it(built):
+    for done in built[0]:
+        about = done.sidecar
+        assert about == engines.read_sidecar_unchecked(done.path)
+        assert about.sha256 == sha256_file(done.path)
+        assert about.onnx.sha256 == sha256_file(done.order.onnx)
+        assert (about.gpu, about.sm, about.flavour, about.version) == ("t4", 75, "rtx", VERSION)
+        assert about.weights.source == "seeded"
+        assert about.flags == {"strongly_typed": True, "tf32": False, "workspace": 1 << 30, "detailed": False}
+        assert [(each.name, each.dtype, each.shape) for each in about.inputs] == [("images", "FLOAT", (4, 3, 224, 224))]
+        assert [(each.name, each.dtype, each.shape) for each in about.outputs] == [("logits", "FLOAT", (4, 1000))]
+        assert about.profile["images"].min == about.profile["images"].max == (4, 3, 224, 224)
+        assert 0 < about.build_seconds < 60
+        assert 1e8 < about.peak_memory < 1.5e9
+
+
+def test_the_graphs_golden_sample_lies_beside_the_engine_for_the_machine_that_runs_it(built):
+    for one in built[0]:
+        sample = one.path.with_name(one.sidecar.golden)
+        assert sha256_file(sample) == one.sidecar.golden_sha256
+
+
+def test_the_layers_are_of_the_precision_that_was_asked_for(built):
+    for done in built[0]:
+        wanted = done.order.precision.upper()
+        assert set(done.sidecar.layers.compute) == {wanted}
+        assert done.sidecar.layers.share(wanted) > 0.99
+
+
+def test_a_whole_engine_may_be_opened_on_a_t4_and_on_no_other(built):
+    path = built[0][0].path
+    plan, _ = engines.load_plan(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")
+    assert len(plan) == path.stat().st_size
+    with pytest.raises(StoreError, match=r"for SM75 \(t4\); this GPU is SM86 \(NVIDIA A10\). Run: trtzoo build densenet121 "):
+        engines.load_plan(path, flavour="rtx", version=VERSION, sm=86, device="NVIDIA A10")
+
+
+def test_a_second_process_makes_the_same_bytes(built, tmp_path):
+    first = built[0][-1]
+    again = make([first.order], tmp_path)[0]
+    assert again.sidecar.sha256 == first.sidecar.sha256
+
+
+def test_a_second_build_does_nothing(built):
+    outcomes, folder = built
+    before = [done.path.stat().st_mtime_ns for done in outcomes]
+    again = make([done.order for done in outcomes], folder)
+    assert all(done.up_to_date for done in again)
+    assert [done.path.stat().st_mtime_ns for done in again] == before
+
+
+@pytest.mark.parametrize("name", ["a10", "a100", "rtx4090", "rtx5090"])
+def test_other_gpus_get_plans_of_their_own(name, tmp_path):
+    aim = msgspec.structs.replace(T4, gpu=GPUS[name])
+    done = one(tiny(tmp_path / "tiny.onnx"), tmp_path, aim)
+    assert not done.error
+    assert done.path.parent.parent.name == name
+    assert capabilities(done.path) == CAPABILITY[aim.gpu.sm]
+
+
+@pytest.mark.parametrize(
+    "change", ["onnx", "batch", "workspace", "detailed", "force", "engine", "cut", "sidecar", "no sidecar", "no engine"]
+)
+def test_any_change_builds_again(change, tmp_path):
+    onnx = tiny(tmp_path / "tiny.onnx")
+    first = one(onnx, tmp_path)
+    assert not first.error
+    assert one(onnx, tmp_path).up_to_date
+    settings = {"workspace": 1 << 29} if change == "workspace" else {change: True} if change in ("detailed", "force") else {}
+    plan, about = first.path, sidecar_path(first.path)
+    if change == "onnx":
+        tiny(onnx, seed=1)
+    elif change == "engine":
+        plan.write_bytes(bytes(plan.stat().st_size))
+    elif change == "cut":
+        os.truncate(plan, 100)
+    elif change == "sidecar":
+        about.write_text("{}")
+    elif change.startswith("no "):
+        (about if change == "no sidecar" else plan).unlink()
+    again = one(onnx, tmp_path, batch=2 if change == "batch" else 1, **settings)
+    assert (again.up_to_date, again.error) == (False, "")
+    assert engines.intact(again.path, engines.read_sidecar_unchecked(again.path))
+
+
+def test_an_engine_whose_file_was_only_touched_is_up_to_date(tmp_path):
+    onnx = tiny(tmp_path / "tiny.onnx")
+    os.utime(one(onnx, tmp_path).path)
+    os.utime(onnx)
+    assert one(onnx, tmp_path).up_to_date
+
+
+def test_tf32_is_a_row_of_its_own(tmp_path):
+    aim = msgspec.structs.replace(T4, gpu=GPUS["a100"])
+    done = one(tiny(tmp_path / "tiny.onnx"), tmp_path, aim, precision="tf32")
+    assert done.path.name == "tiny-tf32-b1.engine"
+    assert done.sidecar.flags["tf32"] is True
+
+
+def test_one_bad_graph_does_not_stop_the_rest(tmp_path):
+    (tmp_path / "bad.onnx").write_bytes(b"")
+    good = tiny(tmp_path / "good.onnx")
+    todo = [BuildOrder(name=path.stem, onnx=path, precision="fp32", batch=1) for path in (tmp_path / "bad.onnx", good)]
+    bad, fine = make(todo, tmp_path)
+    assert bad.error == "bad.onnx holds no network: it is empty or not an ONNX file"
+    assert fine.sidecar
+
+
+def test_a_missing_graph_is_one_row_with_the_command_that_makes_it(exported, tmp_path):
+    (tmp_path / "dpn68-fp16.onnx").write_bytes((exported / "dpn68-fp16.onnx").read_bytes())
+    fine, missing = make(orders(["dpn68", "dpn92"], ["fp16"], [1], tmp_path), tmp_path)
+    assert not fine.error
+    assert missing.error == f"There is no {tmp_path}/dpn92-fp16.onnx. Run: trtzoo export dpn92 --precision fp16"
+
+
+def test_a_graph_that_is_not_its_sidecar_s_is_not_built(exported, tmp_path):
+    for path in (exported / "dpn68-fp16.onnx", exported / "dpn68-fp16.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "dpn68-fp16.onnx").open("r+b") as file:
+        file.seek(-100, os.SEEK_END)
+        file.write(b"\xff")
+    (done,) = make(orders(["dpn68"], ["fp16"], [1], tmp_path), tmp_path)
+    assert done.error == (
+        f"{tmp_path}/dpn68-fp16.onnx is not the file that dpn68-fp16.json describes: it was changed or cut short. "
+        "Run: trtzoo export dpn68 --precision fp16 --force"
+    )
+
+
+def test_a_workspace_that_is_too_small_fails_in_tensorrt_s_words(tmp_path):
+    done = one(tiny(tmp_path / "tiny.onnx"), tmp_path, workspace=1 << 20)
+    assert done.error.startswith("the build failed. TensorRT says: IBuilder::buildSerializedNetwork: Error Code 1: ")
+    assert "no tactics to implement the operation within workspace limit" in done.error
+
+
+def test_two_builders_of_one_engine_build_it_once(tmp_path):
+    order = BuildOrder(name="tiny", onnx=tiny(tmp_path / "tiny.onnx"), precision="fp32", batch=1)
+    outcomes = []
+    both = [threading.Thread(target=lambda: outcomes.extend(make([order], tmp_path))) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert sorted(done.up_to_date for done in outcomes) == [False, True]
+    assert outcomes[0].sidecar == outcomes[1].sidecar
+
+
+def test_leaving_early_cancels_what_runs_and_leaves_nothing_half_written(exported, tmp_path):
+    todo = orders(["densenet121", "dpn68"], ["fp32", "fp16"], [1, 4, 8], exported)
+    start = time.monotonic()
+    with closing(build(todo, T4, tmp_path, Settings(jobs=2), lambda order, phase, done: None)) as stream:
+        first = next(stream)
+    assert time.monotonic() - start < 30
+    folder = first.path.parent
+    assert first.path.is_file()
+    assert not list(folder.glob(".*.tmp-*"))
+    for engine in folder.glob("*.engine"):
+        assert engines.intact(engine, engines.read_sidecar_unchecked(engine))
+    assert len(list(folder.glob("*.engine"))) < len(todo)
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
+    """The child may write no file over 64 KiB: what a full disk does to it."""
+    onnx = tiny(tmp_path / "tiny.onnx")
+    limit = tmp_path / "sitecustomize.py"
+    limit.write_text(
+        "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = one(onnx, tmp_path)
+    assert done.error == "the engine could not be written: File too large"
+    assert not list(done.path.parent.glob("*.engine"))
+
+
+def test_space_is_asked_for_before_anything_is_built(tmp_path):
+    big = tmp_path / "big.onnx"
+    with big.open("wb") as file:
+        os.truncate(file.fileno(), 4 << 40)
+    order = BuildOrder(name="big", onnx=big, precision="fp32", batch=1)
+    with pytest.raises(StoreError, match=rf"3 engines will take about 13194.2 GB, and .* are free where {tmp_path} is\."):
+        check_space([msgspec.structs.replace(order, batch=batch) for batch in (1, 4, 8)], T4, tmp_path, force=False)
+
+
+def test_an_engine_that_is_there_needs_no_space(tmp_path):
+    order = BuildOrder(name="tiny", onnx=tiny(tmp_path / "tiny.onnx"), precision="fp32", batch=1)
+    assert check_space([order], T4, tmp_path, force=False) > 0
+    make([order], tmp_path)
+    assert check_space([order], T4, tmp_path, force=False) == 0
+
+
+def test_without_any_exported_graph_the_command_is_named(tmp_path):
+    with pytest.raises(StoreError) as error:
+        orders(list(MODELS), ["tf32", "fp16"], [1], tmp_path)
+    assert str(error.value) == (
+        f"Nothing is exported: {tmp_path}/densenet121-fp32.onnx and 19 more are not there. "
+        "Run: trtzoo export --all --precision fp32,fp16"
+    )
+
+
+# --- which GPU, which TensorRT ---
+
+GONE = ProbeResult(error="not installed")
+HERE = {
+    "nothing": ProbeResult(error="no NVIDIA driver"),
+    "t4": ProbeResult(version="550.54.15, CUDA 12.4", devices=(CudaDevice(name="Tesla T4", sm=75, memory=16 << 30),)),
+    "v100": ProbeResult(version="CUDA 12.4", devices=(CudaDevice(name="Tesla V100-SXM2-16GB", sm=70, memory=16 << 30),)),
+}
+
+
+def choose(here, gpu="auto", flavour="auto", *, tensorrt="11.4.0.106", rtx="1.7.1.116"):
+    answers = {"cuda": HERE[here]}
+    for name, version in (("tensorrt", tensorrt), ("tensorrt_rtx", rtx)):
+        answers[name] = ProbeResult(version=version) if version else GONE
+    aim = target(gpu, flavour, answers)
+    return aim.gpu.name, aim.flavour.name, aim.version, aim.here
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        (("nothing",), ("t4", "rtx", "1.7.1.116", False)),
+        (("nothing", "a10"), ("a10", "rtx", "1.7.1.116", False)),
+        (("t4",), ("t4", "tensorrt", "11.4.0.106", True)),
+        (("t4", "t4", "rtx"), ("t4", "rtx", "1.7.1.116", True)),
+        (("t4", "rtx4090"), ("rtx4090", "rtx", "1.7.1.116", False)),
+    ],
+)
+def test_auto_is_the_gpu_here_with_tensorrt_else_a_t4_ahead_of_time(asked, chosen):
+    assert choose(*asked) == chosen
+
+
+def test_of_two_gpus_a_builder_sees_the_one_that_is_built_for(monkeypatch):
+    two = ProbeResult(version="CUDA 12.4", devices=(*HERE["v100"].devices, *HERE["t4"].devices))
+    answers = {"cuda": two, "tensorrt": ProbeResult(version="10.4.0"), "tensorrt_rtx": GONE}
+    assert [target(name, "auto", answers).device for name in ("auto", "v100", "t4")] == [0, 0, 1]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [_visible(device) for device in (-1, 0, 1)] == ["", "0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
+    assert [_visible(device) for device in (-1, 0, 1)] == ["", "2", "GPU-5"]
+
+
+def test_a_gpu_here_without_tensorrt_is_built_for_by_tensorrt_rtx():
+    assert choose("t4", tensorrt="") == ("t4", "rtx", "1.7.1.116", True)
+
+
+def test_a_v100_here_with_its_last_tensorrt_builds():
+    assert choose("v100", tensorrt="10.4.0") == ("v100", "tensorrt", "10.4.0", True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "installed", "sentence"),
+    [
+        (
+            ("v100",),
+            {},
+            "TensorRT 11.4.0.106 does not build for Tesla V100 (SM70): 10.4 was the last that does. "
+            "Run: pip install 'tensorrt-cu12==10.4.*'",
+        ),
+        (
+            ("nothing", "v100"),
+            {},
+            "TensorRT-RTX 1.7.1.116 cannot build for Tesla V100 (SM70): TensorRT-RTX starts at Turing (SM75). "
+            "TensorRT can, on a machine with that GPU: pip install 'tensorrt-cu12==10.4.*'",
+        ),
+        (
+            ("nothing", "t4", "tensorrt"),
+            {},
+            "TensorRT builds for a GPU in this machine, and Tesla T4 is not here (no NVIDIA driver). "
+            "Run: trtzoo build --gpu t4 --flavour rtx",
+        ),
+        (
+            ("t4", "h100", "tensorrt"),
+            {},
+            "TensorRT builds for a GPU in this machine, and H100 is not here (Tesla T4). "
+            "Only there: TensorRT-RTX has no data-centre Hopper (SM90)",
+        ),
+        (("t4", "t4", "tensorrt"), {"tensorrt": ""}, "TensorRT is needed and is not installed. Run: pip install tensorrt-cu12"),
+        (("nothing",), {"rtx": ""}, "TensorRT-RTX is needed and is not installed. Run: pip install tensorrt-rtx-cu12"),
+    ],
+)
+def test_a_machine_that_cannot_is_told_why_and_what_to_do(asked, installed, sentence):
+    with pytest.raises(MachineError) as error:
+        choose(*asked, **installed)
+    assert str(error.value) == sentence
+
+
+def test_every_gpu_that_says_so_can_be_aimed_at_from_anywhere():
+    for row in GPUS.values():
+        if not row.not_rtx:
+            assert choose("nothing", row.name) == (row.name, "rtx", "1.7.1.116", False)

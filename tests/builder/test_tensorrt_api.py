@@ -1,0 +1,182 @@
+"""The builder's code against the names of the real bindings, TensorRT 8.6 to 11 and TensorRT-RTX, without a GPU.
+
+The bindings come from the package index and load over stub libraries. Nothing of TensorRT itself runs: what is proved is
+that every name, flag and argument that the code uses is there in each version, and that it asks each for the right thing.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+# What the bindings want of libnvinfer and its like: called at no time, so nothing needs to be behind them.
+SYMBOLS = (
+    "createInferBuilder_INTERNAL",
+    "createInferRuntime_INTERNAL",
+    "createInferRefitter_INTERNAL",
+    "createNvOnnxParser_INTERNAL",
+    "createNvOnnxParserRefitter_INTERNAL",
+    "getNvOnnxParserVersion",
+    "getBuilderPluginRegistry",
+    "getPluginRegistry",
+    "initLibNvInferPlugins",
+    "_ZN14nvcaffeparser117createCaffeParserEv",
+    "_ZN14nvcaffeparser123shutdownProtobufLibraryEv",
+    "_ZN11nvuffparser8FieldMapC1EPKcPKvNS_9FieldTypeEi",
+    "_ZN11nvuffparser15createUffParserEv",
+)
+LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser", "nvparsers")
+VERSIONS = {
+    "8.6.1": "tensorrt-bindings==8.6.1",
+    "10.0.1": "tensorrt-cu12-bindings==10.0.1",
+    "10.13.2": "tensorrt-cu12-bindings==10.13.2.*",
+    "11.4.0": "tensorrt-cu12-bindings==11.4.0.*",
+}
+ENVIRONMENT = dict(os.environ)  # as it is before any test cuts the network off
+if sys.version_info >= (3, 12):
+    del VERSIONS["8.6.1"]  # its bindings end with Python 3.11
+DOUBLE = Path(__file__).with_name("api_double.py")
+
+
+@pytest.fixture(scope="session")
+def stubs(tmp_path_factory):
+    """A folder with libnvinfer.so.8 and so on, each symbol a function that returns 0."""
+    folder = tmp_path_factory.mktemp("stubs")
+    source = folder / "stub.c"
+    source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in SYMBOLS))
+    for library in LIBRARIES:
+        first = folder / f"lib{library}.so.8"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", first, source], check=True)
+        for major in (10, 11):
+            (folder / f"lib{library}.so.{major}").symlink_to(first)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bindings(request, tmp_path_factory):
+    """`bindings(version)`: a folder that has the version's real bindings as `tensorrt`."""
+    wheels = Path(request.config.cache.mkdir("tensorrt-bindings")) / f"{sys.version_info.major}{sys.version_info.minor}"
+    unpacked = {}
+
+    def folder(version):
+        if version not in unpacked:
+            unpacked[version] = unpack(wheel(wheels / version, VERSIONS[version]), tmp_path_factory.mktemp(version))
+        return unpacked[version]
+
+    return folder
+
+
+def wheel(folder, requirement):
+    if not list(folder.glob("*.whl")):
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", folder, requirement]
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        if "(from versions: none)" in done.stderr:
+            pytest.skip("the package index cannot be reached")
+        assert not done.returncode, done.stderr
+    return next(folder.glob("*.whl"))
+
+
+def unpack(path, folder):
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+    (folder / "tensorrt.py").write_text("from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n")
+    return folder
+
+
+@pytest.fixture(params=[*VERSIONS, "rtx"])
+def version(request):
+    return request.param
+
+
+@pytest.fixture
+def drive(version, request, tmp_path):
+    """`drive(job fields, scripted fields)`: one build against this version's names; what it did."""
+    env = ENVIRONMENT | {"PYTHONWARNINGS": "ignore"}
+    if version != "rtx":
+        stubs, folder = request.getfixturevalue("stubs"), request.getfixturevalue("bindings")(version)
+        env |= {"LD_LIBRARY_PATH": str(stubs), "PYTHONPATH": str(folder)}
+    module = "tensorrt_rtx" if version == "rtx" else "tensorrt"
+
+    def run(scripted=None, **fields):
+        job = {
+            "onnx": "net.onnx",
+            "engine": str(tmp_path / "net.engine"),
+            "module": module,
+            "sm": 75,
+            "graph": "fp16",
+            "tf32": False,
+            "batch": 4,
+            "workspace": 1 << 20,
+            "detailed": False,
+            "opens": True,
+        } | fields
+        command = [sys.executable, DOUBLE, module, json.dumps(job), json.dumps(scripted or {})]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert not done.returncode, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_an_fp16_graph_is_built_with_the_flags_that_this_version_has(drive, version):
+    did = drive(timing_cache="")
+    wanted = {
+        "8.6.1": ["network 1", "clear_flag TF32", "set_flag FP16"],
+        "10.0.1": ["network 3", "clear_flag TF32", "monitored"],
+        "10.13.2": ["network 3", "clear_flag TF32", "monitored"],
+        "11.4.0": ["network 1", "clear_flag TF32", "monitored"],
+        "rtx": ["network 1", "capability SM75", "clear_flag TF32", "monitored"],
+    }
+    assert did["flags"] == wanted[version]
+    assert did["outcome"]["sha256"] == hashlib.sha256(b"a plan").hexdigest()
+
+
+def test_every_name_of_a_detailed_build_with_a_timing_cache_exists(drive, tmp_path):
+    did = drive(detailed=True, timing_cache=str(tmp_path / "timing.cache"))
+    assert did["outcome"]["layers"] == {"source": "inspector", "types": {"FP16": 1}, "compute": {"FP16": 1}}
+    assert (tmp_path / "timing.cache").read_bytes() == b"timings"
+    again = drive(detailed=True, timing_cache=str(tmp_path / "timing.cache"))
+    assert "ITimingCache.combine" in again["touched"]
+
+
+def test_tf32_is_on_only_where_it_was_asked_for(drive):
+    assert "set_flag TF32" in drive({"dtype": "FLOAT"}, graph="fp32", tf32=True, opens=False)["flags"]
+    assert "clear_flag TF32" in drive({"dtype": "FLOAT"}, graph="fp32", opens=False)["flags"]
+
+
+def test_the_batch_is_fixed_in_the_network(drive):
+    (images,) = drive()["outcome"]["inputs"]
+    assert images == {"name": "images", "dtype": "HALF", "shape": [4, 3, 8, 8]}
+
+
+def test_a_parser_error_is_told_with_its_node(drive, version):
+    node = "node 3" if version == "8.6.1" else "node 3 head (Gelu)"
+    error = drive({"parses": False})["outcome"]["error"]
+    assert error == f"TensorRT cannot read net.onnx: {node}: unsupported node: no such thing"
+
+
+def test_fp16_that_is_not_had_is_a_failure(drive):
+    error = drive({"dtype": "FLOAT"})["outcome"]["error"]
+    assert error.startswith("fp16 was asked for, but the layers of net.onnx compute in 1 FP32 (from the network).")
+
+
+def test_a_builder_that_does_not_start_is_told_in_a_sentence(drive):
+    assert drive({"mute": True})["outcome"]["error"] == "TensorRT does not start. TensorRT does not say why."
+
+
+def test_a_failure_is_told_in_tensorrt_s_words(drive):
+    parsing, building = drive({"parses": False, "errors": 0}), drive({"plan": False})
+    assert parsing["outcome"]["error"] == "TensorRT cannot read net.onnx: TensorRT says: nothing is wrong"
+    assert building["outcome"]["error"] == "the build failed. TensorRT says: nothing is wrong"
+
+
+def test_a_timing_cache_of_another_gpu_is_begun_anew(drive, tmp_path):
+    (tmp_path / "timing.cache").write_bytes(b"of another GPU")
+    did = drive({"fits": False}, timing_cache=str(tmp_path / "timing.cache"))
+    assert did["flags"].count("cache refused") == 1
+    assert "error" not in did["outcome"]

@@ -1,0 +1,34 @@
+"""The table of precisions."""
+
+from __future__ import annotations
+
+import pytest
+
+from trtzoo.core.errors import UsageError
+from trtzoo.core.precisions import PRECISIONS, check_tf32, find_precision
+
+
+def test_the_rows_are_what_an_engine_needs_to_know() -> None:
+    found = {row.name: (row.graph, row.tf32, row.tolerance) for row in PRECISIONS.values()}
+    assert found == {"fp32": ("fp32", False, 2e-5), "tf32": ("fp32", True, 2e-2), "fp16": ("fp16", False, 2e-2)}
+
+
+@pytest.mark.parametrize("name", ["fp16", "FP16", "Fp16"])
+def test_a_precision_is_found_whatever_its_case(name: str) -> None:
+    assert find_precision(name) is PRECISIONS["fp16"]
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"), [("fp61", " Did you mean fp16?"), ("fp8", " Did you mean fp32?"), ("int8", ""), ("", "")]
+)
+def test_an_unknown_precision_suggests_the_nearest(name: str, guess: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_precision(name)
+    assert str(caught.value) == f"There is no precision {name!r}.{guess} Known: fp32, tf32, fp16."
+
+
+def test_a_gpu_without_tf32_has_no_tf32_row() -> None:
+    check_tf32(["fp32", "fp16"], "Tesla T4", 75)
+    check_tf32(["tf32"], "A100", 80)
+    with pytest.raises(UsageError, match=r"^Tesla T4 \(SM75\) has no TF32; it came with SM80. Say --precision fp32$"):
+        check_tf32(["fp16", "tf32"], "Tesla T4", 75)

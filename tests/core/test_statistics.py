@@ -1,0 +1,105 @@
+"""Statistics of raw samples."""
+
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trtzoo.core.statistics import early_stopping, interval, percentile, proportion, summarise, trend
+
+seconds = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=200)
+
+
+@given(seconds, st.floats(0.01, 1))
+def test_a_percentile_is_one_of_the_values_with_that_share_at_or_below_it(values, fraction):
+    found = percentile(values, fraction)
+    assert found in values
+    assert sum(value <= found for value in values) >= fraction * len(values) - 1e-6
+
+
+@pytest.mark.parametrize(("fraction", "expected"), [(0.5, 5), (0.9, 9), (0.99, 10), (1.0, 10)])
+def test_percentiles_are_trtexecs(fraction, expected):
+    assert percentile([float(value) for value in (3, 1, 2, 10, 5, 4, 9, 8, 7, 6)], fraction) == expected
+
+
+@given(seconds)
+def test_a_summary_is_ordered(values):
+    found = summarise(values)
+    assert found.minimum <= found.median <= found.maximum
+    assert found.minimum <= found.p90 <= found.p99 <= found.maximum
+    assert found.count == len(values) and found.spread >= 0
+
+
+@given(seconds, st.floats(0.1, 10))
+def test_the_spread_does_not_depend_on_the_unit(values, factor):
+    scaled = summarise([value * factor for value in values])
+    assert scaled.spread == pytest.approx(summarise(values).spread, rel=1e-6, abs=1e-9)
+
+
+def test_equal_samples_have_no_spread():
+    assert summarise([0.25] * 7).spread == 0
+
+
+@given(seconds)
+def test_the_interval_holds_the_median_and_ends_on_samples(values):
+    found = interval(values)
+    assert found.low in values and found.high in values
+    assert found.low <= summarise(values).median <= found.high
+
+
+@pytest.mark.parametrize("count", [5, 11, 40, 61, 200])
+def test_the_interval_is_the_bootstraps(count):
+    random = np.random.default_rng(count)
+    values = random.lognormal(0, 0.1, count)
+    resampled = np.median(random.choice(values, (20_000, count)), axis=1)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    found, gap = interval(values.tolist()), 2 * (np.sort(values)[1:] - np.sort(values)[:-1]).max()
+    assert abs(found.low - low) < gap and abs(found.high - high) < gap
+
+
+@pytest.mark.parametrize("count", [15, 40, 100])
+def test_the_interval_holds_the_true_median_nineteen_times_of_twenty(count):
+    random = np.random.default_rng(7)
+    intervals = [interval(random.lognormal(0, 0.2, count).tolist()) for _ in range(1000)]
+    assert 0.93 <= np.mean([found.low <= 1 <= found.high for found in intervals]) <= 0.99
+
+
+def test_drift_is_the_last_third_against_the_first():
+    assert trend([1.0] * 5 + [1.2] * 5 + [1.5] * 5) == pytest.approx(0.5)
+    assert trend([1.0, 9.0] * 4) == 0.0
+
+
+@given(st.integers(64, 30_000))
+def test_mlperfs_estimate_lies_at_or_above_the_ninetieth_percentile(count):
+    values = list(range(count))
+    assert percentile(values, 0.9) <= early_stopping(values) <= count - 1
+
+
+def test_mlperfs_estimate_needs_sixty_four_queries():
+    with pytest.raises(ValueError, match="63 queries; at least 64 are needed"):
+        early_stopping([1.0] * 63)
+
+
+@pytest.mark.parametrize("function", [summarise, interval, lambda values: percentile(values, 0.5)])
+def test_no_values_have_no_statistics(function):
+    with pytest.raises(ValueError, match="no values"):
+        function([])
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    assert proportion(90, 100) == pytest.approx((0.8256343, 0.9447708), abs=1e-6)
+    assert proportion(0, 10) == pytest.approx((0, 0.2775328), abs=1e-6)
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_of_a_share_holds_it_and_lies_between_nothing_and_all(counts):
+    low, high = proportion(*counts)
+    assert -1e-12 <= low <= counts[0] / counts[1] + 1e-12
+    assert counts[0] / counts[1] - 1e-12 <= high <= 1 + 1e-12
+
+
+@given(st.lists(st.floats(1e-6, 1e3), min_size=2, max_size=200))
+def test_the_spread_is_that_of_the_textbook(values):
+    assert summarise(values).spread == pytest.approx(statistics.stdev(values) / statistics.fmean(values), rel=1e-9, abs=1e-12)

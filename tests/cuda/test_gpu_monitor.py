@@ -1,0 +1,118 @@
+"""A GPU is watched by real nvidia-ml-py on the emulated NVML; whatever becomes of NVML, the work that is watched goes on."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from trtzoo.core.records import GpuState, Span
+from trtzoo.hardware import gpu_monitor
+from trtzoo.hardware.devices import choose_device
+from trtzoo.hardware.gpu_monitor import GpuMonitor
+
+OLD = ("nvmlDeviceGetTemperatureV", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetComputeRunningProcesses_v3")
+
+
+@pytest.fixture
+def seen(driver, monkeypatch):
+    """`seen(script, …)`: the state of the T4 after some readings from an NVML that follows the script."""
+
+    def look(*script, seconds=0.75, settle=0.0, gpu="t4"):
+        device = choose_device(gpu)
+        monkeypatch.setenv("TRTZOO_EMULATED_NVML", " ".join(script))
+        with GpuMonitor(device, settle=settle) as watched:
+            time.sleep(seconds)
+        return watched.state
+
+    return look
+
+
+def steady(value):
+    return Span(low=value, median=value, high=value)
+
+
+def test_a_quiet_gpu_is_told_with_all_its_quantities_in_their_units(seen):
+    state = seen()
+    assert 3 <= state.readings <= 8
+    assert state == GpuState(
+        sm_clock=steady(1590e6),
+        memory_clock=steady(5001e6),
+        power=steady(60.0),
+        temperature=steady(55),
+        others=0,
+        readings=state.readings,
+    )
+
+
+def test_falling_clocks_and_what_holds_them_down_are_seen(seen):
+    state = seen("sm=1590,1590,900", "temperature=70,80,90", "reasons=2,0x24", "power=69000,71000")
+    assert state.sm_clock == Span(low=900e6, median=state.sm_clock.median, high=1590e6)
+    assert state.temperature.high == 90 and state.power == Span(low=69.0, median=71.0, high=71.0)
+    assert state.reasons == dict.fromkeys(["software power cap", "software thermal slowdown"], state.readings - 1)
+
+
+def test_other_processes_are_counted_once_each_and_ours_not(seen):
+    assert seen("processes=own,own+7+8+8,own").others == 2
+
+
+def test_in_a_container_ours_has_another_number_and_is_still_none_of_the_others(seen):
+    assert seen("processes=4242").others == 0
+    assert seen("processes=4242+4243").others == 1
+
+
+def test_while_clocks_rise_from_idle_nothing_is_read(seen):
+    assert seen("sm=300", seconds=0.3, settle=5.0).readings == 0
+
+
+def test_an_old_driver_is_asked_as_it_knows_it(seen):
+    state = seen("reasons=4", "processes=own+7", "fail=" + ",".join(f"{name}:1:13" for name in OLD))
+    assert (state.temperature, state.others, state.error) == (steady(55), 1, "")
+    assert state.reasons == {"software power cap": state.readings}
+
+
+def test_what_a_gpu_does_not_tell_is_none_and_the_rest_is_there(seen):
+    state = seen("fail=nvmlDeviceGetPowerUsage:1:3,nvmlDeviceGetComputeRunningProcesses_v3:1:4,nvmlDeviceGetClockInfo:1:3")
+    assert (state.power, state.sm_clock, state.memory_clock, state.error) == (None, None, None, "")
+    assert state.temperature == steady(55) and state.readings
+
+
+def test_gpus_are_told_apart_by_their_bus(seen):
+    assert seen("bus=2", gpu="a10").sm_clock == steady(1590e6)
+    assert seen("bus=2", gpu="t4").error == "NVML: Not Found"
+
+
+@pytest.mark.parametrize(
+    ("fault", "readings", "error"),
+    [
+        ("nvmlInitWithFlags:1:9", 0, "NVML: Driver Not Loaded"),
+        ("nvmlInitWithFlags:1:abort", 0, "NVML's process died of SIGABRT"),
+        ("nvmlDeviceGetHandleByPciBusId_v2:1:15", 0, "NVML: GPU is lost"),
+        ("nvmlDeviceGetPowerUsage:3:15", 2, "NVML: GPU is lost"),
+        ("nvmlDeviceGetPowerUsage:3:abort", 2, "NVML's process died of SIGABRT"),
+        ("nvmlDeviceGetPowerUsage:3:hang", 2, "NVML does not answer any more"),
+    ],
+)
+def test_a_dying_nvml_is_named_and_what_it_told_before_is_kept(seen, fault, readings, error):
+    state = seen(f"fail={fault}")
+    assert (state.readings, state.error) == (readings, error)
+    assert (state.sm_clock == steady(1590e6)) == bool(readings)
+
+
+def test_an_nvml_that_hangs_from_the_first_is_given_up(seen, monkeypatch):
+    monkeypatch.setattr(gpu_monitor, "START", 0.5)
+    monkeypatch.setattr(gpu_monitor, "GRACE", 0.5)
+    assert seen("fail=nvmlInitWithFlags:1:hang", seconds=0).error == "NVML does not answer any more"
+
+
+def test_a_driver_without_nvml_is_told(seen, tmp_path, monkeypatch):
+    (tmp_path / "libcuda.so.1").symlink_to(Path(os.environ["LD_LIBRARY_PATH"]) / "libcuda.so.1")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    assert seen().error == "NVML: NVML Shared Library Not Found"
+
+
+def test_the_watch_ends_with_the_work_whatever_becomes_of_it(driver, monkeypatch):
+    watched = GpuMonitor(choose_device("t4"))
+    with pytest.raises(KeyError), watched:
+        raise KeyError
+    assert watched._child.returncode == 0

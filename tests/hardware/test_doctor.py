@@ -1,0 +1,88 @@
+"""What a machine can do, judged from what its probes answered."""
+
+from trtzoo.cli.doctor import text
+from trtzoo.hardware.doctor import diagnose
+from trtzoo.hardware.probes import CudaDevice, ProbeResult
+
+GONE = ProbeResult(error="not installed")
+T4 = CudaDevice(name="Tesla T4", sm=75, memory=16 << 30)
+V100 = CudaDevice(name="Tesla V100-SXM2-16GB", sm=70, memory=16 << 30)
+DRIVER = "550.54.15, CUDA 12.4"
+
+
+def found(**changes):
+    return {
+        "torch": ProbeResult(version="2.13.0"),
+        "onnx": ProbeResult(version="1.23.2"),
+        "onnxruntime": ProbeResult(version="1.32.0", features=("AzureExecutionProvider", "CPUExecutionProvider")),
+        "tensorrt": GONE,
+        "tensorrt_rtx": ProbeResult(version="1.7.1.116", features=("SM75", "SM86")),
+        "cuda": ProbeResult(error="no NVIDIA driver"),
+        "pycuda": GONE,
+    } | changes
+
+
+def ability(name, free=1 << 40, **changes):
+    row = next(row for row in diagnose(found(**changes), free=free).abilities if row.name == name)
+    return row.can, row.why, row.remedy
+
+
+def test_a_machine_without_a_gpu_exports_builds_ahead_of_time_and_runs_onnx():
+    assert ability("export") == (True, "the ten networks to ONNX, checked", "")
+    assert ability("build ahead of time") == (True, "TensorRT-RTX 1.7.1.116 for t4, a10, rtx3080, rtx3090", "")
+    assert ability("build for the GPU here") == (False, "no NVIDIA driver", "a machine with an NVIDIA GPU")
+    assert ability("run ONNX files") == (True, "ONNX Runtime 1.32.0 on CPU", "")
+    assert ability("run engines") == (False, "no NVIDIA driver", "a machine with an NVIDIA GPU")
+
+
+def test_a_t4_with_everything_builds_and_runs():
+    here = {
+        "tensorrt": ProbeResult(version="11.4.0.106"),
+        "cuda": ProbeResult(version=DRIVER, devices=(T4,)),
+        "pycuda": ProbeResult(version="2026.1"),
+    }
+    assert ability("build for the GPU here", **here) == (True, "TensorRT 11.4.0.106 for Tesla T4", "")
+    assert ability("run engines", **here) == (True, "TensorRT and TensorRT-RTX on Tesla T4", "")
+
+
+def test_a_gpu_without_tensorrt_or_pycuda_is_told_what_to_install():
+    here = {"cuda": ProbeResult(version=DRIVER, devices=(T4,))}
+    assert ability("build for the GPU here", **here) == (False, "TensorRT is not installed", "pip install 'tensorrt-cu12'")
+    assert ability("run engines", **here) == (False, "PyCUDA is not installed", "pip install 'trtzoo[gpu]'")
+
+
+def test_a_v100_with_a_new_tensorrt_is_told_which_one_to_install():
+    here = {"cuda": ProbeResult(version=DRIVER, devices=(V100,)), "tensorrt": ProbeResult(version="11.4.0.106")}
+    can, why, remedy = ability("build for the GPU here", **here)
+    assert not can
+    assert why.startswith("TensorRT 11.4.0.106 does not build for Tesla V100 (SM70): 10.4 was the last that does.")
+    assert remedy == "pip install 'tensorrt-cu12==10.4.*'"
+
+
+def test_what_is_missing_for_export_is_named():
+    torch = ProbeResult(error="cannot be loaded: libtorch.so")
+    assert ability("export", torch=torch, onnx=GONE) == (
+        False,
+        "torch cannot be loaded: libtorch.so; onnx not installed",
+        "pip install torch onnx",
+    )
+
+
+def test_a_small_disk_is_told():
+    assert ability("keep them all", free=3_000_000_000) == (
+        False,
+        "3 GB free; the ten networks in FP32 and FP16 take about 10",
+        "another folder",
+    )
+
+
+def test_the_text_has_a_line_for_each_thing():
+    report = diagnose(found(), free=1 << 40)
+    assert text(report).split("\n\n")[1] == (
+        "export                  yes  the ten networks to ONNX, checked\n"
+        "build ahead of time     yes  TensorRT-RTX 1.7.1.116 for t4, a10, rtx3080, rtx3090\n"
+        "build for the GPU here  no   no NVIDIA driver\n"
+        "run ONNX files          yes  ONNX Runtime 1.32.0 on CPU\n"
+        "run engines             no   no NVIDIA driver\n"
+        "keep them all           yes  1100 GB free; the ten networks in FP32 and FP16 take about 10"
+    )

@@ -1,0 +1,253 @@
+"""Labelled photographs in the forms people have them."""
+
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+import scipy.io
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.photographs import class_folders, noise
+from trtzoo.core.errors import DataError
+from trtzoo.images import dataset
+from trtzoo.images.dataset import read_dataset
+
+SYNSETS = ("n01440764", "n01443537", "n01484850")
+
+
+@pytest.fixture
+def synsets(tmp_path):
+    """Six images in the folders of three synsets."""
+    for number in range(6):
+        noise(tmp_path / "synsets" / SYNSETS[number % 3] / f"ILSVRC2012_val_{number + 1:08d}.JPEG", seed=number)
+    return tmp_path / "synsets"
+
+
+@pytest.fixture
+def flat(tmp_path, synsets):
+    """The same images in one folder, without labels."""
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for path in synsets.rglob("*.JPEG"):
+        shutil.copy(path, folder)
+    return folder
+
+
+def devkit(folder, numbers, *, ids=(3, 1, 2)):
+    """ImageNet's own numbering, which is not that of sorted synsets, and its explanation."""
+    (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{number}\n" for number in numbers))
+    kinds = [("ILSVRC2012_ID", "f8"), ("WNID", "O"), ("words", "O"), ("num_children", "f8")]
+    leaves = [(number, name, "a fish", 0) for number, name in zip(ids, SYNSETS, strict=True)]
+    rows = np.array([*leaves, (4, "n00001740", "entity", 3)], dtype=kinds).reshape(-1, 1)
+    scipy.io.savemat(folder / "meta.mat", {"synsets": rows})
+
+
+def labelled(data):
+    return sorted((path.name, label) for path, label in zip(data.paths, data.labels, strict=True))
+
+
+def test_synsets_are_classes_in_sorted_order(synsets):
+    data = read_dataset(synsets, classes=3)
+    assert labelled(data) == [(f"ILSVRC2012_val_{number + 1:08d}.JPEG", number % 3) for number in range(6)]
+    assert data.name == "synsets" and data.classes == 3 and len(data) == 6 and data.notes == ()
+    assert data.title(0).startswith("n014") and "/ILSVRC2012_val_" in data.title(0)
+
+
+@pytest.mark.parametrize("form", ["list of paths", "list with folders", "list elsewhere", "devkit", "synset names"])
+def test_every_form_of_the_same_photographs_is_the_same_data_set(synsets, flat, tmp_path, form):
+    known = read_dataset(synsets, classes=3)
+    names = sorted(path.name for path in flat.iterdir())
+    elsewhere = None
+    if form == "list of paths":
+        (flat / "val_list.txt").write_text("".join(f"{name} {k % 3}\n" for k, name in enumerate(names)))
+    elif form == "list with folders":
+        (tmp_path / "val_list.txt").write_text("".join(f"flat/{name} {k % 3}\n" for k, name in enumerate(names)))
+        shutil.rmtree(synsets)
+        flat = tmp_path
+    elif form == "list elsewhere":
+        elsewhere = tmp_path / "labels.txt"
+        elsewhere.write_text("\ufeff" + "".join(f"{name}\t{k % 3}\r\n" for k, name in enumerate(names)), newline="")
+    elif form == "devkit":
+        devkit(flat, [(3, 1, 2)[k % 3] for k in range(6)])
+    else:
+        (flat / "val.txt").write_text("".join(f"{name} {SYNSETS[k % 3]}\n" for k, name in enumerate(names)))
+    data = read_dataset(flat, classes=3, labels=elsewhere)
+    assert data.fingerprint == known.fingerprint
+    assert labelled(data) == labelled(known)
+    assert [path.name for path in data.paths] == [path.name for path in known.paths]
+
+
+def test_the_fingerprint_is_of_what_the_images_hold(tmp_path):
+    folder = class_folders(tmp_path / "a", classes=3, each=2)
+    known = read_dataset(folder, classes=3).fingerprint
+    (folder / "1" / "1_0.png").rename(folder / "1" / "renamed.png")
+    assert read_dataset(folder, classes=3).fingerprint == known
+    (folder / "1" / "renamed.png").rename(folder / "2" / "renamed.png")
+    assert read_dataset(folder, classes=3).fingerprint != known  # another class
+    (folder / "2" / "renamed.png").rename(folder / "1" / "1_0.png")
+    noise(folder / "1" / "1_0.png", seed=99)
+    assert read_dataset(folder, classes=3).fingerprint != known  # another image
+    (folder / "1" / "1_0.png").unlink()
+    assert read_dataset(folder, classes=3).fingerprint != known
+
+
+def test_a_file_names_the_classes_of_a_subset(synsets, tmp_path):
+    names = ["n01400000 x", "n01484850 great white shark", "n01440764 tench, Tinca tinca", "n01443537", "n02"]
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    data = read_dataset(synsets, classes=5, class_file=tmp_path / "classes.txt")
+    assert Counter(data.labels) == {2: 2, 3: 2, 1: 2}
+
+
+def test_class_names_may_have_spaces(tmp_path):
+    noise(tmp_path / "d" / "great white shark" / "x.jpg", seed=0)
+    noise(tmp_path / "d" / "great grey owl" / "x.jpg", seed=1)
+    (tmp_path / "classes.txt").write_text("great white shark\ngreat grey owl\n")
+    assert sorted(read_dataset(tmp_path / "d", classes=2, class_file=tmp_path / "classes.txt").labels) == [0, 1]
+
+
+def test_numbers_are_classes_themselves_not_their_place_in_the_alphabet(tmp_path):
+    for label in (0, 2, 10):
+        noise(tmp_path / "d" / str(label) / "x.png", seed=label)
+    assert sorted(read_dataset(tmp_path / "d", classes=11).labels) == [0, 2, 10]
+
+
+def test_an_empty_class_folder_is_a_class(tmp_path):
+    noise(tmp_path / "d" / "owl" / "x.png", seed=0)
+    (tmp_path / "d" / "cat").mkdir()
+    assert read_dataset(tmp_path / "d", classes=2).labels == (1,)
+
+
+def test_a_limit_takes_some_of_all_classes_and_the_same_ones_in_every_form(tmp_path):
+    folder = class_folders(tmp_path / "a", classes=4, each=25)
+    few = read_dataset(folder, classes=4, limit=40)
+    assert len(few) == 40 and set(few.labels) == {0, 1, 2, 3}
+    names = {path.name for path in few.paths}
+    (tmp_path / "flat").mkdir()
+    for path in folder.rglob("*.png"):
+        shutil.copy(path, tmp_path / "flat")
+    everything = sorted((tmp_path / "flat").glob("*.png"))
+    (tmp_path / "flat" / "val.txt").write_text("".join(f"{path.name} {path.name[0]}\n" for path in everything))
+    again = read_dataset(tmp_path / "flat", classes=4, limit=40)
+    assert {path.name for path in again.paths} == names
+    assert again.fingerprint == few.fingerprint != read_dataset(folder, classes=4).fingerprint
+    assert len(read_dataset(folder, classes=4, limit=10_000)) == 100
+
+
+def test_what_is_no_image_is_no_image_and_loose_ones_are_told(tmp_path):
+    folder = class_folders(tmp_path / "d", classes=2, each=1)
+    noise(folder / "loose.png", seed=50)
+    (folder / "README").write_text("of the data set")
+    (folder / "0" / ".hidden.png").write_bytes(b"")
+    (folder / ".git").mkdir()
+    data = read_dataset(folder, classes=2)
+    assert len(data) == 2
+    assert data.notes == (f"1 images in {folder} lie outside its class folders: they have no label and are left out.",)
+
+
+def test_images_in_no_line_of_a_list_are_told(flat):
+    (flat / "val_list.txt").write_text("ILSVRC2012_val_00000001.JPEG 0\n\n\n")
+    data = read_dataset(flat, classes=3)
+    assert len(data) == 1
+    assert "5 images beside those of" in data.notes[0]
+
+
+def test_an_unreadable_image_stays_in_the_set_to_be_told_when_it_is_its_turn(tmp_path):
+    folder = class_folders(tmp_path / "d", classes=2, each=1)
+    (folder / "0" / "gone.png").symlink_to(tmp_path / "nowhere")
+    assert len(read_dataset(folder, classes=2)) == 3
+
+
+def write(folder, name, text):
+    (folder / name).write_text(text)
+
+
+LISTS = {
+    "labels without images": ("x.JPEG 0\ny.JPEG 1\n", "has 2 labels without images"),
+    "a label out of range": ("ILSVRC2012_val_00000001.JPEG 3\n", "has class 3; the network has 3 classes, 0 to 2"),
+    "a negative label": ("ILSVRC2012_val_00000001.JPEG -1\n", "has class -1"),
+    "no label": ("ILSVRC2012_val_00000001.JPEG\n", "Line 1 of"),
+    "an empty line within": ("ILSVRC2012_val_00000001.JPEG 0\n\nILSVRC2012_val_00000002.JPEG 0\n", "Line 2 of"),
+    "twice": ("ILSVRC2012_val_00000001.JPEG 0\nILSVRC2012_val_00000001.JPEG 1\n", "more than once"),
+    "an empty list": ("", "holds no images"),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), LISTS.values(), ids=LISTS)
+def test_a_list_that_does_not_fit_is_refused(flat, text, sentence):
+    write(flat, "val_list.txt", text)
+    with pytest.raises(DataError) as caught:
+        read_dataset(flat, classes=3)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sentence"),
+    [
+        ([3, 1, 2, 3, 1, 2, 3], "has 1 labels without images"),
+        ([3, 1, 2, 3, 1], "none for"),
+        ([3, 1, 2, 3, 1, 9], "has class 9"),
+        ([3, 1, 2, 3, 1, 4], "has class 4"),  # not a leaf
+    ],
+)
+def test_a_ground_truth_that_does_not_fit_is_refused(flat, numbers, sentence):
+    devkit(flat, numbers)
+    with pytest.raises(DataError) as caught:
+        read_dataset(flat, classes=3)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("meta", [None, b"", b"no matrix" * 100])
+def test_a_ground_truth_means_nothing_without_its_meta(flat, meta):
+    devkit(flat, [1] * 6)
+    (flat / "meta.mat").unlink()
+    if meta is not None:
+        (flat / "meta.mat").write_bytes(meta)
+    with pytest.raises(DataError, match=r"meta\.mat"):
+        read_dataset(flat, classes=3)
+
+
+def test_folders_that_do_not_fit_are_refused(tmp_path, synsets):
+    with pytest.raises(DataError, match="There is no folder"):
+        read_dataset(tmp_path / "nowhere", classes=3)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no images"):
+        read_dataset(tmp_path / "empty", classes=3)
+    with pytest.raises(DataError, match=r"has 3 classes .* and the network has 1000.*--classes FILE"):
+        read_dataset(synsets, classes=1000)
+    class_folders(tmp_path / "numbers", classes=3, each=1)
+    with pytest.raises(DataError, match="has class 2; the network has 2 classes, 0 to 1"):
+        read_dataset(tmp_path / "numbers", classes=2)
+    with pytest.raises(DataError, match=r"2 images and no labels.*--labels FILE"):
+        read_dataset(noise(noise(tmp_path / "loose" / "x.png", seed=0).with_name("y.png"), seed=1).parent, classes=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("n01440764\nn01443537\n", "names 2 classes and the network has 3"),
+        ("n01440764\nn01443537\nn01443537\n", "more than once"),
+        ("n01440764\nn01443537\nn02\n", "has class 'n01484850', which is not in"),
+        (b"\xff\xfe\x00", "is not a text file"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_a_class_file_that_does_not_fit_is_refused(synsets, tmp_path, text, sentence):
+    path = tmp_path / "classes.txt"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError) as caught:
+        read_dataset(synsets, classes=3, class_file=path)
+    assert sentence in str(caught.value)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=80).map(str.encode))
+def test_any_list_is_read_or_refused(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("d")
+    (folder / "x.png").write_bytes(b"x")
+    (folder / "val.txt").write_bytes(data)
+    try:
+        assert len(dataset.read_dataset(folder, classes=3)) >= 1
+    except DataError as error:
+        assert str(folder) in str(error)

@@ -1,0 +1,209 @@
+"""Comparisons: what belongs to what, what is refused and by which field, and whose runs count."""
+
+from itertools import product
+
+import msgspec
+import pytest
+
+from tests.report.runs import DEVICE, run, turns
+from trtzoo.core.records import Device, Failure
+from trtzoo.report.compare.cells import compare, interleaved
+from trtzoo.report.compare.table import sentences, table
+from trtzoo.report.tables.formats import FORMATS, render
+
+T4 = Device(key="tesla-t4", name="Tesla T4", kind="gpu", driver="580.1", sm=75)
+BROKEN = Failure(kind="timeout", reason="no result after 600 s")
+
+
+def failed(**more):
+    return msgspec.structs.replace(run(**more), samples=(), failure=BROKEN)
+
+
+# --- which belongs to which ---
+
+
+def test_every_cell_finds_its_own_in_any_order():
+    grid = list(product(("dpn68", "densenet121"), ("fp32", "fp16"), (1, 8)))
+    old = [run(0.01 * (1 + n), model=m, precision=p, batch=b, at=n) for n, (m, p, b) in enumerate(grid)]
+    new = [run(0.02 * (1 + n), model=m, precision=p, batch=b, at=900 + n) for n, (m, p, b) in enumerate(grid)]
+    found = compare(old, new[::-1])
+    assert len(found.cells) == 8
+    assert all(cell.ratio.value == pytest.approx(2, rel=0.01) for cell in found.cells)
+    assert [cell.before[0].case for cell in found.cells] == [cell.after[0].case for cell in found.cells]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "values"),
+    [
+        ({"precision": "fp16"}, "precision", ("fp32", "fp16")),
+        ({"protocol": "paddle2020"}, "protocol", ("trtzoo", "paddle2020")),
+        ({"cuda_graph": True}, "CUDA graph", ("none", "on")),
+        ({"device": T4}, "device", ("A CPU, 2 cores", "Tesla T4")),
+        ({"model": "dpn92"}, "model", ("dpn68", "dpn92")),
+        ({"batch": 4}, "batch", ("1", "4")),
+        ({"io": "fp16"}, "input and output", ("fp32", "fp16")),
+        ({"threads": 1}, "threads", ("2", "1")),
+        ({"settings": {"transfers": "off"}}, "transfers", ("on", "off")),
+    ],
+    ids=str,
+)
+def test_what_does_not_compare_is_refused_by_the_field_that_differs(change, field, values):
+    settings = {"settings": {"transfers": "on"}} if "settings" in change else {}
+    found = compare([run(**settings)], [run(at=50, **change)])
+    (refusal,) = found.refused
+    assert not found.cells
+    assert (refusal.field, (refusal.before, refusal.after)) == (field, values)
+    assert sentences(found) == [f"Not compared, for {field} is {values[0]} in A and {values[1]} in B: dpn68 fp32 b1."]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"versions": {"onnxruntime": "2"}},
+        {"runtime": "openvino", "versions": {"openvino": "1"}},
+        {"weights": None},
+        {"check": None},
+        {"device": msgspec.structs.replace(DEVICE, driver="2")},
+        {"settings": {"kernel cache": "new"}},
+        {"threads": 0, "io": ""},
+    ],
+    ids=str,
+)
+def test_another_build_runtime_or_unknown_condition_is_compared_and_shown(change):
+    found = compare([run()], [run(at=50, **change)])
+    assert len(found.cells) == 1 and not found.refused
+
+
+def test_two_runtimes_on_both_sides_are_compared_with_themselves():
+    sides = [
+        [run(seconds, runtime=name, at=at) for name, seconds in (("onnxruntime", 0.01), ("openvino", 0.03))] for at in (0, 900)
+    ]
+    found = compare(*sides)
+    assert [cell.ratio.value for cell in found.cells] == pytest.approx([1, 1], rel=0.01)
+    assert [cell.after[0].case.runtime for cell in found.cells] == ["onnxruntime", "openvino"]
+
+
+def test_cells_of_one_side_only_are_missing_by_name():
+    found = compare([run(), run(model="dpn92")], [run(at=900), run(model="dpn98", batch=4, at=900)])
+    assert len(found.cells) == 1
+    assert sentences(found) == ["In A only: dpn92 fp32 b1.", "In B only: dpn98 fp32 b4."]
+
+
+def test_many_cells_that_differ_alike_are_told_in_one_sentence():
+    old = [run(batch=batch) for batch in (1, 4, 8)]
+    found = compare(old, [run(batch=batch, device=T4) for batch in (1, 4, 8)])
+    (sentence,) = sentences(found)
+    assert sentence.startswith("Not compared, for device is A CPU, 2 cores in A and Tesla T4 in B: dpn68 fp32 b1")
+
+
+def test_runs_of_one_side_must_be_of_one_build():
+    found = compare([run(), run(at=900, versions={"onnxruntime": "2"})], [run(at=1800)])
+    (refusal,) = found.refused
+    assert (refusal.field, refusal.before, refusal.after) == ("versions", "onnxruntime 1.2.3", "onnxruntime 2")
+    assert refusal.sides == ("A", "another run of A")
+
+
+def test_one_run_on_both_sides_is_not_a_comparison():
+    found = compare([run(), run(batch=4)], [run(), run(batch=4, at=900)])
+    assert len(found.cells) == 1
+    assert sentences(found) == ["The same run on both sides, not measured again: dpn68 fp32 b1."]
+
+
+def test_a_failure_is_told_and_stops_nothing():
+    found = compare([run(), run(batch=4)], [failed(at=900), run(batch=4, at=900)])
+    assert len(found.cells) == 1 and found.broken
+    assert sentences(found) == ["In A only: dpn68 fp32 b1.", "Failed in B: dpn68 fp32 b1: timeout: no result after 600 s"]
+    assert not compare([failed(), run(batch=4)], [failed(at=900), run(batch=4, at=900)]).broken
+
+
+# --- whose runs count ---
+
+
+def test_a_slowdown_of_five_percent_is_found_in_three_turns_and_the_same_build_is_the_same():
+    for slower, verdict in ((1.05, "SLOWER"), (1.0, "SAME"), (0.95, "FASTER")):
+        (cell,) = compare(*turns(3, slower=slower)).cells
+        assert (cell.interleaved, cell.verdict) == (True, verdict)
+
+
+def test_a_run_each_proves_little():
+    (cell,) = compare([run()], [run(0.021, at=5000)]).cells
+    assert cell.verdict == "UNCLEAR"
+    (cell,) = compare([run()], [run(0.024, at=5000)]).cells
+    assert cell.verdict == "SLOWER"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ([0], [10], True),
+        ([10], [0], True),
+        ([0], [100], False),
+        ([0, 100], [10, 90], True),
+        ([0, 20], [100, 120], False),
+        ([0, 10], [20, 30], False),
+        ([0, 100, 200], [10, 110, 210], True),
+        ([0, 100], [10], False),
+    ],
+)
+def test_turns_are_neighbours_in_time(old, new, expected):
+    assert interleaved([run(at=at) for at in old], [run(at=at) for at in new]) is expected
+
+
+def test_runs_without_a_time_are_not_in_turns():
+    before, after = (msgspec.structs.replace(run(seed=seed), started="") for seed in (1, 2))
+    assert interleaved([before], [after]) is False
+
+
+def test_a_disturbed_run_is_left_out_where_there_are_others_with_its_partner():
+    old, new = turns(4)
+    new[1] = run(0.06, at=45, other_load=0.9)
+    (cell,) = compare(old, new).cells
+    assert (len(cell.before), len(cell.after), cell.left_out) == (3, 3, 2)
+    assert cell.verdict == "SAME"
+
+
+def test_a_disturbed_run_alone_proves_nothing_and_says_why():
+    (cell,) = compare([run()], [run(0.06, at=900, other_load=0.9)]).cells
+    assert cell.ratio.value > 2.5
+    assert (cell.verdict, cell.doubt) == ("UNCLEAR", "other programs used 0.9 cores")
+    assert not cell.slower_than(0.03)
+
+
+def test_the_headline_of_each_protocol_is_compared():
+    slow_copies = [run(protocol=protocol, at=at) for at in (0, 900) for protocol in ("trtexec11", "mlperf-ss", "paddle2020")]
+    found = compare(slow_copies[:3], slow_copies[3:])
+    assert [cell.ratio.value for cell in found.cells] == pytest.approx([1, 1, 1], abs=0.01)
+
+
+# --- the table ---
+
+
+def test_a_table_tells_the_cells_their_mean_and_what_differs():
+    old, new = turns(3, slower=1.05)
+    others = turns(3, slower=1.05, model="dpn92", versions={"onnxruntime": "1.2.3"})
+    shown = table(
+        compare([*old, *others[0]], [msgspec.structs.replace(r, versions={"onnxruntime": "2"}) for r in (*new, *others[1])])
+    )
+    assert [row[0].value for row in shown.rows] == ["dpn68 fp32 b1", "dpn92 fp32 b1", "geometric mean"]
+    assert [row[-1].value for row in shown.rows] == ["SLOWER"] * 3
+    assert shown.rows[2][3].value == pytest.approx(1.05, rel=0.01)
+    assert "A: versions onnxruntime 1.2.3." in shown.caption and "B: versions onnxruntime 2." in shown.caption
+
+
+def test_a_cell_that_proves_nothing_has_a_note_and_is_not_in_the_mean():
+    old = [run(), run(batch=4), run(batch=8)]
+    new = [run(at=900), run(0.06, at=900, batch=4, other_load=0.9), run(at=900, batch=8)]
+    shown = table(compare(old, new))
+    assert shown.rows[1][-1].mark == "[1]" and shown.notes == ("proves nothing: other programs used 0.9 cores",)
+    assert shown.rows[3][3].value == pytest.approx(1, abs=0.01)
+
+
+def test_cells_that_only_their_protocol_tells_apart_are_named_with_it():
+    sides = [[run(at=at, protocol=protocol) for protocol in ("trtzoo", "trtexec11")] for at in (0, 900)]
+    assert {row[0].value for row in table(compare(*sides)).rows} >= {"dpn68 fp32 b1 trtzoo", "dpn68 fp32 b1 trtexec11"}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_shows_it(form):
+    text = render([table(compare(*turns(3, slower=1.1)))], form)
+    assert "dpn68 fp32 b1" in text and "SLOWER" in text

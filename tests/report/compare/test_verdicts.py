@@ -1,0 +1,132 @@
+"""Statistics of runs: what is proven, how often it is wrong, and what an interval is made of."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trtzoo.report.compare.verdicts import APART, INTERLEAVED, MARGIN, Moment, Ratio, geometric_mean, moment, ratio, student
+
+levels = st.lists(st.floats(-0.2, 0.2), min_size=1, max_size=6)
+
+
+def moments(values, error=0.001):
+    return [Moment(value, error) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.98, 1.02, "SAME"),
+        (1.001, 1.02, "SAME"),
+        (0.99, 1.04, "UNCLEAR"),
+        (1.001, 1.04, "SLOWER"),
+        (0.90, 0.999, "FASTER"),
+        (0.90, 1.0, "UNCLEAR"),
+        (1 / 1.03, 1.03, "SAME"),
+    ],
+)
+def test_a_verdict_needs_the_whole_interval(low, high, verdict):
+    assert Ratio(math.sqrt(low * high), low, high).verdict == verdict
+
+
+def test_a_gate_closes_for_what_is_proven_to_be_over_it():
+    assert Ratio(1.05, 1.031, 1.07).slower_than(0.03)
+    assert not Ratio(1.05, 1.029, 1.07).slower_than(0.03)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "percentile"),
+    [(1, 12.706), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (8, 2.3060), (30, 2.0423), (1000, 1.9623)],
+)
+def test_students_percentiles_are_those_of_the_tables(freedom, percentile):
+    assert student(freedom) == pytest.approx(percentile, abs=1e-3)
+
+
+@given(levels, levels)
+def test_a_against_b_is_b_against_a_turned_about(before, after):
+    there, back = (ratio(moments(a), moments(b), interleaved=False) for a, b in ((before, after), (after, before)))
+    assert there.low <= there.value <= there.high
+    assert (there.value, there.low, there.high) == pytest.approx((1 / back.value, 1 / back.high, 1 / back.low))
+
+
+@given(levels, st.floats(-3, 3))
+def test_what_is_slower_by_a_factor_has_that_ratio(before, factor):
+    after = [level + factor for level in before]
+    for interleaved in (False, True):
+        assert ratio(moments(before), moments(after), interleaved=interleaved).value == pytest.approx(math.exp(factor))
+
+
+def test_one_run_a_side_rests_on_what_is_known_beforehand():
+    found = ratio(moments([0.0], 0), moments([0.0], 0), interleaved=False)
+    assert math.log(found.high) == pytest.approx(student(4) * APART * math.sqrt(2))
+    paired = ratio(moments([0.0], 0), moments([0.0], 0), interleaved=True)
+    assert math.log(paired.high) == pytest.approx(student(4) * INTERLEAVED)
+
+
+def test_runs_in_turns_do_not_count_what_both_share():
+    before = [0.0, 0.2, -0.1]
+    after = [level + 0.05 for level in before]
+    assert ratio(moments(before), moments(after), interleaved=True).verdict == "SLOWER"
+    assert ratio(moments(before), moments(after), interleaved=False).verdict == "UNCLEAR"
+
+
+def test_runs_that_scatter_widen_the_interval():
+    calm, wild = (ratio(moments([-x, x]), moments([-x, x]), interleaved=False) for x in (0.005, 0.05))
+    assert calm.verdict == "UNCLEAR" and wild.high > calm.high > 1 + MARGIN
+
+
+def test_samples_that_hang_together_are_worth_less_than_as_many_that_do_not():
+    random = np.random.default_rng(0)
+    alone = 1 + random.normal(0, 0.01, 400)
+    together = 1 + np.repeat(random.normal(0, 0.01, 20), 20)
+    assert moment(together, np.median).error > 2 * moment(alone, np.median).error
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 101])
+def test_a_run_of_any_length_is_a_moment(size):
+    values = np.random.default_rng(size).uniform(1, 2, size)
+    found = moment(values.tolist(), np.median)
+    assert found.level == pytest.approx(math.log(np.median(values)))
+    assert found.error >= 0 and (size > 1 or found.error == 0)
+
+
+def false_verdicts(runs, spread):
+    """Of a thousand comparisons of one build, the share that is FASTER or SLOWER; runs scatter by `spread`."""
+    random = np.random.default_rng(runs)
+    sides = (moments(random.normal(0, spread, runs)) for _ in range(2000))
+    told = [ratio(before, after, interleaved=False).verdict for before, after in zip(sides, sides, strict=True)]
+    return (told.count("FASTER") + told.count("SLOWER")) / len(told)
+
+
+@pytest.mark.parametrize("runs", [1, 2, 3, 5])
+@pytest.mark.parametrize("spread", [APART / 4, APART / 2, APART])
+def test_the_same_build_is_called_another_less_than_once_in_twenty(runs, spread):
+    assert false_verdicts(runs, spread) <= 0.05
+
+
+@pytest.mark.parametrize("runs", [2, 3, 5])
+@pytest.mark.parametrize("spread", [1.5 * APART, 3 * APART, 10 * APART])
+def test_repeated_runs_tell_that_a_machine_is_worse_than_known_beforehand(runs, spread):
+    assert false_verdicts(runs, spread) <= 0.085
+
+
+@pytest.mark.parametrize(("runs", "interleaved", "share"), [(5, False, 0.9), (3, True, 0.85), (5, True, 0.99)])
+def test_five_percent_are_found(runs, interleaved, share):
+    random = np.random.default_rng(runs)
+    found = 0
+    for _ in range(1000):
+        days = random.normal(0, 0.02, (2, runs))
+        if interleaved:
+            days = days[0] + random.normal(0, INTERLEAVED / math.sqrt(2), (2, runs))
+        found += ratio(moments(days[0]), moments(days[1] + math.log(1.05)), interleaved=interleaved).verdict == "SLOWER"
+    assert found / 1000 >= share
+
+
+@given(st.lists(st.floats(0.5, 2), min_size=1, max_size=8))
+def test_the_geometric_mean_lies_between_its_cells(values):
+    mean = geometric_mean([Ratio(value, value / 1.02, value * 1.02) for value in values])
+    assert min(values) * 0.999 <= mean.value <= max(values) * 1.001
+    assert mean.high / mean.value == pytest.approx(1.02)

@@ -1,0 +1,122 @@
+"""Figures: whose points stand where, and files that are the same each time."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.report.tables.test_accuracy import evaluation, result, weights
+from tests.report.tables.test_latency import gpu_result
+from trtzoo.core.records import Failure
+from trtzoo.models.table import MODELS
+from trtzoo.report.figures.drawing import LOOKS, draw, write
+from trtzoo.report.figures.pictures import Point, pareto, pictures
+from trtzoo.report.published import document
+
+
+def named(results=(), evaluations=()):
+    return {picture.name: picture for picture in pictures(results, evaluations)}
+
+
+def at(points, model):
+    (point,) = [point for point in points if point.model == model]
+    return point
+
+
+def test_without_results_there_are_the_four_published_figures():
+    found = named()
+    assert list(found) == ["flops", "params", "t4-fp32-b4", "t4-fp16-b4"]
+    assert all([point.model for point in picture.published] == list(document().models) for picture in found.values())
+    assert at(found["t4-fp16-b4"].published, "dpn131").x == 33.01078
+    assert found["t4-fp32-b4"].caption == "Hollow: published, Tesla T4. Nothing was measured at FP32, batch 4."
+    assert found["t4-fp32-b4"].measured == ()
+
+
+def test_counts_are_drawn_as_printed_and_as_counted_exactly():
+    picture = named()["params"]
+    assert at(picture.published, "dpn68").x == 10.78
+    assert at(picture.measured, "dpn68").x == MODELS["dpn68"].params / 1e6
+    assert picture.caption == "Hollow: as published. Full: counted exactly. Their accuracy: published."
+
+
+def test_a_measured_point_is_the_number_told_with_the_interval_of_its_median():
+    picture = named([gpu_result(batch=4, seconds=(0.008, 0.009, 0.010, 0.011, 0.012))])["t4-fp32-b4"]
+    (point,) = picture.measured
+    assert (point.model, point.x, point.top1) == ("densenet121", 10.0, 0.7566)
+    assert point.low < point.x < point.high
+    assert picture.caption == (
+        "Hollow: published, Tesla T4. Full: measured on Tesla T4, tensorrt. Protocol trtzoo: median; bars: its 95 % interval. "
+        "Their accuracy: published."
+    )
+
+
+def test_a_mean_has_no_bar_and_the_caption_does_not_speak_of_one():
+    picture = named([gpu_result(batch=4, protocol="paddle2020", seconds=(0.008, 0.009, 0.013))])["t4-fp32-b4"]
+    (point,) = picture.measured
+    assert point.x == point.low == point.high == pytest.approx(10)
+    assert "mean." in picture.caption and "interval" not in picture.caption
+
+
+def test_the_published_gpu_s_results_are_preferred_and_other_hardware_is_named():
+    other = [result(model=model, batch=4) for model in ("densenet121", "dpn68")]
+    assert "A CPU, 2 cores, onnxruntime (other hardware than the published)" in named(other)["t4-fp32-b4"].caption
+    assert "measured on Tesla T4, tensorrt." in named([*other, gpu_result(batch=4)])["t4-fp32-b4"].caption
+
+
+def test_other_batches_and_failures_are_not_drawn():
+    failed = gpu_result(model="dpn68", batch=4, seconds=(), failure=Failure(kind="crash", reason="so"))
+    assert named([gpu_result(batch=1), failed])["t4-fp32-b4"].measured == ()
+
+
+def test_a_measured_accuracy_takes_the_published_one_s_place_and_the_caption_says_so():
+    picture = named([gpu_result(batch=4), gpu_result(model="dpn68", batch=4)], [evaluation()])["t4-fp32-b4"]
+    assert (at(picture.measured, "densenet121").top1, at(picture.measured, "dpn68").top1) == (0.75, 0.7678)
+    assert picture.caption.endswith("Their accuracy: measured where it was, else published.")
+    assert at(picture.published, "densenet121").top1 == 0.7566
+
+
+@pytest.mark.parametrize("other", [{"weights": weights("seeded")}, {"precision": "fp16"}, {"classes": 10}, {"images": 0}])
+def test_an_accuracy_of_other_weights_precision_or_classes_is_not_taken(other):
+    picture = named([gpu_result(batch=4)], [evaluation(**other)])["t4-fp32-b4"]
+    assert at(picture.measured, "densenet121").top1 == 0.7566
+
+
+points = st.lists(st.tuples(st.floats(0.1, 100), st.floats(0, 1)), max_size=12).map(
+    lambda pairs: [Point("dpn68", x, top1, x, x) for x, top1 in pairs]
+)
+
+
+@given(points)
+def test_a_front_holds_what_nothing_beats_and_nothing_else(found):
+    front = pareto(found)
+    for point in found:
+        beaten = any(o.x <= point.x and o.top1 >= point.top1 and (o.x, o.top1) != (point.x, point.top1) for o in found)
+        assert any((o.x, o.top1) == (point.x, point.top1) for o in front) == (not beaten)
+
+
+def test_files_are_the_same_each_time_and_of_both_kinds(tmp_path):
+    picture = named([gpu_result(batch=4)])["t4-fp32-b4"]
+    first, second = write(picture, tmp_path / "a"), write(picture, tmp_path / "b")
+    assert [path.name for path in first] == ["t4-fp32-b4.png", "t4-fp32-b4.svg"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert first[0].read_bytes().startswith(b"\x89PNG") and b"</svg>" in first[1].read_bytes()
+
+
+def test_families_differ_by_marker_and_line_and_the_published_are_hollow():
+    assert len({look.marker for look in LOOKS.values()}) == len({look.line for look in LOOKS.values()}) == len(LOOKS)
+    assert {model.family for model in MODELS.values()} == set(LOOKS)
+    (axes,) = draw(named([gpu_result(batch=4)])["t4-fp32-b4"]).axes
+    faces = [line.get_markerfacecolor() for line in axes.lines if line.get_marker() in ("o", "*")]
+    assert sorted(faces) == sorted(["white", "white", LOOKS["densenet"].colour])
+
+
+def test_each_network_is_named_once_where_its_points_are_close_and_no_name_leaves_the_axes():
+    figure = draw(named()["flops"])
+    (axes,) = figure.axes
+    names = [text.get_text() for text in axes.texts]
+    assert sorted(set(names)) == sorted(
+        ["DPN107", "DPN131", "DPN68", "DPN92", "DPN98", *(f"DenseNet{depth}" for depth in (121, 161, 169, 201, 264))]
+    )
+    frame = axes.get_window_extent()
+    for text in axes.texts:
+        box = text.get_window_extent()
+        assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1

@@ -1,0 +1,220 @@
+"""The page as it is read: in headless Chromium, by mouse, by keyboard, on a phone, in the dark, and by axe."""
+
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+from tests.report.pages import EVIL, LATENCY, chromium, varied, written
+from trtzoo.report.page.page import page as page_of
+
+POINTS = "path[aria-roledescription=point]"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    found = written(folder / "benchmarks", varied())
+    (folder / "report.html").write_bytes(page_of(found, [], [], folder=Path("benchmarks")))
+    (folder / "empty.html").write_bytes(page_of([], [], [], folder=Path("benchmarks")))
+    return folder / "report.html"
+
+
+@pytest.fixture
+def read(browser, file):
+    """Opens the page; afterwards nothing was asked of any host, and the console was silent."""
+    said, asked, contexts = [], [], []
+
+    def guard(route):
+        url = route.request.url
+        if url.startswith(("file:", "data:")):
+            return route.continue_()
+        asked.append(url)
+        return route.abort()
+
+    def start(name="report.html", width=1280, scheme="light"):
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+        contexts.append(context)
+        context.route("**/*", guard)
+        context.set_default_timeout(10_000)
+        shown = context.new_page()
+        shown.on("console", lambda message: said.append(message.text))
+        shown.on("pageerror", lambda error: said.append(str(error)))
+        shown.goto(file.with_name(name).as_uri())
+        shown.locator("html[data-ready=yes]").wait_for()
+        return shown
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert (said, asked) == ([], [])
+
+
+def column(shown, place):
+    return shown.locator(f"#cells tbody tr:visible > :nth-child({place})").all_inner_texts()
+
+
+def test_a_heading_sorts_by_its_numbers_both_ways_with_dashes_last(read):
+    shown = read()
+    heading = shown.get_by_role("columnheader", name="Measured, ms")
+    for direction, backwards in (("ascending", False), ("descending", True)):
+        heading.get_by_role("button").click()
+        assert heading.get_attribute("aria-sort") == direction
+        texts = column(shown, 7)
+        numbers = [float(text) for text in texts if text != "—"]
+        assert numbers == sorted(numbers, reverse=backwards) and len(numbers) == 25
+        assert set(texts[len(numbers) :]) == {"—"}
+    assert shown.locator("[aria-sort=descending], [aria-sort=ascending]").count() == 1
+
+
+def test_models_are_sorted_as_people_count(read):
+    shown = read()
+    shown.get_by_role("columnheader", name="Model").get_by_role("button").press("Enter")
+    names = list(dict.fromkeys(column(shown, 1)))
+    assert names[:3] == ["densenet121", "densenet161", "densenet169"]
+    assert names[5:] == ["dpn68", "dpn92", "dpn98", "dpn107", "dpn131"]
+
+
+def test_filters_leave_what_they_say_and_the_count_is_spoken(read):
+    shown = read()
+    count = shown.get_by_role("status")
+    expect(count).to_have_text("96 cells")
+    shown.get_by_role("search").get_by_label("Device").select_option("A CPU, 2 cores")
+    expect(count).to_have_text("20 of 96 cells")
+    shown.get_by_role("search").get_by_label("Batch").select_option("8")
+    expect(count).to_have_text("6 of 96 cells")
+    assert set(column(shown, 4)) == {"A CPU, 2 cores"} and set(column(shown, 3)) == {"8"}
+    shown.get_by_label("Search").fill("DPN131")
+    assert column(shown, 1) == ["dpn131"]
+    shown.get_by_role("button", name="Show all").click()
+    expect(count).to_have_text("96 cells")
+    shown.get_by_label("Search").fill("paddle2020")
+    expect(count).to_have_text("6 of 96 cells")
+    shown.get_by_label("Search").fill("no such thing")
+    expect(count).to_have_text("0 of 96 cells")
+
+
+def test_a_point_says_its_number_under_the_mouse(read):
+    shown = read()
+    tip = shown.get_by_role("tooltip")
+    shown.locator(f"#latency {POINTS}[aria-label*='dpn131, FP32, batch 4\\a 240']").hover(force=True)
+    expect(tip).to_contain_text("dpn131, FP32, batch 4")
+    expect(tip).to_contain_text("top-1 0.807 published")
+    shown.mouse.move(5, 5)
+    expect(tip).to_be_hidden()
+
+
+def test_the_figure_shows_the_chosen_device_protocol_precision_and_batch(read):
+    shown = read()
+    title, points = shown.locator("#latency-title"), shown.locator(f"#latency {POINTS}")
+    expect(title).to_have_text("Latency of FP32, batch 4: A CPU, 2 cores, beside the published Tesla T4")
+    assert points.count() == len(LATENCY) + 1 + 10
+    chooser = shown.get_by_role("group", name="What the first figure shows")
+    chooser.get_by_label("Batch").select_option("1")
+    expect(title).to_contain_text("batch 1")
+    chooser.get_by_label("Device").select_option("Tesla T4, driver 580.10")
+    expect(title).to_have_text("Latency of FP16, batch 4: Tesla T4, driver 580.10, beside the published Tesla T4")
+    assert chooser.get_by_label("Runtime and protocol").input_value() == "tensorrt, paddle2020, no CUDA graph"
+    chooser.get_by_label("Device").select_option("Tesla V100, published")
+    expect(title).to_have_text("Latency of FP32, batch 1: Tesla V100, published")
+    expect(points).to_have_count(10)
+
+
+def test_a_chosen_cell_shows_its_samples_and_where_it_is_from(read):
+    shown = read()
+    shown.get_by_label("Search").fill("dpn92 paddle2020")
+    name = shown.get_by_role("button", name="dpn92", exact=True)
+    name.click()
+    cell = shown.get_by_role("dialog", name="dpn92, FP16, batch 4: Tesla T4, driver 580.10")
+    expect(cell).to_contain_text("measured / published 0.25")
+    expect(cell).to_contain_text("500 raw samples by latency")
+    expect(cell.locator("dt", has_text="File").first.locator("+ dd")).to_contain_text(
+        "dpn92-fp16-b4-tensorrt-paddle2020-plain.json"
+    )
+    expect(cell).to_contain_text("tensorrt 10.13.2")
+    assert cell.locator("#samples path[aria-roledescription=bar]").count() == 40
+    shown.keyboard.press("Escape")
+    expect(cell).to_be_hidden()
+    expect(name).to_be_focused()
+
+
+def test_a_point_is_reached_and_opened_by_the_keyboard(read):
+    shown = read()
+    shown.get_by_label("Batch").first.focus()
+    shown.keyboard.press("Tab")
+    expect(shown.get_by_role("tooltip")).to_be_visible()
+    shown.keyboard.press("Enter")
+    expect(shown.get_by_role("dialog")).to_be_visible()
+    shown.get_by_role("button", name="Close").press("Enter")
+    expect(shown.get_by_role("dialog")).to_be_hidden()
+
+
+def test_text_of_results_stays_text(read):
+    shown = read()
+    shown.get_by_label("Search").fill("hacked")
+    shown.get_by_role("button", name="dpn107", exact=True).click()
+    expect(shown.get_by_role("dialog")).to_contain_text(EVIL)
+    expect(shown.locator("#cell-figure")).to_be_hidden()
+    assert shown.evaluate("window.hacked") is None
+    assert shown.locator("img").count() == 0
+
+
+def test_without_results_the_published_numbers_stand_alone(read):
+    shown = read("empty.html")
+    expect(shown.get_by_role("note")).to_contain_text("Nothing measured is in benchmarks")
+    expect(shown.get_by_role("status")).to_have_text("70 cells")
+    expect(shown.locator(f"#latency {POINTS}")).to_have_count(10)
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_nothing_scrolls_sideways_on_a_small_screen(read, width):
+    shown = read(width=width)
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    table = shown.locator("#cells")
+    assert table.evaluate("table => table.scrollWidth <= table.parentElement.clientWidth") or width > 704
+    shown.locator("#cells tbody button").first.click()
+    assert shown.get_by_role("dialog").evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+def test_a_small_screen_keeps_what_it_has_no_columns_for_turned_or_not(read):
+    told = "dpn131" + "FP16, batch 4, Tesla T4, driver 580.10, tensorrt, paddle2020, no CUDA graph"
+    phone, turned = read(width=390), read(width=1280)
+    turned.set_viewport_size({"width": 390, "height": 900})
+    for shown in (phone, turned):
+        shown.get_by_label("Search").fill("dpn131 paddle2020")
+        heading = shown.locator("#cells tbody tr:visible th")
+        expect(heading).to_contain_text(told)
+        expect(heading.locator(".narrow").first).to_be_visible()
+        expect(shown.locator("#cells tbody tr:visible td:visible")).to_have_count(3)
+
+
+def test_figures_follow_light_and_dark(read):
+    paper, title, point = "document.documentElement", "#flops .role-axis-title text", f"#flops {POINTS}"
+    parts = f"[{paper}, document.querySelector('{title}'), document.querySelector('{point}')]"
+    look = f"{parts}.map((part, at) => getComputedStyle(part)[['backgroundColor', 'fill', 'stroke'][at]])"
+    light, dark = (read(scheme=scheme).evaluate(look) for scheme in ("light", "dark"))
+    assert light[0] == "rgb(255, 255, 255)" and dark[0] == "rgb(20, 24, 29)"
+    assert all(one != other for one, other in zip(light, dark, strict=True))
+
+
+def serious(shown):
+    found = Axe().run(shown).response["violations"]
+    return [(row["id"], row["nodes"][0]["html"]) for row in found if row["impact"] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_serious(read, scheme, width):
+    shown = read(scheme=scheme, width=width)
+    assert serious(shown) == []
+    shown.locator("#cells tbody button").first.click()
+    assert serious(shown) == []

@@ -1,0 +1,147 @@
+"""The page as a file: what may run in it, what is in it, and that no text gets out of its place."""
+
+import base64
+import hashlib
+import html.parser
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.report.pages import EVIL, varied, written
+from tests.report.runs import run
+from trtzoo.benchmark.protocols import reported_latency
+from trtzoo.models.table import MODELS
+from trtzoo.report.audit import findings
+from trtzoo.report.page.page import page
+from trtzoo.report.results import Found
+
+
+class Read(html.parser.HTMLParser):
+    """The elements of a page, the text of scripts and styles, and the rows of its first table."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.raw, self.rows, self.policy = [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        given = dict(attributes)
+        if given.get("http-equiv") == "Content-Security-Policy":
+            self.policy = given["content"]
+        if tag in ("script", "style"):
+            self.raw.append([given.get("type", tag), ""])
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+
+    def handle_data(self, data):
+        if self.tags[-1:] in (["script"], ["style"]):
+            self.raw[-1][1] += data
+        elif self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+    def handle_endtag(self, tag):
+        self.tags.append("/" + tag)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("results"), varied())
+
+
+@pytest.fixture(scope="module")
+def text(found):
+    return page(found, [], [f"bad.json is damaged: {EVIL}"], folder=Path("benchmarks")).decode()
+
+
+def data(text):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_only_the_pages_own_scripts_and_style_may_run_and_no_host_is_allowed(text):
+    read = Read(text)
+    policy = dict(part.split(" ", 1) for part in read.policy.split("; "))
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(raw.encode()).digest()).decode()}'" for _, raw in read.raw]
+    kinds = [kind for kind, _ in read.raw]
+    assert kinds == ["style", "application/json", "module", "module"]
+    assert (policy["style-src"], policy["script-src"].split()) == (hashes[0], hashes[2:])
+    assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert not re.search("https?:|unsafe|[*]", read.policy)
+
+
+def test_no_text_of_a_result_is_markup(text):
+    read = Read(text)
+    assert "img" not in read.tags
+    assert read.tags.count("script") == 3
+    assert EVIL in " ".join(" ".join(row) for row in read.rows)
+    assert EVIL not in text
+
+
+def test_no_text_of_a_result_ends_the_data(text):
+    notes = [cell.get("note", "") for cell in data(text)["cells"]]
+    assert f"error: {EVIL}" in notes
+    assert any(EVIL in fact for fact in data(text)["texts"])
+
+
+def test_every_result_and_every_published_number_has_a_row(text, found):
+    rows = [row for row in Read(text).rows if len(row) == 13][1:]
+    assert len(rows) == len(found) + 70 == len(data(text)["cells"])
+    wanted = {
+        (row.result.case.model, str(row.result.case.batch), f"{reported_latency(row.result) * 1e3:.2f}")
+        for row in found
+        if row.result.samples
+    }
+    assert wanted <= {(row[0], row[2], row[6]) for row in rows}
+    printed = {(row[0], row[1], row[2], row[9]) for row in rows if row[12].strip() == "published"}
+    assert ("dpn131", "FP16", "4", "33.01") in printed and ("densenet121", "FP32", "1", "4.37") in printed
+
+
+def test_each_cell_tells_its_file_and_all_that_made_it(text, found):
+    told = data(text)
+    facts = [[told["texts"][place] for place in cell["facts"]] for cell in told["cells"]]
+    named = [dict(zip(words[::2], words[1::2], strict=True)) for words in facts]
+    assert {row["File"] for row in named if "File" in row} == {str(row.path) for row in found}
+    (paddle,) = [row for row in named if row.get("Weights' sha256") == "a" * 64]
+    assert (paddle["Versions"], paddle["Threads"], paddle["Input and output"]) == ("onnxruntime 1.2.3", "2", "FP32")
+    assert paddle["Protocol"].startswith("trtzoo: median of end to end")
+    assert {row["Source"] for row in named if "Source" in row} == {"PaddleClas, docs/en/models/DPN_DenseNet_en.md"}
+
+
+def test_the_audit_is_whole_and_what_is_wrong_comes_first(text):
+    plain = Read(text)
+    assert plain.tags.count("li") >= len(findings())
+    heads = re.findall(r"<h3>(\w+) \((\d+)\)</h3>", text)
+    assert [name for name, _ in heads] == ["Wrong", "Doubtful", "Holds"]
+    assert sum(int(count) for _, count in heads) == len(findings())
+
+
+def test_the_exact_and_the_published_counts_are_drawn_for_every_model(text):
+    models = {row["model"]: row for row in data(text)["models"]}
+    assert set(models) == set(MODELS)
+    assert models["dpn68"]["exact"]["params"] == pytest.approx(12.611602)
+    assert models["dpn68"]["published"]["params"] == 10.78
+
+
+def test_skipped_files_are_named(text):
+    assert "1 file was skipped" in text and "bad.json is damaged" in text
+
+
+def test_a_page_of_nothing_says_so_and_has_the_published_numbers():
+    text = page([], [], [], folder=Path("nowhere")).decode()
+    assert "Nothing measured is in <code>nowhere</code>: these are the published numbers alone." in text
+    assert len(data(text)["cells"]) == 70
+
+
+def test_a_file_whose_name_is_no_text_is_shown(tmp_path):
+    path = Path("benchmarks/d/\udcff.json")
+    text = page([Found(path, run())], [], [f"{path} is odd"], folder=tmp_path).decode()
+    assert any("?" in fact for fact in data(text)["texts"])
+
+
+def test_equal_results_make_equal_pages(text, found):
+    again = page(found[::-1], [], [f"bad.json is damaged: {EVIL}"], folder=Path("benchmarks"))
+    assert again.decode() == text

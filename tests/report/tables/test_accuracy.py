@@ -1,0 +1,123 @@
+"""The networks' own tables: published beside exact counts, published beside measured accuracy."""
+
+import pytest
+
+from trtzoo.accuracy.records import Evaluation
+from trtzoo.core.records import Case, Device, GoldenCheck, Preprocessing, Result, Sample, Weights
+from trtzoo.models.table import MODELS
+from trtzoo.report.published import document
+from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
+
+CHECK = GoldenCheck(error=1e-6, tolerance=2e-5, images=4)
+DEVICE = Device(key="a-cpu-2c", name="A CPU", kind="cpu", cores=2)
+PREPROCESSING = Preprocessing(
+    decoder="pil", interpolation="bilinear", resize=256, crop=224, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+)
+
+
+def weights(source="paddle", fallback=""):
+    return Weights(source=source, origin=source, sha256="", epsilon=1e-5, preprocessing=PREPROCESSING, fallback=fallback)
+
+
+def result(model="densenet121", batch=1, seconds=(0.011,) * 12, precision="fp32", device=DEVICE, **fields):
+    case = Case(model=model, precision=precision, batch=batch, runtime="onnxruntime", device=device.key, protocol="trtzoo")
+    given = {"versions": {"onnxruntime": "1.2.3"}, "threads": 2, "io": "fp32", "weights": weights(), "check": CHECK} | fields
+    samples = tuple(Sample(total=value, compute=value) for value in seconds)
+    return Result(case=case, device=device, samples=samples, **given)
+
+
+def cell(table, model, column):
+    (row,) = [row for row in table.rows if row[0].value == model]
+    return row[table.columns.index(column)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_accuracy_table_prints_what_the_document_printed_beside_the_exact_counts(name):
+    table, printed = accuracy_table(), document().models[name]
+    assert cell(table, name, "Top1").text == f"{printed.top1:.3f}"
+    assert cell(table, name, "FLOPs (G) published").value == printed.gflops
+    assert cell(table, name, "FLOPs (G) exact").value == MODELS[name].flops / 1e9
+    assert cell(table, name, "Params (M) exact").value == MODELS[name].params / 1e6
+
+
+def test_a_reference_that_was_not_printed_is_a_dash():
+    assert cell(accuracy_table(), "densenet121", "Ref. top5").text == "—"
+    assert cell(accuracy_table(), "dpn131", "Ref. top5").text == "0.949"
+
+
+def test_ratios_of_counts_are_exact_to_published():
+    assert cell(accuracy_table(), "dpn68", "Params ratio").text == "1.17"
+    assert cell(accuracy_table(), "densenet121", "FLOPs ratio").text == "1.00"
+
+
+def evaluation(model="densenet121", top1=750, top5=920, images=1000, **fields):
+    given = {"weights": weights(), "versions": {"onnxruntime": "1.2.3"}, "fingerprint": "abc", "dataset": "val"} | fields
+    return Evaluation(
+        model=model,
+        precision=given.pop("precision", "fp32"),
+        runtime="onnxruntime",
+        batch=8,
+        device=DEVICE,
+        images=images,
+        top1=top1,
+        top5=top5,
+        artifact_sha256="",
+        **given,
+    )
+
+
+def test_a_measured_accuracy_stands_beside_the_published_with_its_difference_and_interval():
+    (table,) = evaluation_tables([evaluation()])
+    assert table.title == "Accuracy, FP32, on A CPU, onnxruntime"
+    texts = {column: cell(table, "densenet121", column).text for column in table.columns[1:]}
+    assert texts == {
+        "Top1 published": "0.757",
+        "Top1 measured": "0.7500",
+        "Top1 difference": "-0.0070",
+        "Top1 ±": "0.0268",
+        "Top5 published": "0.926",
+        "Top5 measured": "0.9200",
+        "Top5 difference": "-0.0060",
+        "Top5 ±": "0.0169",
+        "Images": "1000",
+    }
+    assert table.caption[0] == (
+        "Measured: A CPU, 2 cores; onnxruntime 1.2.3; weights of paddle; data set val, fingerprint abc."
+    )
+
+
+def test_a_network_that_was_not_evaluated_has_its_published_accuracy_and_dashes():
+    (table,) = evaluation_tables([evaluation()])
+    assert [entry.text for entry in table.rows[5]] == ["dpn68", "0.768", "—", "—", "—", "0.934", "—", "—", "—", "—"]
+
+
+def test_data_sets_and_precisions_have_tables_of_their_own():
+    rows = [evaluation(), evaluation(fingerprint="xyz"), evaluation(precision="fp16")]
+    assert [table.title for table in evaluation_tables(rows)] == [
+        "Accuracy, FP16, on A CPU, onnxruntime",
+        "Accuracy, FP32, on A CPU, onnxruntime",
+        "Accuracy, FP32, on A CPU, onnxruntime",
+    ]
+
+
+def test_images_that_could_not_be_read_and_weights_that_differ_are_noted_at_the_cell():
+    rows = [evaluation(bad={"a.jpg": "cut short"}, not_finite=2), evaluation(model="dpn68", weights=weights("seeded"))]
+    (table,) = evaluation_tables(rows)
+    assert table.notes == (
+        "weights of paddle; 1 of the images could not be read and are not counted; "
+        "2 of the images gave logits that are no numbers",
+        "SEEDED weights, which classify nothing",
+    )
+    assert cell(table, "dpn68", "Top1 measured").mark == "[2]"
+
+
+def test_the_newer_evaluation_counts_and_one_of_no_images_does_not():
+    rows = [evaluation(top1=1, started="2026-01-01"), evaluation(started="2026-01-02"), evaluation(model="dpn68", images=0)]
+    (table,) = evaluation_tables(rows)
+    assert cell(table, "densenet121", "Top1 measured").text == "0.7500"
+    assert cell(table, "dpn68", "Top1 measured").text == "—"
+
+
+@pytest.mark.parametrize("other", [{"classes": 10}, {"size": 32}])
+def test_an_evaluation_of_other_classes_or_sizes_is_not_compared_to_the_published(other):
+    assert evaluation_tables([evaluation(**other)]) == []

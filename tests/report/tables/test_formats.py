@@ -1,0 +1,111 @@
+"""Formats: the same table as a terminal's text, Markdown, CSV and JSON."""
+
+import csv
+import json
+
+import pytest
+
+from trtzoo.core.errors import UsageError
+from trtzoo.report.tables.formats import FORMATS, render
+from trtzoo.report.tables.model import Cell, Table
+
+TABLE = Table(
+    "Latency in ms",
+    ("Model", "CPU b1", "T4 published b1"),
+    (
+        (Cell("dpn68", "dpn68"), Cell(21.5, "21.50", "[1]"), Cell(None)),
+        (Cell("dpn92", "dpn92"), Cell(None), Cell(18.1, "18.10")),
+    ),
+    ("Measured here.",),
+    ("shaky",),
+)
+
+
+def test_markdown_is_a_table_with_caption_and_notes():
+    assert render([TABLE], "md") == (
+        "### Latency in ms\n"
+        "\n"
+        "| Model | CPU b1 | T4 published b1 |\n"
+        "| --- | ---: | ---: |\n"
+        "| dpn68 | 21.50 [1] | — |\n"
+        "| dpn92 | — | 18.10 |\n"
+        "\n"
+        "Measured here.\n"
+        "\n"
+        "[1] shaky\n"
+    )
+
+
+def test_csv_has_values_and_leaves_what_was_not_measured_empty():
+    lines = render([TABLE], "csv").splitlines()
+    assert lines[0] == "# Latency in ms"
+    assert list(csv.reader(lines[1:4])) == [
+        ["Model", "CPU b1", "T4 published b1", "Notes"],
+        ["dpn68", "21.5", "", "CPU b1: shaky"],
+        ["dpn92", "", "18.1", ""],
+    ]
+
+
+def test_csv_of_a_table_without_notes_has_no_column_for_them():
+    plain = Table("T", ("Model",), ((Cell("dpn68", "dpn68"),),))
+    assert render([plain], "csv") == "# T\nModel\ndpn68\n\n"
+
+
+def test_json_has_null_for_what_was_not_measured():
+    assert json.loads(render([TABLE, TABLE], "json"))[1] == {
+        "title": "Latency in ms",
+        "rows": [
+            {"Model": "dpn68", "CPU b1": 21.5, "T4 published b1": None},
+            {"Model": "dpn92", "CPU b1": None, "T4 published b1": 18.1},
+        ],
+        "caption": ["Measured here."],
+        "marked": [{"row": "dpn68", "column": "CPU b1", "note": "shaky"}],
+    }
+
+
+def test_the_terminals_table_keeps_marks_dashes_and_brackets(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = render([TABLE], "rich")
+    assert "21.50 [1]" in text and "—" in text and "[1] shaky" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_latex_is_a_table_of_its_own_commands_with_every_special_character_escaped():
+    odd = Table("FP16 & 100%", ("Model_1", "±"), ((Cell("a#b", "a#b"), Cell(1.0, "1.0", "[1]")),), ("{x}^2 ~ $5",), ("a\\b",))
+    assert render([odd], "latex") == (
+        "\\begin{table}\n"
+        "\\caption{FP16 \\& 100\\%}\n"
+        "\\begin{tabular}{lr}\n"
+        "\\hline\n"
+        "Model\\_1 & $\\pm$ \\\\\n"
+        "\\hline\n"
+        "a\\#b & 1.0 {[}1{]} \\\\\n"
+        "\\hline\n"
+        "\\end{tabular}\n"
+        "\\par \\{x\\}\\textasciicircum{}2 \\textasciitilde{} \\$5\n"
+        "\\par {[}1{]} a\\textbackslash{}b\n"
+        "\\end{table}\n"
+    )
+
+
+def test_eighty_columns_hold_a_wide_table_with_marks_and_nothing_is_cut(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"b{batch} {kind}" for batch in (1, 4, 8) for kind in ("published", "measured", "ratio")]
+    row = [
+        Cell(value, text, mark)
+        for _ in range(3)
+        for value, text, mark in ((1.0, "100.12", ""), (1.0, "1128.49", "[12]"), (1.0, "11.27", ""))
+    ]
+    text = render([Table("T", ("Model", *names), ((Cell("densenet121", "densenet121"), *row),), (), ("x",) * 12)], "rich")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text and text.count("1128.49") == text.count("[12]") - 1 == 3
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_tables_are_no_text_worth_a_line(form):
+    assert render([], form).strip() in ("", "[]")
+
+
+def test_an_unknown_format_is_a_usage_error():
+    with pytest.raises(UsageError, match=r"There is no format 'xml'. Known: rich, md, csv, json, latex"):
+        render([], "xml")

@@ -1,0 +1,201 @@
+"""Tables of latencies: every cell measured, printed or a dash; every fact in the caption or at the cell."""
+
+import msgspec
+import pytest
+
+from tests.report.tables.test_accuracy import DEVICE, cell, result, weights
+from trtzoo.core.records import Device, Failure, GoldenCheck
+from trtzoo.report.groups import groups
+from trtzoo.report.published import document
+from trtzoo.report.tables.latency import latency_tables
+
+T4 = Device(key="tesla-t4", name="Tesla T4", kind="gpu", driver="550.54.14", sm=75)
+
+
+def by(results):
+    """The tables by title."""
+    return {table.title: table for table in latency_tables(results)}
+
+
+def cpu(results):
+    return by(results)["Latency in ms, FP32, on A CPU, 2 cores, onnxruntime"]
+
+
+def gpu_result(**fields):
+    """As on a T4 by TensorRT."""
+    case_fields = {name: fields.pop(name) for name in ("cuda_graph", "runtime", "protocol") if name in fields}
+    made = result(device=T4, **fields)
+    return msgspec.structs.replace(made, case=msgspec.structs.replace(made.case, **{"runtime": "tensorrt", **case_fields}))
+
+
+def chosen(inner, selection_reason):
+    """A result that also says why its runtime was chosen."""
+    return msgspec.structs.replace(inner, selection_reason=selection_reason)
+
+
+def test_without_results_the_document_s_three_tables_are_there_with_dashes_and_the_command():
+    v100, fp32, fp16 = latency_tables([])
+    assert [v100.title, fp32.title, fp16.title] == [
+        "Inference speed on Tesla V100, FP32, in ms",
+        "Inference speed on Tesla T4, FP32, in ms",
+        "Inference speed on Tesla T4, FP16, in ms",
+    ]
+    assert v100.columns == ("Model", "b1 published", "b1 measured", "b1 ratio")
+    assert [entry.text for entry in fp16.rows[0]] == ["densenet121", "4.16", "—", "—", "7.21", "—", "—", "10.50", "—", "—"]
+    assert fp16.caption == (
+        "Nothing was measured on a Tesla T4 at this precision. On a machine with one: "
+        "trtzoo bench --all --gpu t4 --precision fp16",
+        "Published: PaddleClas, docs/en/models/DPN_DenseNet_en.md; crop 224, short side resized to 256. "
+        "Ratios are measured / published.",
+    )
+
+
+def test_every_published_latency_of_every_model_is_there():
+    printed = sum(len(batches) for gpu in document().latency.values() for rows in gpu.values() for batches in rows.values())
+    shown = [
+        entry.value
+        for table in latency_tables([])
+        for row in table.rows
+        for entry, column in zip(row, table.columns, strict=True)
+        if "published" in column and entry.value is not None
+    ]
+    assert len(shown) == printed == 70
+
+
+def test_a_latency_measured_on_the_published_gpu_stands_beside_the_published_with_its_ratio():
+    table = by([gpu_result(seconds=(0.0022,) * 12)])["Inference speed on Tesla T4, FP32, in ms, Tesla T4, tensorrt"]
+    assert cell(table, "densenet121", "b1 measured").text == "2.20"
+    assert cell(table, "densenet121", "b1 ratio").text == "0.50"
+    assert cell(table, "densenet121", "b4 ratio").text == "—"
+    assert cell(table, "dpn131", "b1 ratio").text == "—"
+
+
+def test_a_batch_that_was_not_published_has_a_column_without_a_ratio():
+    table = by([gpu_result(batch=16)])["Inference speed on Tesla T4, FP32, in ms, Tesla T4, tensorrt"]
+    assert table.columns[-2:] == ("b8 ratio", "b16 measured")
+    assert cell(table, "densenet121", "b16 measured").text == "11.00"
+
+
+def test_another_device_is_never_compared_to_the_published_ones():
+    table = cpu([result()])
+    assert not any("ratio" in column for column in table.columns)
+    assert cell(table, "densenet121", "CPU b1").text == "11.00"
+    assert cell(table, "densenet121", "CPU b4").text == "—"
+    assert cell(table, "densenet121", "T4 published b8").text == "15.25"
+    assert cell(table, "densenet121", "V100 published b1").text == "4.37"
+    assert "other hardware" in table.caption[-1]
+
+
+def test_a_precision_of_the_published_gpu_that_was_not_published_has_a_table_of_its_own():
+    titles = list(by([gpu_result(precision="tf32")]))
+    assert titles[3:] == ["Latency in ms, TF32, on Tesla T4, tensorrt"]
+    assert titles[1] == "Inference speed on Tesla T4, FP32, in ms"
+
+
+def test_runtimes_protocols_and_cuda_graphs_do_not_share_a_table():
+    results = [
+        gpu_result(cuda_graph=True),
+        gpu_result(cuda_graph=False),
+        gpu_result(cuda_graph=False, protocol="paddle2020"),
+        gpu_result(runtime="rtx", cuda_graph=True),
+    ]
+    assert [title.split("in ms, ")[1] for title in by(results) if "FP32, in ms, " in title] == [
+        "Tesla T4, rtx, CUDA graph",
+        "Tesla T4, tensorrt, paddle2020, no CUDA graph",
+        "Tesla T4, tensorrt, no CUDA graph",
+        "Tesla T4, tensorrt, CUDA graph",
+    ]
+
+
+def test_what_trials_chose_shares_a_table_and_names_the_runtime_at_each_cell():
+    other = result(batch=4, versions={"openvino": "2026.4"})
+    other = msgspec.structs.replace(other, case=msgspec.structs.replace(other.case, runtime="openvino"))
+    table = by([chosen(result(), "a trial: 11 ms against 12"), chosen(other, "a trial: 9 ms against 11")])[
+        "Latency in ms, FP32, on A CPU, 2 cores, auto"
+    ]
+    assert table.notes == ("onnxruntime 1.2.3", "openvino 2026.4")
+    assert "A cell's runtime is the fastest in a short trial; of one cell tells --explain." in table.caption
+    assert (cell(table, "densenet121", "CPU b1").mark, cell(table, "densenet121", "CPU b4").mark) == ("[1]", "[2]")
+
+
+def test_what_holds_for_most_cells_is_said_once_and_the_others_are_marked():
+    other = result(batch=8, versions={"openvino": "2026.4"})
+    table = by([result(), result(batch=4), other])["Latency in ms, FP32, on A CPU, 2 cores, onnxruntime"]
+    assert "onnxruntime 1.2.3 unless marked" in table.caption[0]
+    assert table.notes == ("openvino 2026.4",)
+    assert [cell(table, "densenet121", f"CPU b{batch}").mark for batch in (1, 4, 8)] == ["", "", "[1]"]
+
+
+def test_of_two_trials_of_one_cell_the_newer_is_shown_and_the_other_is_named():
+    old = chosen(result(started="2026-01-01"), "first")
+    new = result(started="2026-01-02", seconds=(0.009,) * 12)
+    new = chosen(msgspec.structs.replace(new, case=msgspec.structs.replace(new.case, runtime="openvino")), "first")
+    (group,) = groups([old, new])
+    assert group.results == (new,)
+    table = by([old, new])["Latency in ms, FP32, on A CPU, 2 cores, auto"]
+    assert cell(table, "densenet121", "CPU b1").text == "9.00"
+    assert table.notes == ("an older result of this cell, by onnxruntime, is left out",)
+
+
+def test_constant_facts_are_said_once_in_the_caption():
+    table = cpu([result(), result(batch=4)])
+    assert table.caption[:2] == (
+        "Measured: A CPU, 2 cores; onnxruntime 1.2.3; 2 threads; FP32 I/O; protocol trtzoo; weights of paddle; "
+        "outputs checked.",
+        "Protocol trtzoo: median of end to end; one query outstanding, inputs in place; warm-up of 0.5 s and 2 queries, then "
+        "at least 3 s and 10 queries.",
+    )
+    assert table.notes == ()
+
+
+def test_half_precision_that_was_computed_in_single_says_so():
+    half = msgspec.structs.replace(result(precision="fp16"), settings={"arithmetic": "float32"})
+    (table,) = (table for title, table in by([half]).items() if title.startswith("Latency in ms, FP16"))
+    assert "float32 arithmetic" in table.caption[0]
+
+
+def test_a_fact_that_differs_is_noted_at_its_cells():
+    table = cpu([result(), result(batch=4, versions={"onnxruntime": "9.9.9"})])
+    assert table.notes == ("onnxruntime 1.2.3", "onnxruntime 9.9.9")
+    assert cell(table, "densenet121", "CPU b4").mark == "[2]"
+    assert "onnxruntime" not in table.caption[0]
+
+
+@pytest.mark.parametrize(
+    ("check", "note"),
+    [(None, "OUTPUTS NOT CHECKED"), (GoldenCheck(error=0.5, tolerance=2e-5, images=4), "WRONG OUTPUTS: error 0.5")],
+)
+def test_an_unproven_cell_is_marked_even_where_all_are(check, note):
+    table = cpu([result(check=check), result(batch=4, check=check)])
+    assert table.notes == (note,)
+    assert cell(table, "densenet121", "CPU b4").mark == "[1]"
+    assert "outputs checked" not in table.caption[0]
+
+
+def test_a_table_of_seeded_weights_says_so_and_why():
+    table = cpu([result(weights=weights("seeded", fallback="a.host cannot be reached."))])
+    assert "SEEDED weights, which classify nothing" in table.caption[0]
+    assert "Why seeded: a.host cannot be reached." in table.caption
+
+
+def test_a_failed_case_is_a_failure_with_its_reason_below():
+    bad = result(seconds=(), failure=Failure(kind="timeout", reason="no result after 600 s"))
+    table = cpu([bad, result(batch=4)])
+    assert (cell(table, "densenet121", "CPU b1").text, cell(table, "densenet121", "CPU b1").mark) == ("failed", "[1]")
+    assert table.notes == ("timeout: no result after 600 s",)
+
+
+def test_each_device_has_tables_of_its_own():
+    other = Device(key="h100", name="NVIDIA H100 80GB HBM3", kind="gpu", driver="550.54.14", sm=90)
+    titles = list(by([result(), result(device=other), result(device=T4)]))
+    assert titles == [
+        "Inference speed on Tesla V100, FP32, in ms",
+        "Inference speed on Tesla T4, FP32, in ms, Tesla T4, onnxruntime",
+        "Inference speed on Tesla T4, FP16, in ms",
+        "Latency in ms, FP32, on A CPU, 2 cores, onnxruntime",
+        "Latency in ms, FP32, on NVIDIA H100 80GB HBM3, onnxruntime",
+    ]
+
+
+def test_results_of_models_that_are_not_ours_are_left_out():
+    assert len(latency_tables([result(model="resnet50", device=DEVICE)])) == 3

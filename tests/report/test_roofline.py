@@ -1,0 +1,115 @@
+"""Limits: by hand, from the peaks of the very card, and never where a peak is not known."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.report.tables.test_accuracy import cell, result
+from tests.report.tables.test_latency import T4, gpu_result
+from trtzoo.core.records import Device, Failure
+from trtzoo.hardware.gpus import find_card
+from trtzoo.models.table import MODELS
+from trtzoo.report.published import document
+from trtzoo.report.roofline import BYTES, least_bytes, limit_of, limit_of_published, limit_on_card, limit_share, roofline
+from trtzoo.report.tables.limits import limit_tables
+
+DENSENET = MODELS["densenet121"]
+
+
+def rated(inner, rate):
+    """A result beside which the sgemm rate was measured."""
+    return msgspec.structs.replace(inner, sgemm=rate)
+
+
+def test_a_compute_bound_limit_is_flops_over_the_peak():
+    limit = limit_of_published("t4", DENSENET, "fp32", 8)
+    assert limit.bound == "compute"
+    assert limit.seconds == pytest.approx(8 * 2 * 2_834_161_664 / 8.1e12)
+    assert limit.source == "NVIDIA T4 data sheet"
+
+
+def test_a_memory_bound_limit_is_weights_and_images_and_logits_once():
+    limit = limit_of_published("t4", MODELS["dpn131"], "fp16", 1)
+    assert limit.bound == "memory"
+    assert limit.seconds == pytest.approx((79_254_504 * 2 + (3 * 224 * 224 + 1000) * 4) / 320e9)
+
+
+def test_fp16_input_and_output_is_half_as_much():
+    assert least_bytes(DENSENET, "fp16", 1, "fp32") - least_bytes(DENSENET, "fp16", 1, "fp16") == (3 * 224 * 224 + 1000) * 2
+
+
+def test_cards_of_one_gpu_have_limits_of_their_own():
+    slow, fast = (limit_on_card(find_card(f"Tesla V100-{form}-16GB"), DENSENET, "fp32", 8).seconds for form in ("PCIE", "SXM2"))
+    assert slow / fast == pytest.approx(15.7 / 14)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+def test_tf32_has_a_peak_of_its_own(precision):
+    limits = {
+        name: limit_on_card(find_card("NVIDIA A100-SXM4-80GB"), DENSENET, name, 8).seconds for name in ("fp32", "tf32", "fp16")
+    }
+    assert limits["fp32"] > limits["tf32"] > limits["fp16"]
+
+
+def test_where_no_peak_is_known_there_is_no_limit():
+    unknown = Device(key="gtx-970", name="NVIDIA GeForce GTX 970", kind="gpu", sm=52)
+    assert (
+        limit_of(result(device=unknown))
+        is limit_of(result(device=T4, precision="tf32"))
+        is limit_of(result())
+        is limit_share(result())
+        is None
+    )
+
+
+def test_a_processor_s_limit_is_the_sgemm_rate_measured_beside_it():
+    found = rated(result(seconds=(0.05,) * 12), 145e9)
+    assert limit_of(found).seconds == pytest.approx(DENSENET.flops / 145e9)
+    assert limit_of(found).source == "sgemm measured beside it: 145 GFLOP/s"
+    assert limit_share(found) == pytest.approx(DENSENET.flops / 145e9 / 0.05)
+    assert limit_of(rated(result(precision="fp16"), 145e9)) is None
+
+
+def test_a_failed_result_has_a_limit_and_no_share():
+    failed = gpu_result(seconds=(), failure=Failure(kind="crash", reason="so"))
+    assert limit_of(failed) and limit_share(failed) is None
+
+
+def test_published_cells_have_their_share_beside_the_measured_ones():
+    tables = {table.title: table for table in limit_tables([gpu_result(seconds=(0.002,) * 12)])}
+    assert list(tables) == [
+        "Share of the limit, Tesla V100, FP32",
+        "Share of the limit, Tesla T4, tensorrt, FP32",
+        "Share of the limit, Tesla T4, FP16",
+    ]
+    table = tables["Share of the limit, Tesla T4, tensorrt, FP32"]
+    assert cell(table, "densenet121", "b1 limit").text == "0.70"
+    assert cell(table, "densenet121", "b1 published").text == "15.9%"
+    assert cell(table, "densenet121", "b1 measured").text == "35.0%"
+    assert cell(table, "densenet121", "b4 measured").text == "—"
+    assert table.caption[1] == "Peaks: NVIDIA T4 data sheet."
+
+
+def test_a_device_without_a_known_limit_has_no_table():
+    assert len(limit_tables([result()])) == 3
+    assert len(limit_tables([rated(result(), 145e9)])) == 4
+
+
+def test_no_published_cell_is_over_its_limit():
+    for gpu, by_precision in document().latency.items():
+        for precision, rows in by_precision.items():
+            for model, printed in rows.items():
+                for batch, milliseconds in printed.items():
+                    assert limit_of_published(gpu, MODELS[model], precision, int(batch[1:])).seconds * 1000 < milliseconds
+
+
+@given(st.floats(1, 1e15), st.floats(1, 1e12), st.floats(1e6, 1e16), st.floats(1e6, 1e13))
+def test_a_limit_is_the_longer_of_both_times(flops, size, peak, bandwidth):
+    limit = roofline(flops, size, peak, bandwidth, "")
+    assert limit.seconds == max(flops / peak, size / bandwidth)
+    assert limit.bound == ("compute" if flops / peak >= size / bandwidth else "memory")
+
+
+def test_every_graph_has_its_bytes():
+    assert BYTES == {"fp32": 4, "fp16": 2}

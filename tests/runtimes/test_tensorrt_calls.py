@@ -1,0 +1,302 @@
+"""What a session asks of the driver, in order and size, and what becomes of it when any of it fails."""
+
+import pytest
+
+from tests import making
+from tests.cuda import engines
+from trtzoo.artifacts import golden
+from trtzoo.core.errors import MachineError, RunError, TrtzooError
+from trtzoo.core.modules import resolve
+
+IMAGES = 4 * 3 * 8 * 8 * 4
+LOGITS = 4 * 5 * 4
+OPEN = [
+    "cuInit",
+    "cuDeviceGet",
+    "cuDevicePrimaryCtxRetain",
+    "cuCtxPushCurrent",
+    "cuDeviceComputeCapability",
+    "cuDeviceGetName",
+    "cuDeviceGetAttribute",
+    "cuDriverGetVersion",
+    "cuMemAlloc 4096",  # the engine's
+    "cuMemAlloc 8192",  # the execution context's
+    "cuStreamCreate 1",  # one that does not block stream 0
+    *4 * ["cuEventCreate"],
+    f"cuMemHostAlloc {IMAGES}",
+    f"cuMemHostAlloc {LOGITS}",
+    f"cuMemAlloc {IMAGES}",
+    f"cuMemAlloc {LOGITS}",
+    f"cuMemcpyHtoDAsync {IMAGES}",
+    "cuMemAlloc 256",  # what TensorRT makes late
+    "cuLaunchHostFunc",
+    "cuStreamSynchronize",
+]
+CAPTURE = [
+    "cuStreamBeginCapture 1",  # of this thread alone
+    "cuLaunchHostFunc",
+    "cuStreamEndCapture",
+    "cuGraphInstantiate",
+    "cuGraphDestroy",
+]
+CLOSE = [
+    "cuStreamSynchronize",
+    "cuMemFree",
+    "cuMemFree",
+    "cuMemFreeHost",
+    "cuMemFreeHost",
+    *4 * ["cuEventDestroy"],
+    "cuStreamDestroy",
+    *3 * ["cuMemFree"],  # TensorRT's
+    "cuCtxPopCurrent",
+    "cuCtxPushCurrent",  # PyCUDA's detach
+    "cuDevicePrimaryCtxRelease",
+    "cuCtxPopCurrent",
+]
+
+
+@pytest.fixture
+def engine(driver, tmp_path):
+    """An engine at batch 4 for the emulated T4."""
+    return engines.emulated(tmp_path, making.tiny(tmp_path / "tiny.onnx"), batch=4)
+
+
+@pytest.fixture
+def opened(engine):
+    """`opened(options…)`: a session of the engine, closed at the end."""
+    sessions = []
+
+    def make(**options):
+        sessions.append(session(engine, **options))
+        return sessions[-1]
+
+    yield make
+    for each in sessions:
+        each.close()
+
+
+def session(engine, **options):
+    return resolve("trtzoo.runtimes.tensorrt:tensorrt")(engine, batch=4, **options)
+
+
+def inferred(engine, **options):
+    """A whole life: open, infer, sample, close."""
+    opened = session(engine, **options)
+    try:
+        return opened.infer(golden.images(8)), opened.sample(), opened.settings
+    finally:
+        opened.close()
+
+
+# --- order and size ---
+
+
+def test_an_engine_is_opened_in_this_order_and_all_is_freed_in_the_reverse(opened, driver):
+    live = opened()
+    assert driver.log() == OPEN + CAPTURE
+    live.close()
+    assert driver.log() == [CLOSE[0], "cuGraphExecDestroy", *CLOSE[1:]]
+
+
+def test_a_sample_is_a_copy_a_launch_and_a_copy_with_events_between(opened, driver):
+    live = opened()
+    driver.log()
+    live.sample()
+    assert driver.log() == [
+        "cuEventRecord",
+        f"cuMemcpyHtoDAsync {IMAGES}",
+        "cuEventRecord",
+        "cuGraphLaunch",
+        "cuEventRecord",
+        f"cuMemcpyDtoHAsync {LOGITS}",
+        "cuEventRecord",
+        "cuEventSynchronize",
+        *3 * ["cuEventElapsedTime"],
+    ]
+
+
+def test_a_resident_sample_is_a_launch_between_two_events(opened, driver):
+    live = opened(transfers=False)
+    driver.log()
+    live.sample()
+    assert driver.log() == ["cuEventRecord", "cuGraphLaunch", "cuEventRecord", "cuEventSynchronize", "cuEventElapsedTime"]
+
+
+def test_without_a_graph_the_computation_is_enqueued_each_time(opened, driver):
+    live = opened(cuda_graph=False, transfers=False)
+    assert driver.log() == OPEN
+    live.sample()
+    assert driver.log()[1] == "cuLaunchHostFunc"
+    live.close()
+    assert driver.log() == CLOSE
+
+
+def test_an_inference_forgets_old_logits_first(opened, driver):
+    live = opened()
+    driver.log()
+    live.infer(golden.images(8))
+    assert driver.log() == [
+        f"cuMemcpyHtoDAsync {IMAGES}",
+        f"cuMemsetD8Async {LOGITS}",
+        "cuGraphLaunch",
+        f"cuMemcpyDtoHAsync {LOGITS}",
+        "cuStreamSynchronize",
+    ]
+
+
+def test_rotation_captures_a_graph_for_each_copy_of_the_images(opened, driver):
+    live = opened(rotate=True)
+    log = driver.log()
+    copies = 2 + (4 << 20) // IMAGES
+    assert log.count(f"cuMemAlloc {IMAGES}") == log.count("cuGraphInstantiate") == copies
+    live.close()
+    assert driver.log().count("cuGraphExecDestroy") == copies
+
+
+@pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
+def test_rotation_goes_round_all_copies_of_the_images(opened, script, cuda_graph):
+    live = opened(rotate=True, cuda_graph=cuda_graph, transfers=False)
+    copies = int(live.settings["input copies"])
+    script.inputs.clear()
+    for _ in range(2 * copies):
+        live.sample()
+    seen = [address for (address,) in script.inputs]
+    assert len(set(seen)) == copies
+    assert seen[:copies] == seen[copies:]
+
+
+def test_pageable_memory_is_not_the_drivers(engine, driver):
+    inferred(engine, pinned=False)
+    assert not [call for call in driver.log() if call.startswith("cuMemHostAlloc")]
+
+
+def test_samples_allocate_nothing(opened, driver):
+    live = opened()
+    live.infer(golden.images(8))
+    before = driver.counts()
+    for _ in range(10):
+        live.sample()
+    assert driver.counts() == before
+    live.close()
+
+
+# --- captures that fail ---
+
+
+@pytest.mark.parametrize("rotate", [False, True], ids=["one", "rotating"])
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("cuStreamBeginCapture:1:800", "cuStreamBeginCapture_v2 failed: operation not permitted"),
+        (
+            "cuLaunchHostFunc:2:900",
+            "tiny-fp32-b4.engine cannot be run: the computation was not enqueued. "
+            "TensorRT says: execute_async_v3: CUDA error 900",
+        ),
+        ("cuStreamEndCapture:1:901", "cuStreamEndCapture failed: operation failed due to a previous error during capture"),
+        ("cuGraphInstantiate:1:2", "cuGraphInstantiateWithFlags failed: out of memory"),
+    ],
+)
+def test_where_no_graph_can_be_captured_the_work_is_enqueued_and_the_reason_told(engine, driver, fault, why, rotate):
+    plain = inferred(engine)[0]
+    driver.fail(fault)
+    logits, _, settings = inferred(engine, rotate=rotate)
+    assert (logits == plain).all()
+    assert settings["cuda graph"] == f"off: {why}"
+
+
+def test_graphs_made_before_the_one_that_fails_are_given_back(opened, driver):
+    driver.fail("cuGraphInstantiate:5:2")
+    opened(rotate=True)
+    assert "executables" not in driver.counts()
+
+
+def test_an_engine_that_allocates_at_every_enqueue_runs_without_a_graph(engine, script):
+    script.allocates = True
+    logits, _, settings = inferred(engine)
+    assert settings["cuda graph"].startswith("off: tiny-fp32-b4.engine cannot be run: the computation was not enqueued")
+    assert abs(logits).max() > 0
+
+
+def test_an_engine_that_cannot_be_enqueued_after_its_capture_failed_is_not_opened(engine, driver):
+    driver.fail("cuLaunchHostFunc:2:719:lasting")
+    with pytest.raises(RunError, match="the computation was not enqueued"):
+        session(engine)
+
+
+# --- failures ---
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_memory_that_runs_out_at_any_allocation_is_told_as_such_and_all_is_freed(engine, driver, number):
+    driver.fail(f"allocation:{number}:2:lasting")
+    with pytest.raises(MemoryError, match=r"^tiny-fp32-b4.engine cannot be run: .*(out of memory|could not be allocated)"):
+        inferred(engine)
+    assert not driver.counts()
+
+
+def test_a_gpu_that_is_lost_in_the_middle_of_a_sample_is_told(opened, driver):
+    live = opened()
+    live.infer(golden.images(8))
+    driver.fail("work:3:700")
+    with pytest.raises(
+        RunError, match=r"tiny-fp32-b4.engine cannot be run: cuEventSynchronize failed: an illegal memory access"
+    ):
+        live.sample()
+    with pytest.raises(RunError, match="an illegal memory access"):
+        live.sample()
+
+
+@pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
+def test_a_launch_that_fails_is_told(opened, driver, cuda_graph):
+    live = opened(cuda_graph=cuda_graph)
+    driver.fail("cuGraphLaunch:1:719", "cuLaunchHostFunc:1:719")
+    words = "cuGraphLaunch failed: unspecified launch failure" if cuda_graph else "execute_async_v3: CUDA error 719"
+    with pytest.raises(RunError, match=words):
+        live.sample()
+
+
+def test_a_driver_without_devices_is_told(engine, driver):
+    driver.fail("cuInit:1:100")
+    with pytest.raises(MachineError, match="The NVIDIA driver has no device 0 for us: cuInit failed: no CUDA-capable device"):
+        session(engine)
+
+
+@pytest.mark.parametrize("code", [999, 700])
+@pytest.mark.parametrize("lasting", ["", ":lasting"], ids=["once", "for-good"])
+@pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
+def test_whichever_call_fails_everything_is_given_back(engine, driver, cuda_graph, lasting, code):
+    """Each call of a whole life in turn. It must go on without, or end in one of our errors; nothing may be left alive."""
+    plain, _, _ = inferred(engine, cuda_graph=cuda_graph)
+    calls = driver.log()
+    outcomes = set()
+    for number, call in enumerate(calls, start=1):
+        driver.fail(f"call:{number}:{code}{lasting}")
+        try:
+            logits, _, _ = inferred(engine, cuda_graph=cuda_graph)
+            assert (logits == plain).all(), call
+            outcomes.add("went on")
+        except (TrtzooError, MemoryError) as error:
+            outcomes.add(type(error).__name__)
+        driver.fail()
+        left = driver.counts()
+        assert not left, f"{left} when {call} (call {number}) fails"
+    assert outcomes >= {"went on", "RunError", "MachineError"}
+
+
+@pytest.mark.parametrize("number", range(1, 14))
+def test_whichever_work_fails_everything_is_given_back(engine, driver, number):
+    driver.fail(f"work:{number}:719")
+    with pytest.raises(RunError, match=r"unspecified launch failure|CUDA error 719"):
+        inferred(engine)
+    assert not driver.counts()
+
+
+def test_a_resource_is_freed_though_the_error_is_kept(opened, driver):
+    driver.fail("cuMemsetD8Async:1:999")
+    live = opened()
+    with pytest.raises(RunError) as kept:
+        live.infer(golden.images(8))
+    live.close()
+    assert not driver.counts()
+    assert "unknown error" in str(kept.value)

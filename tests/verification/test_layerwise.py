@@ -1,0 +1,94 @@
+"""Where FP16 departs from FP32, block by block."""
+
+import math
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from tests.making import tiny
+from trtzoo.artifacts import golden
+from trtzoo.artifacts.graphs import ExportOrder
+from trtzoo.core.errors import RunError
+from trtzoo.exporter.plan import export
+from trtzoo.models.sources import Checkpoint
+from trtzoo.models.table import find_model
+from trtzoo.report.tables.parity import divergence_sentence, first_divergence
+from trtzoo.verification.layerwise import blocks, layer_divergences
+
+IMAGES = golden.images(32)[:2]
+
+
+@pytest.fixture(scope="module", params=["densenet121", "dpn68"])
+def graphs(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("onnx")
+    orders = [ExportOrder(model=request.param, precision=kind, classes=10, size=32) for kind in ("fp32", "fp16")]
+    done = list(export(find_model(request.param), Checkpoint("seeded", origin="seeded"), orders, folder))
+    assert not any(one.error for one in done)
+    return [one.path for one in done]
+
+
+def spoil(path, to, block, change):
+    """A copy in which the last convolution of a block has other weights."""
+    model = onnx.load(path)
+    names = [node.input[1] for node in model.graph.node if node.op_type == "Conv" and node.name.startswith(f"features_{block}")]
+    (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == names[-1]]
+    values = numpy_helper.to_array(weight)
+    weight.CopyFrom(numpy_helper.from_array(change(values).astype(values.dtype), weight.name))
+    onnx.save(model, to)
+    return to
+
+
+MIDDLE = {"densenet121": "denseblock3_denselayer7", "dpn68": "conv4_5"}
+
+
+def test_blocks_are_the_network_s_own_from_stem_to_head(graphs):
+    found = list(blocks(onnx.load(graphs[0]).graph))
+    model = find_model(graphs[0].name.split("-")[0])
+    depth = sum(model.arguments["blocks"])
+    transitions = 3 if model.family == "densenet" else 0
+    assert len(found) == depth + transitions + 2
+    assert (found[0], found[-1]) == ("stem", "head")
+    assert len(set(found)) == len(found)
+
+
+def test_every_block_of_a_good_graph_is_within_tolerance_and_rounding_is_seen(graphs):
+    found = layer_divergences(*graphs, IMAGES)
+    assert first_divergence(found) is None
+    assert all(0 < row.error < row.limit and row.overflows == 0 and 0 < row.largest < 1e3 for row in found)
+    assert divergence_sentence(found).startswith(f"no block of {len(found)} is out of tolerance; the nearest to it is ")
+
+
+def test_the_block_with_wrong_weights_is_the_first_to_be_named(graphs, tmp_path):
+    single, half = graphs
+    block = MIDDLE[half.name.split("-")[0]]
+    spoilt = spoil(half, tmp_path / half.name, block, lambda values: values[::-1])
+    first = first_divergence(layer_divergences(single, spoilt, IMAGES))
+    assert first is not None and first.block == block.replace("_denselayer", ".denselayer")
+
+
+def test_a_block_that_overflows_fp16_is_told_with_its_largest_value(graphs, tmp_path):
+    single, half = graphs
+    block = MIDDLE[half.name.split("-")[0]]
+    large = [
+        spoil(path, tmp_path / path.name, block, lambda values: np.clip(values * np.float64(2e5), -6e4, 6e4))
+        for path in (single, half)
+    ]
+    found = layer_divergences(*large, IMAGES)
+    first = first_divergence(found)
+    assert first is not None and first.block == block.replace("_denselayer", ".denselayer")
+    assert first.error == math.inf and first.overflows > 0 and first.largest > 65504
+    assert f"has {first.overflows} values that FP16 cannot hold" in divergence_sentence(found)
+
+
+def test_graphs_of_two_networks_are_refused(graphs, tmp_path):
+    other = tiny(tmp_path / "tiny.onnx", dtype="fp16")
+    with pytest.raises(RunError, match="are not graphs of one network: their blocks differ"):
+        layer_divergences(graphs[0], other, IMAGES)
+
+
+def test_a_file_that_is_no_graph_is_a_sentence(graphs, tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"\x00\xff not a graph")
+    with pytest.raises(RunError, match="is no ONNX file"):
+        layer_divergences(graphs[0], tmp_path / "x.onnx", IMAGES)

@@ -1,0 +1,1 @@
+"""Stage 3: latency. A sweep of cases, one process each; loops, protocols and warnings."""

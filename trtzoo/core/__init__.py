@@ -1,0 +1,1 @@
+"""Records, files, statistics, errors and the console: what every other folder builds on."""

@@ -1,0 +1,130 @@
+"""Files of ours: names, sidecars, hashes, locks, and writes that are whole or not there.
+
+An artifact is a file with a sidecar, `name.json`, that holds its sha256. Everything is written into a hidden folder
+beside it and renamed into place, the sidecar last: after `kill -9` at any moment a file either matches its sidecar or is
+seen not to. (Nothing is fsynced: after a power failure the hashes tell the same tale.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from filelock import FileLock
+
+from trtzoo.core.errors import StoreError
+from trtzoo.core.records import SCHEMA, Record
+
+R = TypeVar("R", bound=Record)
+
+
+def sha256_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sidecar_path(artifact: Path) -> Path:
+    return artifact.with_suffix(".json")
+
+
+def encode(record: Record) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
+def decode(data: bytes, kind: type[R], *, where: str) -> R:
+    """JSON as a record. Raises StoreError for damaged text and for a file of another schema version."""
+    try:
+        schema = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema", msgspec.Raw(b"missing"))
+        if bytes(schema) != str(SCHEMA).encode():
+            raise StoreError(f"{where} has schema version {bytes(schema).decode()}; this trtzoo reads version {SCHEMA}.")
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StoreError(f"{where} is damaged: {error}.") from error
+
+
+def load_sidecar(artifact: Path, kind: type[R]) -> R:
+    """What stands beside an artifact, which is not looked at. Raises StoreError as `decode` does, and OSError."""
+    path = sidecar_path(artifact)
+    return decode(path.read_bytes(), kind, where=str(path))
+
+
+def read_sidecar(artifact: Path, kind: type[R], *, remedy: str) -> R:
+    """The sidecar of a whole artifact. Raises StoreError when either file is missing, damaged or not of the other.
+
+    `remedy` is the command that makes the artifact.
+    """
+    path = sidecar_path(artifact)
+    if not artifact.is_file() or not path.is_file():
+        missing = path if artifact.is_file() else artifact
+        raise StoreError(f"{missing} is not there. Run: {remedy}")
+    record = decode(path.read_bytes(), kind, where=str(path))
+    if sha256_file(artifact) != record.sha256:  # type: ignore[attr-defined]
+        raise StoreError(f"{artifact} is not the file that {path.name} describes: it was changed or cut short. Run: {remedy}")
+    return record
+
+
+@contextmanager
+def replacing(artifact: Path, *, lock: bool = True) -> Iterator[Path]:
+    """A hidden folder to write files into; at a clean end they take their places beside `artifact`, the sidecar last.
+
+    On any error nothing changes. One writer at a time: others wait for the lock, which leaves a folder .locks; without one
+    (a file that a person asked for) the last writer wins. Raises StoreError where the disk is full or cannot be written.
+    """
+    folder = artifact.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(artifact) if lock else nullcontext():
+            for stale in folder.glob(f".{artifact.name}.tmp-*") if lock else ():
+                shutil.rmtree(stale, ignore_errors=True)
+            work = Path(tempfile.mkdtemp(prefix=f".{artifact.name}.tmp-", dir=folder))
+            try:
+                yield work
+                for path in sorted(work.iterdir(), key=lambda path: path.suffix == ".json"):
+                    path.replace(folder / path.name)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise StoreError(f"{artifact} could not be written: {error.strerror or error}. Nothing was changed.") from error
+
+
+@contextmanager
+def locked(artifact: Path) -> Iterator[None]:
+    """Hold the artifact's lock between processes; the system frees it when a holder dies."""
+    locks = artifact.parent / ".locks"
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / f"{artifact.name}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise StoreError(f"{artifact} could not be written: {error.strerror or error}. Nothing was changed.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write one JSON file, whole or not at all."""
+    with replacing(path) as work:
+        (work / path.name).write_bytes(encode(record))
+
+
+def free_space(path: Path) -> int:
+    """Bytes free where `path` is, or will be."""
+    while not path.exists():
+        path = path.absolute().parent
+    return shutil.disk_usage(path).free
+
+
+def size_text(size: int) -> str:
+    """Bytes for a sentence: "36 MB", "7.2 GB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

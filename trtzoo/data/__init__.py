@@ -1,1 +1,0 @@
-"""The published tables: `published.toml`, figure by figure as PaddleClas printed them."""

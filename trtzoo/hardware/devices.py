@@ -1,0 +1,97 @@
+"""What this machine has: its processor, and its NVIDIA GPUs as their driver names them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from pathlib import Path
+
+from trtzoo.core.errors import MachineError
+from trtzoo.core.records import Device
+from trtzoo.hardware import probes
+from trtzoo.hardware.gpus import find_gpu
+
+
+def cpu_device() -> Device:
+    """This machine's processor, with the cores and memory (bytes) that this process may use."""
+    name = _processor()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return Device(key=f"{slug(name)}-{cores}c", name=name, kind="cpu", cores=cores, memory=memory)
+
+
+def gpu_devices() -> list[Device]:
+    """NVIDIA GPUs in the driver's order, asked in a child process; none where there is no driver."""
+    answer = probes.run_probes("cuda")["cuda"]
+    return [
+        Device(
+            key=slug(found.name),
+            name=found.name,
+            kind="gpu",
+            memory=found.memory,
+            driver=answer.version,
+            sm=found.sm,
+            index=index,
+            bus_id=found.bus_id,
+        )
+        for index, found in enumerate(answer.devices)
+    ]
+
+
+def choose_device(wanted: str) -> Device:
+    """The device that `--gpu` names: cpu, auto (the first GPU, else the processor), or a GPU by its name.
+
+    Raises UsageError for a GPU that GPUS does not know, MachineError for one that is not here; it says what is.
+    """
+    if wanted == "cpu":
+        return cpu_device()
+    row = None if wanted == "auto" else find_gpu(wanted)
+    found = gpu_devices()
+    for device in found:
+        if row is None or device.name in row.names:
+            return device
+    if row is None:
+        return cpu_device()
+    here = ", ".join(device.name for device in found) or f"no NVIDIA GPU, and the processor is {cpu_device().name}"
+    raise MachineError(f"There is no {row.title} here: {here}. To measure what is here: trtzoo bench --gpu auto")
+
+
+class OtherLoad:
+    """Cores that other programs use while a `with` block runs; 0 where the system does not tell (no /proc/stat)."""
+
+    def __enter__(self) -> OtherLoad:
+        self._start, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        elapsed = time.monotonic() - self._start
+        others = _busy_seconds() - self._busy - (_own_seconds() - self._own)
+        self.cores = max(0.0, others / elapsed) if elapsed else 0.0
+
+
+def _busy_seconds() -> float:
+    """Seconds of all cores since boot but idle and waiting ones; stolen ones are others' too."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return _own_seconds()
+    user, nice, system, _idle, _iowait, *rest = map(int, stat.read_text().splitlines()[0].split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    own = os.times()
+    return own.user + own.system + own.children_user + own.children_system
+
+
+def slug(name: str) -> str:
+    """A device's name as a folder's: "Tesla T4" is "tesla-t4"."""
+    return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm|c)\)", "", name.lower())).strip("-")
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(errors="replace") if info.exists() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()

@@ -1,0 +1,1 @@
+"""Two measurements, cell by cell: which compare, and whether one is slower."""

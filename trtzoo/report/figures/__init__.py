@@ -1,0 +1,1 @@
+"""The published figures with measured points."""

@@ -1,0 +1,161 @@
+"""The document's four figures as values: accuracy against FLOPs, parameters and the two latencies of four images.
+
+drawing.py draws them; nothing here needs its library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from trtzoo.accuracy.records import Evaluation
+from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
+from trtzoo.core.records import Result
+from trtzoo.core.statistics import interval
+from trtzoo.models.table import MODELS
+from trtzoo.report.groups import Group, groups
+from trtzoo.report.published import document
+
+BATCH = 4
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A network's place; `low` and `high` are the ends of its error bar."""
+
+    model: str
+    x: float
+    top1: float
+    low: float
+    high: float
+
+    @property
+    def family(self) -> str:
+        return MODELS[self.model].family
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """One figure's content. `caption` says whose points they are."""
+
+    name: str
+    title: str
+    axis: str
+    published: tuple[Point, ...]
+    measured: tuple[Point, ...]
+    full: str
+    caption: str
+
+
+def pictures(results: Iterable[Result], evaluations: Iterable[Evaluation] = ()) -> list[Picture]:
+    """The four figures of what was published and measured."""
+    known, accuracy = groups(results), _measured_accuracy(evaluations)
+    return [
+        _counts("flops", "FLOPs", "G, 2 x multiply-accumulates", lambda row: row.gflops, lambda row: row.flops / 1e9, accuracy),
+        _counts("params", "parameters", "M", lambda row: row.mparams, lambda row: row.params / 1e6, accuracy),
+        _latency("t4-fp32-b4", "t4", "fp32", known, accuracy),
+        _latency("t4-fp16-b4", "t4", "fp16", known, accuracy),
+    ]
+
+
+def _measured_accuracy(evaluations: Iterable[Evaluation]) -> dict[tuple[str, str], float]:
+    """Top-1 by network and precision, of evaluations with trained weights and as published sizes; of several the newest."""
+    good = [
+        row for row in evaluations if row.images and row.weights.source != "seeded" and (row.classes, row.size) == (1000, 224)
+    ]
+    return {(row.model, row.precision): row.top1 / row.images for row in sorted(good, key=lambda row: row.started)}
+
+
+Accuracies = dict[tuple[str, str], float]
+
+
+def _counts(
+    name: str, what: str, unit: str, printed: Callable[..., float], exact: Callable[..., float], accuracy: Accuracies
+) -> Picture:
+    rows = document().models
+    return Picture(
+        name,
+        f"Accuracy against {what}",
+        f"{what[0].upper()}{what[1:]} ({unit})",
+        tuple(_point(model, printed(row), _printed_top1(model)) for model, row in rows.items()),
+        tuple(_point(model, exact(MODELS[model]), _top1(model, "fp32", accuracy)) for model in rows),
+        "counted exactly",
+        f"Hollow: as published. Full: counted exactly. {_whose(accuracy, 'fp32', rows)}",
+    )
+
+
+def _latency(name: str, gpu: str, precision: str, known: list[Group], accuracy: Accuracies) -> Picture:
+    printed = document().latency[gpu][precision]
+    group = _shown(known, gpu, precision)
+    here = {model: row for (model, batch), row in group.of(precision).items() if batch == BATCH} if group else {}
+    good = {model: here[model] for model in MODELS if model in here and not here[model].failure}
+    points = tuple(_timed(model, row, _top1(model, precision, accuracy)) for model, row in good.items())
+    if not group or not points:
+        told = f"Nothing was measured at {precision.upper()}, batch {BATCH}."
+    else:
+        other = "" if group.gpu == gpu else " (other hardware than the published)"
+        statistic = _statistic(next(iter(good.values())))
+        told = f"Full: measured on {group.name}{other}. {statistic} {_whose(accuracy, precision, good)}"
+    return Picture(
+        name,
+        f"Accuracy against latency, {precision.upper()}, batch {BATCH}",
+        f"Milliseconds for {BATCH} images (logarithmic)",
+        tuple(_point(model, by_batch[f"b{BATCH}"], _printed_top1(model)) for model, by_batch in printed.items()),
+        points,
+        f"measured, {group.short}" if group else "",
+        f"Hollow: published, Tesla T4. {told}",
+    )
+
+
+def _shown(known: list[Group], gpu: str, precision: str) -> Group | None:
+    """Whose latencies are drawn: the published GPU's, else of all others the group with the most good ones."""
+
+    def rank(group: Group) -> tuple[bool, bool, int]:
+        good = [row for (_, batch), row in group.of(precision).items() if batch == BATCH and not row.failure]
+        return (bool(good) and group.gpu == gpu, bool(good) and good[0].case.protocol == "trtzoo", len(good))
+
+    best = max(known, key=rank, default=None)
+    return best if best and rank(best)[2] else None
+
+
+def _timed(model: str, result: Result, top1: float) -> Point:
+    """The number told, and the interval of the median around it."""
+    known = interval([sample.total for sample in result.samples])
+    x = reported_latency(result)
+    ends = (known.low, known.high) if PROTOCOLS[result.case.protocol].statistic == "median" else (x, x)
+    return Point(model, x * 1e3, top1, ends[0] * 1e3, ends[1] * 1e3)
+
+
+def _point(model: str, x: float, top1: float) -> Point:
+    return Point(model, x, top1, x, x)
+
+
+def _top1(model: str, precision: str, accuracy: Accuracies) -> float:
+    return accuracy.get((model, precision), _printed_top1(model))
+
+
+def _printed_top1(model: str) -> float:
+    """To the four digits that the publisher's own figures were drawn with."""
+    return document().later[model].top1
+
+
+def _statistic(result: Result) -> str:
+    row = PROTOCOLS[result.case.protocol]
+    bars = "; bars: its 95 % interval" if row.statistic == "median" else ""
+    return f"Protocol {row.name}: {row.statistic}{bars}."
+
+
+def _whose(accuracy: Accuracies, precision: str, models: Iterable[str]) -> str:
+    """Whose accuracies the full points have."""
+    evaluated = [(model, precision) in accuracy for model in models]
+    if all(evaluated):
+        return "Their accuracy: measured."
+    return "Their accuracy: measured where it was, else published." if any(evaluated) else "Their accuracy: published."
+
+
+def pareto(points: Iterable[Point]) -> list[Point]:
+    """The points that no other beats in both: ever more accurate from left to right."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.x, -point.top1)):
+        if not front or point.top1 > front[-1].top1:
+            front.append(point)
+    return front

@@ -1,0 +1,178 @@
+"""What the page shows: a Cell for each result and each published number, as plain values. Seconds inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from trtzoo.accuracy.records import Evaluation
+from trtzoo.benchmark.protocols import METRICS, PROTOCOLS, reported_latency
+from trtzoo.benchmark.warnings import warning_sentence
+from trtzoo.core.records import Result
+from trtzoo.core.statistics import interval, percentile
+from trtzoo.hardware.gpus import GPUS, identify_gpu
+from trtzoo.models.table import MODELS
+from trtzoo.report import roofline
+from trtzoo.report.published import document
+from trtzoo.report.wording import device_text
+
+BINS = 40
+
+
+class Histogram(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Counts of samples in bins of `width` seconds from `start` on; `beyond` are slower than the last, up to `slowest`."""
+
+    start: float
+    width: float
+    counts: list[int]
+    beyond: int
+    slowest: float
+
+
+class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One row; what is None is a dash. `state` is measured, doubtful, failed or published, and `note` says why.
+
+    `low` and `high` are the 95 % interval of a median. `published` was printed for the GPU named `gpu`; `ratio`, measured /
+    published, is drawn only for the same GPU. `share` is of the device's limit. `top1` is a fraction: of labelled images
+    where `evaluated`, else as published.
+    """
+
+    model: str
+    precision: str
+    batch: int
+    device: str
+    runtime: str
+    protocol: str
+    state: str
+    seconds: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p99: float | None = None
+    published: float | None = None
+    gpu: str = ""
+    ratio: float | None = None
+    share: float | None = None
+    top1: float
+    evaluated: bool = False
+    note: str = ""
+    marks: tuple[str, ...] = ()
+    histogram: Histogram | None = None
+
+
+def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
+    """The row of a result of a known model and protocol, good or failed."""
+    case, failure = result.case, result.failure
+    gpu, same = _published_gpu(result)
+    printed = document().seconds(gpu, case.precision, case.model, case.batch)
+    seconds = None if failure else reported_latency(result)
+    note = f"{failure.kind}: {failure.reason}" if failure else warning_sentence(result)
+    accuracy = _evaluated(result, evaluations)
+    return PageRow(
+        model=case.model,
+        precision=case.precision,
+        batch=case.batch,
+        device=device_text(result.device),
+        runtime=case.runtime,
+        protocol=case.protocol + {None: "", True: ", CUDA graph", False: ", no CUDA graph"}[case.cuda_graph],
+        state="failed" if failure else "doubtful" if note else "measured",
+        seconds=seconds,
+        published=printed,
+        gpu=GPUS[gpu].title if printed else "",
+        ratio=seconds / printed if same and seconds and printed else None,
+        share=roofline.limit_share(result),
+        top1=document().models[case.model].top1 if accuracy is None else accuracy,
+        evaluated=accuracy is not None,
+        note=note,
+        marks=() if failure else _marks(result),
+        **({} if failure else _statistics(result)),
+    )
+
+
+def published() -> list[PageRow]:
+    """A row for each printed latency."""
+    rows = [
+        (gpu, precision, model, batch)
+        for gpu, by_precision in document().latency.items()
+        for precision, by_model in by_precision.items()
+        for model, by_batch in by_model.items()
+        for batch in by_batch
+    ]
+    return [_printed(gpu, precision, model, int(batch.removeprefix("b"))) for gpu, precision, model, batch in rows]
+
+
+def _printed(gpu: str, precision: str, model: str, batch: int) -> PageRow:
+    title, seconds = GPUS[gpu].title, document().seconds(gpu, precision, model, batch)
+    limit = roofline.limit_of_published(gpu, MODELS[model], precision, batch)
+    return PageRow(
+        model=model,
+        precision=precision,
+        batch=batch,
+        device=f"{title}, published",
+        runtime="TensorRT of 2020",
+        protocol="as published",
+        state="published",
+        published=seconds,
+        gpu=title,
+        share=limit.seconds / seconds if limit and seconds else None,
+        top1=document().models[model].top1,
+    )
+
+
+def values(result: Result) -> list[float]:
+    """The samples in seconds, by the protocol's metric."""
+    metric = METRICS[PROTOCOLS[result.case.protocol].metric]
+    return [metric(sample) for sample in result.samples]
+
+
+def histogram(samples: Sequence[float]) -> Histogram:
+    """BINS bins from the fastest to the 99th percentile; slower ones are only counted, so that one of them hides nothing.
+
+    Raises ValueError without samples.
+    """
+    start, end = min(samples), percentile(samples, 0.99)
+    width = (end - start) / BINS
+    counts = [0] * (BINS if width else 1)
+    for sample in samples:
+        if sample <= end:
+            counts[min(int((sample - start) / width), BINS - 1) if width else 0] += 1
+    return Histogram(start, width, counts, len(samples) - sum(counts), max(samples))
+
+
+def _published_gpu(result: Result) -> tuple[str, bool]:
+    """Whose published numbers stand beside a result, and whether that is the same hardware."""
+    device = result.device
+    name = identify_gpu(device.name, device.sm).name if device.kind == "gpu" else ""
+    return (name, True) if name in document().latency else ("t4", False)
+
+
+def _statistics(result: Result) -> dict[str, Any]:
+    """The interval belongs to a median, so other statistics have none."""
+    samples = values(result)
+    found = interval(samples) if PROTOCOLS[result.case.protocol].statistic == "median" else None
+    ends = {"low": found.low, "high": found.high} if found else {}
+    return {**ends, "p99": percentile(samples, 0.99), "histogram": histogram(samples)}
+
+
+def _marks(result: Result) -> tuple[str, ...]:
+    """What a number must not be taken for."""
+    weights, check = result.weights, result.check
+    found = {
+        "seeded weights": weights is not None and weights.source == "seeded",
+        "outputs not checked": check is None,
+        "wrong outputs": check is not None and check.error > check.tolerance,
+    }
+    return tuple(mark for mark, holds in found.items() if holds)
+
+
+def _evaluated(result: Result, evaluations: Iterable[Evaluation]) -> float | None:
+    """Top-1 of the same network, weights, precision and runtime on the same device; seeded weights classify nothing."""
+    case = result.case
+    for found in evaluations:
+        usual = (found.classes, found.size) == (1000, 224) and found.images and found.weights.source != "seeded"
+        same = found.model == case.model and found.precision == case.precision and found.runtime == case.runtime
+        whose = found.device.key == result.device.key and found.weights == result.weights
+        if same and whose and usual:
+            return found.top1 / found.images
+    return None

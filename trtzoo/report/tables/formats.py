@@ -1,0 +1,150 @@
+"""FORMATS: tables → text, one function a format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from trtzoo.core.errors import unknown
+from trtzoo.report.tables.model import Cell, Table
+
+
+def rich(tables: list[Table]) -> str:
+    """For a terminal, as wide as it is."""
+    colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"  # bold is an escape code, too
+    console = Console(highlight=False, markup=False, color_system=colours)
+    with console.capture() as capture:
+        for table in tables:
+            console.print(table.title, style="italic")
+            console.print(_grid(table))
+            for line in _below(table):
+                console.print(line, style="dim")
+            console.print()
+    return capture.get()
+
+
+def markdown(tables: list[Table]) -> str:
+    parts = []
+    for table in tables:
+        lines = [f"### {table.title}", "", _bar(table.columns), _bar(["---", *["---:"] * (len(table.columns) - 1)])]
+        lines += [_bar([_text(cell) for cell in row]) for row in table.rows]
+        parts.append("\n".join([*lines, "", "\n\n".join(_below(table)), ""]))
+    return "\n".join(parts)
+
+
+def comma_separated(tables: list[Table]) -> str:
+    """One block a table, each under a `# title` line; a value never measured is empty. Notes have a column of their own."""
+    out = io.StringIO()
+    for table in tables:
+        out.write(f"# {table.title}\n")
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow([*table.columns, *(["Notes"] if table.notes else [])])
+        for row in table.rows:
+            noted = "; ".join(f"{name}: {note}" for name, note in _noted(table, row).items())
+            writer.writerow([*("" if cell.value is None else cell.value for cell in row), *([noted] if table.notes else [])])
+        out.write("\n")
+    return out.getvalue()
+
+
+def json(tables: list[Table]) -> str:
+    """A list of tables; each row maps column names to values, null where none was measured. `marked` holds cells' notes."""
+    plain = [
+        {
+            "title": table.title,
+            "rows": [{name: cell.value for name, cell in zip(table.columns, row, strict=True)} for row in table.rows],
+            "caption": table.caption,
+            "marked": [
+                {"row": row[0].value, "column": name, "note": note}
+                for row in table.rows
+                for name, note in _noted(table, row).items()
+            ],
+        }
+        for table in tables
+    ]
+    return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n"
+
+
+def latex(tables: list[Table]) -> str:
+    """A `table` environment each, of LaTeX's own commands alone."""
+    parts = []
+    for table in tables:
+        head, *rows = [
+            [_escaped(name) for name in table.columns],
+            *([_escaped(_text(cell)) for cell in row] for row in table.rows),
+        ]
+        lines = [r"\begin{table}", rf"\caption{{{_escaped(table.title)}}}", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}"]
+        lines += [r"\hline", _latex_row(head), r"\hline", *map(_latex_row, rows), r"\hline", r"\end{tabular}"]
+        lines += [rf"\par {_escaped(line)}" for line in _below(table)]
+        parts.append("\n".join([*lines, r"\end{table}", ""]))
+    return "\n".join(parts)
+
+
+def _latex_row(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+LATEX = str.maketrans(
+    {char: rf"\{char}" for char in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "—": "---"}
+    | {"[": "{[}", "]": "{]}", "<": r"$<$", ">": r"$>$", "|": r"$|$"}
+)
+
+
+def _escaped(text: str) -> str:
+    return text.translate(LATEX)
+
+
+FORMATS: dict[str, Callable[[list[Table]], str]] = {
+    "rich": rich,
+    "md": markdown,
+    "csv": comma_separated,
+    "json": json,
+    "latex": latex,
+}
+
+
+def render(tables: list[Table], form: str) -> str:
+    """The tables as text. Raises UsageError for an unknown format."""
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    return FORMATS[form](tables)
+
+
+SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}
+"""What the words of a heading become where eighty columns must do."""
+
+
+def _grid(table: Table) -> RichTable:
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    for index, name in enumerate(table.columns):
+        heading = "\n".join(SHORT.get(word, word) for word in name.split())
+        grid.add_column(heading, justify="right" if index else "left", no_wrap=index == 0)
+    for row in table.rows:
+        grid.add_row(*(_text(cell) for cell in row))
+    return grid
+
+
+def _text(cell: Cell) -> str:
+    return f"{cell.text} {cell.mark}" if cell.mark else cell.text
+
+
+def _noted(table: Table, row: tuple[Cell, ...]) -> dict[str, str]:
+    """The notes of a row's cells, by column."""
+    marked = {name: cell.mark for name, cell in zip(table.columns, row, strict=True) if cell.mark}
+    return {name: table.notes[int(mark.strip("[]")) - 1] for name, mark in marked.items()}
+
+
+def _below(table: Table) -> list[str]:
+    return [*table.caption, *(f"[{number}] {note}" for number, note in enumerate(table.notes, start=1))]
+
+
+def _bar(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
