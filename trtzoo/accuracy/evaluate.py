@@ -4,8 +4,6 @@ An image counts by the rank of its class among the logits. Equal logits rank in 
 network that answers everything alike is right about class 0 alone. A logit that is not finite makes the image wrong.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """What an evaluation has done so far, a line a batch, appended and never changed: it survives a kill and goes on from there."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What is evaluated, and the record it leaves: one a model, precision and runtime, under benchmarks/<device>/accuracy/."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

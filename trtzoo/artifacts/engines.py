@@ -1,7 +1,5 @@
 """The engine store: where an engine lies, whether it is up to date, and what must hold before it is opened. A plan is code."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from functools import cache

@@ -3,8 +3,6 @@
 Every later stage checks itself against it before it believes a number.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

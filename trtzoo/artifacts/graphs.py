@@ -1,10 +1,10 @@
 """Exported ONNX files: what was ordered, and the sidecar that describes the file."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from trtzoo.core.records import SCHEMA, GoldenCheck, Record, Weights
+
+Batch = int | Literal["dynamic"]
 
 
 class ExportOrder(Record, frozen=True, kw_only=True):
@@ -55,6 +55,3 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
     golden_sha256: str
     check: GoldenCheck
     versions: dict[str, str]
-
-
-Batch = int | Literal["dynamic"]

@@ -1,7 +1,5 @@
 """What is measured or evaluated: a graph or engine by its path, what its sidecar tells, and the golden sample it must give."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

@@ -1,7 +1,5 @@
 """The loops that take samples: policy only. How one inference is timed is the session's business."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

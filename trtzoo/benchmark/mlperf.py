@@ -1,7 +1,5 @@
 """MLPerf's own load generator drives the session; its verdict goes to a folder that is thrown away, its queries are ours."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """PROTOCOLS: how a number is taken and which number is told, one row each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from statistics import fmean, median
 

@@ -1,7 +1,5 @@
 """Stage 3: cases → one result file each. One process a case: two runtimes in one process disturb each other's timings."""
 
-from __future__ import annotations
-
 import math
 import subprocess
 import sys

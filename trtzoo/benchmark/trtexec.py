@@ -1,7 +1,5 @@
 """trtexec beside trtzoo: its exported JSON becomes results, and a case becomes the trtexec command that measures the same."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

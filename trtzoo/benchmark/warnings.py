@@ -1,7 +1,5 @@
 """FLAGS: what makes a run doubtful, one row each, causes before effects: the symptom with its number, and what helps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from statistics import median
 

@@ -4,8 +4,6 @@ Run as `python -m trtzoo.benchmark.worker`: a Job as JSON on stdin, its Result a
 anything is timed.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """The engine inspector's JSON: which layers of a built engine give which type."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 

@@ -1,7 +1,5 @@
 """What a builder's process and its parent say to each other."""
 
-from __future__ import annotations
-
 from trtzoo.artifacts.engines import LayerTypes, Tensor
 from trtzoo.core.records import Record
 

@@ -4,8 +4,6 @@ TensorRT is known to the child processes alone, one for each engine: a crash, or
 that engine and no other.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import queue

@@ -1,7 +1,5 @@
 """One child process that builds one engine: started, listened to, cancelled, and its death explained."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

@@ -5,8 +5,6 @@ BuildProgress, then one Finished or Failed. When stdin closes the build is cance
 however that happens. A process builds once: TensorRT-RTX's first build after a failed one silently gives a different plan.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import os

@@ -3,8 +3,6 @@
 stdout is the result, stderr the talk. Exit 0 done, 1 something failed (the rest is kept), 2 usage, 3 this machine cannot.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,7 +1,5 @@
 """`trtzoo audit`."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 import textwrap

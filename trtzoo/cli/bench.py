@@ -1,7 +1,5 @@
 """`trtzoo bench`."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator
 from functools import cache, partial

@@ -1,7 +1,5 @@
 """What the commands share: the application, the two consoles, options, and how their text is read."""
 
-from __future__ import annotations
-
 import re
 import sys
 from importlib.util import find_spec

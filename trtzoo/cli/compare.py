@@ -1,7 +1,5 @@
 """`trtzoo compare`."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated
 

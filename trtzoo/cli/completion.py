@@ -1,7 +1,5 @@
 """What a shell offers for a half-typed word: the rows of our tables. No framework is imported for it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 from trtzoo.benchmark.protocols import PROTOCOLS

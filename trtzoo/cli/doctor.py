@@ -1,7 +1,5 @@
 """`trtzoo doctor`."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 import textwrap

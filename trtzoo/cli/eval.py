@@ -1,7 +1,5 @@
 """`trtzoo eval`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

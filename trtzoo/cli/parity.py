@@ -1,7 +1,5 @@
 """`trtzoo parity`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from functools import cache

@@ -1,7 +1,5 @@
 """`trtzoo models` and `trtzoo table`: what is known, and what was measured."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

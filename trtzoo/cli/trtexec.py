@@ -1,7 +1,5 @@
 """`trtzoo import`: what trtexec measured, as results."""
 
-from __future__ import annotations
-
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The console of the talk, which can be told to be quiet: `Talk.silent` is for all of them."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -14,8 +14,6 @@ TrtzooError            1  something failed; what was done before is kept
 └── MachineError       3  this machine cannot do it
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

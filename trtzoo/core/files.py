@@ -5,8 +5,6 @@ beside it and renamed into place, the sidecar last: after `kill -9` at any momen
 seen not to. (Nothing is fsynced: after a power failure the hashes tell the same tale.)
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """Optional modules, and rows of registries that name code with heavy imports."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 from typing import Any

@@ -1,7 +1,5 @@
 """PRECISIONS, one row each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Literal
 

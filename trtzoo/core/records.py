@@ -1,7 +1,5 @@
 """The nouns of trtzoo: frozen values, no framework. Seconds and bytes inside; milliseconds and MiB only where text is made."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import msgspec

@@ -1,7 +1,5 @@
 """Statistics of raw samples: pure functions over seconds."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """How a child process ended that did not end well."""
 
-from __future__ import annotations
-
 import signal
 
 from trtzoo.core.records import Failure

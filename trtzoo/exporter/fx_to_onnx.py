@@ -3,8 +3,6 @@
 The module's own `forward`, traced by torch.fx, is the only description of a network.
 """
 
-from __future__ import annotations
-
 import itertools
 import operator
 from collections.abc import Callable

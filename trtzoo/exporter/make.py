@@ -1,7 +1,5 @@
 """Makes one ONNX file, its golden sample and its sidecar, and proves the graph before the sidecar is written."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path

@@ -3,8 +3,6 @@
 A network of 350 MB costs one pass over its weights and no second copy of them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterator
@@ -113,7 +111,7 @@ class OnnxGraph:
 
         One thread folds and writes while another hashes. Raises ExportError as `Weight.rounded` does.
         """
-        parts: Queue[bytes | memoryview[Any] | None] = Queue(16)
+        parts: Queue[bytes | memoryview | None] = Queue(16)
         with path.open("wb") as file, ThreadPoolExecutor(1) as hasher:
             digest = hasher.submit(_sha256, parts)
             try:
@@ -131,7 +129,7 @@ class OnnxGraph:
         ir = helper.find_min_ir_version_for([opset])
         return helper.make_model(body, opset_imports=[opset], producer_name="trtzoo", ir_version=ir)
 
-    def _parts(self) -> Iterator[bytes | memoryview[Any]]:
+    def _parts(self) -> Iterator[bytes | memoryview]:
         """The file's bytes: the model's fields, then the graph's, then tensor by tensor (fields may come in any order)."""
         model = self._skeleton()
         body = model.graph.SerializeToString(deterministic=True)
@@ -144,7 +142,7 @@ class OnnxGraph:
             yield weight.rounded().reshape(-1).view(np.uint8).data
 
 
-def _sha256(parts: Queue[bytes | memoryview[Any] | None]) -> str:
+def _sha256(parts: Queue[bytes | memoryview | None]) -> str:
     """The hash of what comes, up to None."""
     digest = hashlib.sha256()
     while (part := parts.get()) is not None:

@@ -3,8 +3,6 @@
 No framework is imported here: an export that is up to date costs two hashes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The reference: PyTorch in float64."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

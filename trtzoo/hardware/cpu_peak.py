@@ -3,8 +3,6 @@
 Run as `python -m trtzoo.hardware.cpu_peak THREADS`: the rate on stdout, by PyTorch, the best of many.
 """
 
-from __future__ import annotations
-
 import importlib
 import math
 import subprocess

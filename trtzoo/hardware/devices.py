@@ -1,7 +1,5 @@
 """What this machine has: its processor, and its NVIDIA GPUs as their driver names them."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re
@@ -61,7 +59,7 @@ def choose_device(wanted: str) -> Device:
 class OtherLoad:
     """Cores that other programs use while a `with` block runs; 0 where the system does not tell (no /proc/stat)."""
 
-    def __enter__(self) -> OtherLoad:
+    def __enter__(self) -> "OtherLoad":
         self._start, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
         return self
 

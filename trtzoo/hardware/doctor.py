@@ -1,7 +1,5 @@
 """What is here, what this machine can therefore do, and what to install for the rest."""
 
-from __future__ import annotations
-
 import platform
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 NVML is asked by a child process (nvml_worker.py), so neither its calls nor its death disturb what is measured. Nothing is set.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -70,7 +68,7 @@ class GpuMonitor:
     def __init__(self, device: Device, *, settle: float = 0.0) -> None:
         self._device, self._settle = device, settle
 
-    def __enter__(self) -> GpuMonitor:
+    def __enter__(self) -> "GpuMonitor":
         if self._device.kind == "gpu":
             try:
                 require_module("a watch on the GPU", module="pynvml", extra="gpu")

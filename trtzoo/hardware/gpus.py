@@ -1,7 +1,5 @@
 """GPUS and FLAVOURS, one row each: which GPU is which, and which TensorRT builds for it."""
 
-from __future__ import annotations
-
 import re
 
 import msgspec

@@ -1,7 +1,5 @@
 """What is installed and plugged in, asked in child processes: a library or a driver that crashes costs its own answer only."""
 
-from __future__ import annotations
-
 import ctypes
 import importlib
 import subprocess

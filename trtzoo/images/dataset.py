@@ -9,8 +9,6 @@ Classes count from 0 in the network's order: a whole number is itself; names are
 Nothing is downloaded.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -4,8 +4,6 @@ The workers have the lowest priority: on a machine whose cores the network fills
 all of it when it waits for them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import multiprocessing
 import os
@@ -81,7 +79,7 @@ class Decoders:
     def __init__(self, workers: int = 0) -> None:
         self.workers = workers or min(len(os.sched_getaffinity(0)), MOST)
 
-    def __enter__(self) -> Decoders:
+    def __enter__(self) -> "Decoders":
         self._pool = ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), initializer=_settle)
         heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -100,7 +98,7 @@ class Decoders:
         self._pool.shutdown(cancel_futures=True)
 
     def stream(
-        self, data: DataSet, indices: list[int], how: Preprocessing, size: int, *, kept: CropCache | None = None
+        self, data: DataSet, indices: list[int], how: Preprocessing, size: int, *, kept: "CropCache | None" = None
     ) -> Iterator[CroppedImage]:
         """The images of `indices` in that order. Raises MachineError where a worker dies."""
         waiting: deque[tuple[list[int], Future[list[Array | str]] | None]] = deque()
@@ -125,7 +123,7 @@ class Decoders:
                     future.cancel()
 
 
-def _collected(chunk: list[int], future: Future[list[Array | str]] | None, kept: CropCache | None) -> Iterator[CroppedImage]:
+def _collected(chunk: list[int], future: Future[list[Array | str]] | None, kept: "CropCache | None") -> Iterator[CroppedImage]:
     if future is None:
         assert kept is not None
         yield from (CroppedImage(index, kept.get(index)) for index in chunk)

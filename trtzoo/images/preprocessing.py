@@ -6,8 +6,6 @@ pil     torchvision's ImageFolder, Resize and CenterCrop, and timm's the same. P
         alone; the long side is cut to a whole number; the crop's corner is rounded, halves to even.
 """
 
-from __future__ import annotations
-
 import io
 import warnings
 from pathlib import Path

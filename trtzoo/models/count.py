@@ -3,8 +3,6 @@
 Both walk the same traced network with the shapes of one image; a convention says what one operation costs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """DenseNet (Huang et al., arXiv:1608.06993). Sub-modules are named as torchvision's, so its checkpoints load as they are."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 import torch

@@ -1,7 +1,5 @@
 """Downloads: once, whole, hashed, shared between processes. TRTZOO_CACHE is the folder, TRTZOO_MIRROR another server."""
 
-from __future__ import annotations
-
 import logging
 import os
 from pathlib import Path
@@ -106,7 +104,7 @@ class _Bar:
         self._task = self._progress.add_task(name, total=None)
         self.total = 0
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> "_Bar":
         self._progress.start()
         return self
 

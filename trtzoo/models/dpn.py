@@ -1,7 +1,5 @@
 """Dual Path Networks (Chen et al., arXiv:1707.01629). Sub-modules are named as timm's, so its checkpoints load as they are."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 import torch

@@ -1,7 +1,5 @@
 """PaddlePaddle's `.pdparams` without PaddlePaddle: a pickle read by an unpickler that can make arrays and nothing else."""
 
-from __future__ import annotations
-
 import pickle
 import re
 import reprlib
@@ -114,7 +112,7 @@ class _Array:
         _, shape, kind, fortran, raw = state
         self._fill(raw.encode("latin1") if isinstance(raw, str) else raw, kind, shape, "F" if fortran else "C")
 
-    def _fill(self, raw: Any, kind: _Dtype, shape: Any, order: Any) -> _Array:
+    def _fill(self, raw: Any, kind: _Dtype, shape: Any, order: Any) -> "_Array":
         if kind.dtype is not None:
             self.array = np.frombuffer(raw, kind.dtype).reshape(shape, order=order)
         return self

@@ -5,8 +5,6 @@ activations stay small and FP16 finite in all ten networks: without it dpn92, dp
 are rounded to six bits, far above the rounding errors of any machine, so that every machine makes the same bytes.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 

@@ -1,7 +1,5 @@
 """SOURCES: where weights come from, and the conventions that come with them. No framework is imported here."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

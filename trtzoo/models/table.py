@@ -1,7 +1,5 @@
 """MODELS, one row a network. No framework is imported until a network is built."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -78,7 +76,7 @@ def find_model(name: str) -> Model:
     raise unknown("model", name, MODELS)
 
 
-def build_network(model: Model, *, classes: int = 1000, epsilon: float = 1e-5, device: str = "cpu") -> nn.Module:
+def build_network(model: Model, *, classes: int = 1000, epsilon: float = 1e-5, device: str = "cpu") -> "nn.Module":
     """The row's network in eval mode; float32 images (N, 3, H, W) in, logits (N, classes) out.
 
     Parameters are uninitialised when `device` is "meta". `epsilon` is BN's: it belongs to the weights.

@@ -1,7 +1,5 @@
 """A located checkpoint becomes a network: every key matched, every shape and number checked, nothing else run."""
 
-from __future__ import annotations
-
 import hashlib
 import pickle
 import re

@@ -3,8 +3,6 @@
 Nothing measured here is used: exact counts, the publisher's counter and later page, and the peaks of the two GPUs are enough.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
 from typing import Literal

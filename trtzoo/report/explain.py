@@ -1,7 +1,5 @@
 """Where a cell's number comes from: the file, and all it tells of device, versions, protocol, weights, samples and doubts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

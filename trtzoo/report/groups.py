@@ -1,7 +1,5 @@
 """Groups of results that share a table: one device, runtime and protocol."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from itertools import groupby
 

@@ -1,7 +1,5 @@
 """FACTS: all that a result file tells about its number, one row each, in words."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from trtzoo.benchmark.protocols import PROTOCOLS

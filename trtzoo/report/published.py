@@ -1,7 +1,5 @@
 """The published document's numbers: data/published.toml, as printed."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.resources import files
 

@@ -1,7 +1,5 @@
 """Result files → results. What is not a result is named with its reason and skipped; the rest is shown."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

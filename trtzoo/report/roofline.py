@@ -5,8 +5,6 @@ memory's bandwidth, whichever takes longer. FLOPs are those of direct convolutio
 algorithm needs fewer for 3x3 ones, so a share over 100 % would be surprising and not impossible.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import msgspec

@@ -1,7 +1,5 @@
 """Phrases that tables, page and figures share."""
 
-from __future__ import annotations
-
 from trtzoo.core.records import Device, Weights
 
 

@@ -4,8 +4,6 @@ PyCUDA has no graphs, so those few functions are called by name, as every driver
 touches stream 0 or makes a context of its own: torch and TensorRT use the primary one too.
 """
 
-from __future__ import annotations
-
 import ctypes
 import sys
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ For trying the loop, the sweep and the tables. Its script is `NAME.script.json` 
 {"seconds": [0.001, …], "fail": "error" | "memory" | "crash" | "kill" | "hang" | "nan" | "zeros" | "wrong"}.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -1,7 +1,5 @@
 """A GPU by way of a framework that tells no more than when it is done: every part is awaited and timed by the host's clock."""
 
-from __future__ import annotations
-
 import os
 import time
 from typing import Any

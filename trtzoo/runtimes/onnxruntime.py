@@ -1,7 +1,5 @@
 """ONNX Runtime: on the CPU, and on a GPU by its CUDA or TensorRT provider."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """OpenVINO on the CPU, in float32 arithmetic: its own default may be bfloat16, which is another precision."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """PyTorch eager, on the CPU the reference itself: from the checkpoint that the ONNX file was made from."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator

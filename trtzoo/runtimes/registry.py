@@ -1,7 +1,5 @@
 """RUNTIMES, one row and one file each; AUTO is the fastest of TRIED. No framework is imported here."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol

@@ -5,8 +5,6 @@ point, all go in the reverse of the order they came, before the context is given
 error's traceback keeps it alive.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import re

@@ -1,7 +1,5 @@
 """TensorRT's logger, for the builder and the runtime: it keeps the errors that explain a failure."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

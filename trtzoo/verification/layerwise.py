@@ -1,7 +1,5 @@
 """Where an FP16 graph departs from the FP32 graph of the same network: what each block hands on, compared by ONNX Runtime."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

@@ -3,8 +3,6 @@
 A network's class is that of its largest logit, its top five the five largest; of equal logits the lower class comes first.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

@@ -18,8 +18,6 @@ ties everywhere. Top-5 sets, cosine, margin and McNemar's p are told and not jud
 near to one.
 """
 
-from __future__ import annotations
-
 import math
 
 import msgspec

@@ -4,8 +4,6 @@ Run as `python -m trtzoo.verification.worker`: a LogitsTask as JSON on stdin; on
 batch, then the LogitsResult as JSON. The logits are in the file that the task names.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections import deque

@@ -1,7 +1,5 @@
 """A and B, cell by cell: what compares, what does not and by which field, and what is missing."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime

@@ -4,8 +4,6 @@ A side is a comma list; each part is a path that is there, or `revision:path` as
 and is asked for objects by their hashes; names out of a repository are only ever shown.
 """
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """A comparison as a table, and what is not in it as sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 from trtzoo.core.records import Result

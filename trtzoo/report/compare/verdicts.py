@@ -9,8 +9,6 @@ luck with memory. So a run is one observation, and how far runs scatter is what 
 - Runs taken in turns, A B A B, are compared pair by pair: what the machine does to both is in neither ratio.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist, fmean, pstdev

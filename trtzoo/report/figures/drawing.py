@@ -4,8 +4,6 @@ Families differ by marker and line as well as by colour. Published points are ho
 (nothing is both faster or smaller and more accurate) is a grey staircase. Equal inputs give equal bytes.
 """
 
-from __future__ import annotations
-
 import textwrap
 from pathlib import Path
 from typing import Any

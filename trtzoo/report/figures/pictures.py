@@ -3,8 +3,6 @@
 drawing.py draws them; nothing here needs its library.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import msgspec

@@ -4,8 +4,6 @@ The plotting script is vega-embed, taken out of the installed vl-convert-python:
 expressions are interpreted, so the policy needs no eval. All text of results is escaped: by Jinja in HTML, in JSON below.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Callable, Sequence

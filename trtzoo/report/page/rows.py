@@ -1,7 +1,5 @@
 """What the page shows: a Cell for each result and each published number, as plain values. Seconds inside."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

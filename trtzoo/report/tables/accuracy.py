@@ -1,7 +1,5 @@
 """The accuracy tables: published accuracy, exact counts, and what was evaluated here."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from itertools import groupby
 

@@ -1,7 +1,5 @@
 """FORMATS: tables → text, one function a format."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

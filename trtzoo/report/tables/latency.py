@@ -1,7 +1,5 @@
 """The document's tables of latencies with what was measured beside them; and the tables of every other device."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial

@@ -1,7 +1,5 @@
 """Tables of how close each latency comes to the device's limit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 

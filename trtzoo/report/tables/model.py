@@ -1,7 +1,5 @@
 """Tables as values, and those of the networks: accuracy, FLOPs and parameters. Formats are formats.py's."""
 
-from __future__ import annotations
-
 import msgspec
 
 DASH = "—"

@@ -1,7 +1,5 @@
 """The verdicts of a parity check as a table; a column only where it tells something."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
