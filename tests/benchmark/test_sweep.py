@@ -49,8 +49,8 @@ def test_cases_are_the_cross_product_model_by_model():
 @pytest.mark.parametrize(
     ("fail", "kind", "reason"),
     [
-        ("crash", "crash", "the process ended with status 66: it said nothing"),
-        ("kill", "memory", "the process was killed; most likely the machine ran out of memory"),
+        ("crash", "crash", "the process ended with status 66: it printed nothing"),
+        ("kill", "memory", "the process was killed, most likely because the machine ran out of memory"),
         ("nan", "wrong-output", "10 of 10 logits are NaN or infinite"),
     ],
 )

@@ -67,15 +67,15 @@ def test_the_job_reaches_the_child():
     [
         (
             "os.kill(os.getpid(), signal.SIGKILL)",
-            "the builder's process was killed; most likely the machine ran out of memory. Try --jobs 1",
+            "the builder's process was killed, most likely because the machine ran out of memory. Try --jobs 1",
         ),
         (
             "print('terminate called', file=sys.stderr, flush=True); os.kill(os.getpid(), signal.SIGABRT)",
             "the builder's process died of SIGABRT: terminate called",
         ),
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "the builder's process died of SIGSEGV: it said nothing"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "the builder's process died of SIGSEGV: it printed nothing"),
         ("raise ValueError('no')", "the builder's process ended with status 1: ValueError: no"),
-        ('print(\'{"type": "Fini\', flush=True)', "the builder's process ended with status 0: it said nothing"),
+        ('print(\'{"type": "Fini\', flush=True)', "the builder's process ended with status 0: it printed nothing"),
     ],
 )
 def test_a_death_is_explained(script, sentence):

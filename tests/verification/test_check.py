@@ -73,8 +73,8 @@ def test_fp16_where_fp32_was_asked_for_fails(folder, tmp_path):
 @pytest.mark.parametrize(
     ("fail", "sentence"),
     [
-        ("kill", "the process was killed; most likely the machine ran out of memory"),
-        ("crash", "the process ended with status 66: it said nothing"),
+        ("kill", "the process was killed, most likely because the machine ran out of memory"),
+        ("crash", "the process ended with status 66: it printed nothing"),
         ("error", "the script says: error"),
         ("nan", "40 of 40 logits are NaN or infinite"),
         ("zeros", "all logits are 0"),

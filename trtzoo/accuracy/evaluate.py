@@ -11,7 +11,6 @@ from contextlib import closing, nullcontext
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,6 +19,7 @@ from trtzoo.accuracy.journal import Entry, Header, Journal, exclusive
 from trtzoo.accuracy.records import BATCH, Evaluation, EvaluationTask, evaluation_path
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.subjects import Subject, open_subject
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import DataError, RunError, StoreError, TrtzooError, UsageError
 from trtzoo.core.files import decode, write_record
 from trtzoo.core.modules import resolve
@@ -29,8 +29,6 @@ from trtzoo.images import preprocessing
 from trtzoo.images.dataset import DataSet
 from trtzoo.images.decoders import CropCache, CroppedImage, Decoders
 from trtzoo.runtimes.registry import Session, find_runtime
-
-Array = np.ndarray[Any, Any]
 
 
 class EvaluationProgress(msgspec.Struct, frozen=True):

@@ -4,16 +4,14 @@ Every later stage checks itself against it before it believes a number.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import StoreError, WrongOutputError
 from trtzoo.core.records import GoldenCheck
 
 IMAGES = 4
-
-Array = np.ndarray[Any, Any]
 
 
 class Golden:

@@ -1,15 +1,13 @@
 """The loops that take samples: policy only. How one inference is timed is the session's business."""
 
 import time
-from typing import Any
 
 import numpy as np
 
 from trtzoo.benchmark.protocols import MeasurementProtocol
+from trtzoo.core.arrays import Array
 from trtzoo.core.records import Sample
 from trtzoo.runtimes.registry import Session
-
-Array = np.ndarray[Any, Any]
 
 POOL = 16
 """Different inputs that `fresh_inputs` goes through: as good as new ones, and made outside the timer."""

@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import mlperf_loadgen
-import numpy as np
 
 from trtzoo.benchmark.loops import steady
 from trtzoo.benchmark.protocols import MeasurementProtocol
+from trtzoo.core.arrays import Array
 from trtzoo.core.records import Sample
 from trtzoo.runtimes.registry import Session
-
-Array = np.ndarray[Any, Any]
 
 
 def single_stream(session: Session, protocol: MeasurementProtocol, images: Array, *, logs: Path | None = None) -> list[Sample]:

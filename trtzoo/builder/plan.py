@@ -24,6 +24,7 @@ from trtzoo.core.errors import BuildError, MachineError, StoreError, TrtzooError
 from trtzoo.core.files import encode, free_space, replacing, sidecar_path, size_text
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Record
+from trtzoo.core.system import available_cores, total_memory
 from trtzoo.hardware.gpus import GPUS, Flavour, Gpu, check_target, find_flavour, find_gpu, identify_gpu, requirement
 from trtzoo.hardware.probes import ProbeResult
 
@@ -316,6 +317,6 @@ def likely_jobs(aim: Target) -> int:
     """How many builds at once: one on a GPU that kernels are timed on, else one a core, as far as memory goes."""
     if aim.flavour.name == "tensorrt":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4 << 30
+    cores = available_cores()
+    memory = total_memory() or 4 << 30
     return max(1, min(cores, memory // (3 << 29)))

@@ -91,5 +91,5 @@ def _hang_up(child: subprocess.Popen[bytes]) -> None:
 def _death(code: int, talk: IO[bytes]) -> str:
     """How a child ended that had no last word."""
     talk.seek(0)
-    failure = exit_failure(code, talk.read()[-4000:].decode(errors="replace"), who="the builder's process")
+    failure = exit_failure(code, talk.read()[-4000:].decode(errors="replace"), name="the builder's process")
     return failure.reason + (". Try --jobs 1" if failure.kind == "memory" else "")

@@ -1,13 +1,65 @@
-"""The console of the talk, which can be told to be quiet: `Talk.silent` is for all of them."""
+"""Messages for people, on stderr: levels, one console and one style of progress bar. stdout is for results.
 
+Modules log to `log`, the "trtzoo" logger; the command line shows it (`show_messages`). Used as a library, trtzoo leaves the
+logger to its user. Text is printed as it is: no markup, no highlighting.
+"""
+
+import logging
 import os
+import sys
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+log = logging.getLogger("trtzoo")
+
+ALERT = 35
+"""A warning that nobody may miss, such as seeded weights: --quiet shows it, and errors, and nothing else."""
+logging.addLevelName(ALERT, "ALERT")
+
+STYLES = {logging.ERROR: "red", ALERT: "bold red", logging.WARNING: "yellow"}
+
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class _Handler(logging.Handler):
+    """Prints messages above the progress bars, if there are any."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stderr.print(record.getMessage(), style=STYLES.get(record.levelno), markup=False)
+
+
+def show_messages(*, quiet: bool = False) -> None:
+    """Print the log's messages on stderr: all from INFO on, or with `quiet` from ALERT on."""
+    if not log.handlers:
+        log.addHandler(_Handler())
+        log.propagate = False
+    log.setLevel(ALERT if quiet else logging.INFO)
+
+
+def draws() -> bool:
+    """Whether bars are drawn: on a terminal, unless --quiet or NO_COLOR (bars are escape codes, too)."""
+    return stderr.is_terminal and log.isEnabledFor(logging.INFO) and not os.environ.get("NO_COLOR")
+
+
+def progress_bars() -> Progress:
+    """Progress bars, one line a task: description, bar, done of total, time. They vanish at the end."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    options: dict[str, Any] = {"transient": True, "redirect_stdout": False, "refresh_per_second": 2}
+    return Progress(*columns, console=stderr, disable=not draws(), **options)
+
+
+def print_result(line: str) -> None:
+    """A line of the result, on stdout. On a terminal it goes through the console, which may be drawing bars below it."""
+    if sys.stdout.isatty() and draws():
+        stderr.print(line, markup=False)
+    else:
+        print(line, flush=True)
 
 
 class Talk(Console):
-    """When `silent` it says what is printed in red alone: errors."""
+    """Deprecated, until the commands use `log`: when `silent` it prints red text only."""
 
     silent = False
 
@@ -17,5 +69,4 @@ class Talk(Console):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether bars are drawn and colours used: never where NO_COLOR is set, for both are escape codes."""
         return not self.silent and not os.environ.get("NO_COLOR") and super().is_terminal

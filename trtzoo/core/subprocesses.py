@@ -1,15 +1,193 @@
-"""How a child process ended that did not end well."""
+"""Child processes of trtzoo: one request, JSON messages back, and an end that is always explained.
 
+The parent writes one line of JSON to the child's stdin and keeps stdin open. The child writes lines of JSON to stdout: any
+number of progress messages, then one answer or one error. When stdin closes, the child stops, so it never outlives its
+parent. stderr holds the reason if the child dies.
+"""
+
+import os
 import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal, TypeVar
 
+import msgspec
+
+from trtzoo.core.errors import TrtzooError
 from trtzoo.core.records import Failure
 
+A = TypeVar("A")
+Report = Callable[[Any], None]
 
-def exit_failure(code: int, talk: str, *, who: str = "the process") -> Failure:
-    """The exit status (negative: a signal) and what it said on stderr, as a failure with its reason."""
+STDERR_BYTES = 4000
+"""How much of the end of a dead child's stderr is searched for its last line."""
+
+
+class ChildError(Exception):
+    """The child gave no answer. `failure.kind` is error, crash, signal, memory, timeout or cancelled."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.failure = Failure(kind=kind, reason=reason)
+
+
+class _Message(msgspec.Struct):
+    """One line from the child; `content` is a progress message, the answer, or the error's text."""
+
+    kind: Literal["progress", "answer", "error"]
+    content: msgspec.Raw
+
+
+# --- the parent's side ---
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """The command that runs one of our modules."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def run_child(
+    command: list[str],
+    request: object,
+    *,
+    answer: type[A],
+    progress: Any = None,
+    on_progress: Report = lambda message: None,
+    timeout: float | None = None,
+    stop: threading.Event | None = None,
+    grace: float = 0.0,
+    name: str = "the process",
+) -> A:
+    """Run a child to its answer and return it; `on_progress` receives each message, decoded as `progress`.
+
+    `timeout` is in seconds; `stop` cancels the child from another thread. A child has `grace` seconds to stop. Raises
+    ChildError if it reports an error, dies, is late or is cancelled.
+    """
+    with tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        ended, late = threading.Event(), threading.Event()
+        guard = threading.Thread(target=_guard, args=(child, ended, late, timeout, stop, grace), daemon=True)
+        try:
+            guard.start()
+            found = _listen(child, request, lambda data: on_progress(msgspec.json.decode(data, type=progress)))
+        finally:
+            ended.set()
+            end_child(child, grace)
+            guard.join()
+        if found and found.kind == "answer":
+            return msgspec.json.decode(found.content, type=answer)
+        if found:
+            raise ChildError("error", msgspec.json.decode(found.content, type=str))
+        if stop and stop.is_set():
+            raise ChildError("cancelled", "cancelled")
+        if late.is_set():
+            raise ChildError("timeout", f"no result after {timeout:g} s")
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - STDERR_BYTES))
+        failure = exit_failure(child.returncode, errors.read().decode(errors="replace"), name=name)
+        raise ChildError(failure.kind, failure.reason)
+
+
+def _listen(child: subprocess.Popen[bytes], request: object, on_progress: Report) -> _Message | None:
+    """Send the request and follow the child to its last message; None if it ends without one."""
+    assert child.stdin is not None and child.stdout is not None
+    try:
+        child.stdin.write(msgspec.json.encode(request) + b"\n")
+        child.stdin.flush()
+    except (OSError, ValueError):  # it is dead, or was cancelled before it got its request
+        return None
+    for line in child.stdout:
+        try:
+            message = msgspec.json.decode(line, type=_Message)
+        except msgspec.MsgspecError:
+            return None  # cut short: the child died while writing
+        if message.kind != "progress":
+            return message
+        on_progress(message.content)
+    return None
+
+
+def _guard(
+    child: subprocess.Popen[bytes],
+    ended: threading.Event,
+    late: threading.Event,
+    timeout: float | None,
+    stop: threading.Event | None,
+    grace: float,
+) -> None:
+    """End the child when it is late or cancelled. Without `stop` nothing is polled: a measurement must not be disturbed."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if ended.wait(left if stop is None else 0.05):
+            return
+        if deadline is not None and time.monotonic() >= deadline:
+            late.set()
+        if late.is_set() or (stop is not None and stop.is_set()):
+            end_child(child, grace)
+            return
+
+
+def end_child(child: subprocess.Popen[bytes], grace: float = 0.0) -> None:
+    """Close the child's stdin, which stops it, and wait for its end; kill it two seconds after its `grace`."""
+    assert child.stdin is not None
+    with suppress(OSError):  # it may be dead already
+        child.stdin.close()
+    try:
+        child.wait(timeout=grace + 2)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def exit_failure(code: int, stderr: str, *, name: str = "the process") -> Failure:
+    """Why a child ended without an answer, from its exit status (negative: a signal) and its stderr."""
     if code == -signal.SIGKILL:
-        return Failure(kind="memory", reason=f"{who} was killed; most likely the machine ran out of memory")
-    (last,) = talk.strip().splitlines()[-1:] or ["it said nothing"]
+        return Failure(kind="memory", reason=f"{name} was killed, most likely because the machine ran out of memory")
+    (last,) = stderr.strip().splitlines()[-1:] or ["it printed nothing"]
     if code < 0:
-        return Failure(kind="signal", reason=f"{who} died of {signal.Signals(-code).name}: {last}")
-    return Failure(kind="crash", reason=f"{who} ended with status {code}: {last}")
+        return Failure(kind="signal", reason=f"{name} died of {signal.Signals(-code).name}: {last}")
+    return Failure(kind="crash", reason=f"{name} ended with status {code}: {last}")
+
+
+# --- the child's side ---
+
+
+def serve(request: Any, handle: Callable[[Any, Report, threading.Event], object], *, grace: float = 0.0) -> None:
+    """The main function of a child: read one request of type `request` and send what `handle` returns as the answer.
+
+    `handle(request, report, stopped)` may `report` progress. A TrtzooError becomes the error; any other exception ends the
+    process with its traceback. When stdin closes, `stopped` is set and the process ends `grace` seconds later. Whatever
+    libraries print goes to stderr: stdout carries messages only.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent closes stdin
+    messages = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    received = msgspec.json.decode(sys.stdin.buffer.readline(), type=request)
+    stopped = threading.Event()
+    threading.Thread(target=_stop_with_parent, args=(stopped, grace), daemon=True).start()
+
+    def send(kind: Literal["progress", "answer", "error"], content: object) -> None:
+        message = _Message(kind, msgspec.Raw(msgspec.json.encode(content)))
+        try:
+            messages.write(msgspec.json.encode(message) + b"\n")
+        except OSError:  # the parent is gone
+            stopped.set()
+
+    try:
+        send("answer", handle(received, lambda progress: send("progress", progress), stopped))
+    except TrtzooError as error:
+        send("error", str(error))
+    os._exit(0)  # the answer is out; a library's tear-down adds nothing
+
+
+def _stop_with_parent(stopped: threading.Event, grace: float) -> None:
+    while os.read(0, 1 << 16):  # not sys.stdin, whose lock would hang the interpreter's end
+        pass
+    stopped.set()
+    time.sleep(grace)
+    os._exit(1)

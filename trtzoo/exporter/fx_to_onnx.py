@@ -14,8 +14,9 @@ import torch
 from onnx import helper
 from torch import fx, nn
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ExportError
-from trtzoo.exporter.onnx_writer import ELEMENTS, Array, OnnxGraph
+from trtzoo.exporter.onnx_writer import ELEMENTS, OnnxGraph
 
 INPUT, OUTPUT = "images", "logits"
 OPSETS = range(13, 26)

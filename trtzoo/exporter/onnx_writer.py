@@ -16,12 +16,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ExportError
 
 ELEMENTS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
 _FLOATS: dict[str, np.dtype[Any]] = {"fp32": np.dtype("<f4"), "fp16": np.dtype("<f2")}
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """The reference: PyTorch in float64."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
 
+from trtzoo.core.arrays import Array
 
-def logits(network: nn.Module, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+
+def logits(network: nn.Module, images: Array) -> Array:
     """Images (N, 3, H, W) → float64 logits (N, classes). The network is float32 again afterwards, to the bit."""
     network.double()
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trtzoo.core.errors import MachineError
 from trtzoo.core.records import Device
+from trtzoo.core.system import available_cores, total_memory
 from trtzoo.hardware import probes
 from trtzoo.hardware.gpus import find_gpu
 
@@ -15,8 +16,8 @@ from trtzoo.hardware.gpus import find_gpu
 def cpu_device() -> Device:
     """This machine's processor, with the cores and memory (bytes) that this process may use."""
     name = _processor()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    cores = available_cores()
+    memory = total_memory() or 0
     return Device(key=f"{slug(name)}-{cores}c", name=name, kind="cpu", cores=cores, memory=memory)
 
 

@@ -16,17 +16,16 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ImageError, MachineError
 from trtzoo.core.records import Preprocessing
+from trtzoo.core.system import available_cores
 from trtzoo.images import preprocessing
 from trtzoo.images.dataset import DataSet
-
-Array = np.ndarray[Any, Any]
 
 CHUNK = 4
 """Images a worker takes at once."""
@@ -77,7 +76,7 @@ class Decoders:
     """
 
     def __init__(self, workers: int = 0) -> None:
-        self.workers = workers or min(len(os.sched_getaffinity(0)), MOST)
+        self.workers = workers or min(available_cores(), MOST)
 
     def __enter__(self) -> "Decoders":
         self._pool = ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), initializer=_settle)

@@ -9,17 +9,15 @@ pil     torchvision's ImageFolder, Resize and CenterCrop, and timm's the same. P
 import io
 import warnings
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL import __version__ as pillow
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ImageError
 from trtzoo.core.records import Preprocessing
-
-Array = np.ndarray[Any, Any]
 
 VERSIONS = {"opencv": cv2.__version__, "pillow": pillow}
 PIXELS = 178_956_970

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import WeightsError
 from trtzoo.models.table import Model
 
 NAME_TABLE = "StructuredToParameterName@@"
 """The last key of a saved state dict: structured names to parameter names. Not a tensor."""
-
-Array = np.ndarray[Any, Any]
 
 
 def read(path: Path) -> dict[str, Array]:

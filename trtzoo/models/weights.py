@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import WeightsError
 from trtzoo.core.files import sha256_file
 from trtzoo.core.records import Weights
@@ -72,7 +73,7 @@ def _assign(model: Model, network: nn.Module, path: Path) -> None:
     network.load_state_dict(state | counters, assign=True)
 
 
-def _tensor(array: pdparams.Array) -> Tensor:
+def _tensor(array: Array) -> Tensor:
     """A copy in this machine's byte order."""
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
 

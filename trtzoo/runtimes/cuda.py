@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError, RunError
 
 try:
@@ -26,8 +27,6 @@ except (ImportError, OSError) as missing:
         f"Running engines takes an NVIDIA driver and PyCUDA, and one of them is not here ({missing}). "
         f"On a machine with an NVIDIA GPU: pip install 'trtzoo[gpu]'"
     ) from missing
-
-Array = np.ndarray[Any, Any]
 
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no order with stream 0
 THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do does not end a capture

@@ -9,16 +9,14 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from trtzoo.artifacts import golden
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import StoreError
 from trtzoo.core.records import Sample
-
-Array = np.ndarray[Any, Any]
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,13 +2,11 @@
 
 import os
 import time
-from typing import Any
 
 import numpy as np
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.records import Sample
-
-Array = np.ndarray[Any, Any]
 
 
 class Staged:

@@ -1,6 +1,5 @@
 """ONNX Runtime: on the CPU, and on a GPU by its CUDA or TensorRT provider."""
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,13 @@ import numpy as np
 import onnxruntime
 
 from trtzoo.artifacts.graphs import OnnxSidecar
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError
 from trtzoo.core.files import load_sidecar
 from trtzoo.core.records import Sample
+from trtzoo.core.system import available_cores
 from trtzoo.runtimes.host_timed import Staged, forbid_tf32
 
-Array = np.ndarray[Any, Any]
 Providers = list[str | tuple[str, dict[str, Any]]]
 
 
@@ -23,7 +23,7 @@ class Session:
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = self.threads = threads or available_cores()
         self._session = _open(path, options, ["CPUExecutionProvider"])
         self._input, self._type = _input(self._session)
         self._images: dict[str, Array] = {}

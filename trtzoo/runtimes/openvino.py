@@ -1,24 +1,22 @@
 """OpenVINO on the CPU, in float32 arithmetic: its own default may be bfloat16, which is another precision."""
 
-import os
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openvino
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.records import Sample
+from trtzoo.core.system import available_cores
 from trtzoo.runtimes.registry import float32_settings
-
-Array = np.ndarray[Any, Any]
 
 
 class Session:
     """One ONNX file, compiled for one batch; input and output stay where they are between samples."""
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
-        self.batch, self.threads = batch, threads or len(os.sched_getaffinity(0))
+        self.batch, self.threads = batch, threads or available_cores()
         core = openvino.Core()
         model = core.read_model(path)
         (source,) = model.inputs

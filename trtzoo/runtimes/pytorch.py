@@ -1,32 +1,30 @@
 """PyTorch eager, on the CPU the reference itself: from the checkpoint that the ONNX file was made from."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from trtzoo.artifacts.graphs import OnnxSidecar
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError, StoreError
 from trtzoo.core.files import load_sidecar, sha256_file
 from trtzoo.core.records import Sample
+from trtzoo.core.system import available_cores
 from trtzoo.models import sources, weights
 from trtzoo.models.table import find_model
 from trtzoo.runtimes.host_timed import Staged, forbid_tf32
 from trtzoo.runtimes.registry import float32_settings
-
-Array = np.ndarray[Any, Any]
 
 
 class Session:
     """A network in float32; of a file of another type `settings` says so. Raises StoreError without its checkpoint."""
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
-        self.batch, self.threads = batch, threads or len(os.sched_getaffinity(0))
+        self.batch, self.threads = batch, threads or available_cores()
         torch.set_num_threads(self.threads)
         self._network = _network(path)
         self._images = torch.empty(0)

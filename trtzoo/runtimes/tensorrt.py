@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from trtzoo.artifacts import engines
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError, RunError, StoreError
 from trtzoo.core.files import replacing
 from trtzoo.core.records import Sample
 from trtzoo.hardware.gpus import FLAVOURS
 from trtzoo.runtimes import cuda
-from trtzoo.runtimes.cuda import Array, drv
+from trtzoo.runtimes.cuda import drv
 from trtzoo.runtimes.trt_logger import logger, said
 
 DTYPES = {"FLOAT": np.float32, "HALF": np.float16}

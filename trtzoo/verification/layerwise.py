@@ -1,20 +1,18 @@
 """Where an FP16 graph departs from the FP32 graph of the same network: what each block hands on, compared by ONNX Runtime."""
 
 import math
-import os
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import RunError
+from trtzoo.core.system import available_cores
 from trtzoo.verification.tolerances import Divergence, block_limit
-
-Array = np.ndarray[Any, Any]
 
 BLOCK = re.compile(r"features_(denseblock\d+_denselayer\d+|transition\d+|conv[2-5]_\d+)(?=_|$)")
 """A node's name is its module's path; functions between modules (Concat, Split, Add) belong to the block before them."""
@@ -87,7 +85,7 @@ def _session(path: Path, model: onnx.ModelProto, names: list[str]) -> onnxruntim
     model.graph.output.extend(helper.make_tensor_value_info(name, source, None) for name in names if name not in known)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = available_cores()
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no class in common

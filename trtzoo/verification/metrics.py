@@ -5,14 +5,12 @@ A network's class is that of its largest logit, its top five the five largest; o
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import WrongOutputError
 from trtzoo.verification.tolerances import LabelledOutcome, Paired
-
-Array = np.ndarray[Any, Any]
 
 ROWS = 2048
 """Images at a time: a whole ImageNet of logits is never in memory as float64."""

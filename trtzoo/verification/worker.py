@@ -17,12 +17,13 @@ import msgspec
 import numpy as np
 
 from trtzoo.artifacts import golden
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ImageError, TrtzooError
 from trtzoo.core.modules import resolve
 from trtzoo.core.records import Preprocessing, Record
+from trtzoo.core.system import available_cores
 from trtzoo.runtimes.registry import Session, find_runtime
 
-Array = np.ndarray[Any, Any]
 Picture = Array | ImageError
 
 
@@ -108,7 +109,7 @@ def pictures(task: LogitsTask) -> Iterator[Picture]:
             return error
 
     paths, waiting = iter(task.paths), deque[Future[Picture]]()
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+    with ThreadPoolExecutor(available_cores()) as threads:
         waiting.extend(threads.submit(decode, path) for path in islice(paths, max(2 * task.batch, 8)))
         while waiting:
             yield waiting.popleft().result()

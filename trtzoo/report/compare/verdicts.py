@@ -12,12 +12,11 @@ luck with memory. So a run is one observation, and how far runs scatter is what 
 import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist, fmean, pstdev
-from typing import Any
 
 import msgspec
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from trtzoo.core.arrays import Array
 
 MARGIN = 0.03
 """Builds are the same whose latencies are within 3 % of each other."""
