@@ -74,7 +74,7 @@ def counts() -> Iterator[Finding]:
             claim = f"{printed:.2f} {unit} {what} is {printed / exact - 1:+.1%} off the exact count."
             evidence = f"exact {exact:.2f} {unit}; the counter of 2019 gives {counter:.2f}, the publisher's of 2021 {later:.2f}"
             yield Finding("counts", "wrong", name, claim, evidence)
-    claim = f"{len(right)} of {2 * len(MODELS)} counts are within {CLOSE:.1%} of the exact ones."
+    claim = f"{len(right)} of {2 * len(document().models)} counts are within {CLOSE:.1%} of the exact ones."
     yield Finding("counts", "holds", "all networks", claim, f"the farthest by {max(right, default=0.0):.2%}")
 
 
@@ -87,7 +87,7 @@ def accuracies() -> Iterator[Finding]:
                 claim = f"{what} {printed:.3f} is not what the publisher's later page rounds to."
                 yield Finding("accuracies", "wrong", name, claim, f"later {fine:.4f}")
                 return
-    claim = f"All {2 * len(MODELS)} accuracies are those of the publisher's later page, rounded."
+    claim = f"All {2 * len(document().models)} accuracies are those of the publisher's later page, rounded."
     yield Finding("accuracies", "holds", "all networks", claim, "no difference is over 0.0005")
 
 
@@ -111,7 +111,7 @@ def _share(gpu: str, precision: str, model: str, batch: int) -> float:
 def roofline() -> Iterator[Finding]:
     """Each column against the least time that the GPU's peaks allow."""
     for gpu, precision, batch in COLUMNS:
-        shares = {model: _share(gpu, precision, model, batch) for model in MODELS}
+        shares = {model: _share(gpu, precision, model, batch) for model in document().models}
         low, high = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
         subject = f"{gpu.upper()} {precision.upper()} b{batch}"
         evidence = f"from {shares[low]:.1%} ({low}) to {shares[high]:.1%} ({high}) of the limit"
@@ -130,7 +130,7 @@ def batches() -> Iterator[Finding]:
     rows = {
         (f"{model}, T4 {precision.upper()}", size): value
         for precision in ("fp32", "fp16")
-        for model in MODELS
+        for model in document().models
         for size in (1, 4, 8)
         if (value := _milliseconds("t4", precision, model, size))
     }
@@ -149,7 +149,7 @@ def precisions() -> Iterator[Finding]:
     """FP16 against FP32 on the same GPU."""
     gains = {}
     for batch in (1, 4, 8):
-        for model in MODELS:
+        for model in document().models:
             full, half = _milliseconds("t4", "fp32", model, batch), _milliseconds("t4", "fp16", model, batch)
             gains[model, batch] = full / half
             if half >= full:
@@ -173,7 +173,8 @@ def _within(small: Model, large: Model) -> bool:
 def widths() -> Iterator[Finding]:
     """A deeper or wider network of one family is not faster."""
     good = 0
-    pairs = [(a, b) for a, b in combinations(sorted(MODELS.values(), key=lambda row: row.flops), 2) if _within(a, b)]
+    printed = [MODELS[name] for name in document().models]
+    pairs = [(a, b) for a, b in combinations(sorted(printed, key=lambda row: row.flops), 2) if _within(a, b)]
     for gpu, precision, batch in COLUMNS:
         for small, large in pairs:
             less, more = (_milliseconds(gpu, precision, row.name, batch) for row in (small, large))
@@ -190,7 +191,7 @@ def widths() -> Iterator[Finding]:
 
 def devices() -> Iterator[Finding]:
     """The V100 against the T4: its peaks and bandwidth are higher."""
-    for model in MODELS:
+    for model in document().models:
         fast, slow = _milliseconds("v100", "fp32", model, 1), _milliseconds("t4", "fp32", model, 1)
         if fast >= slow:
             ratio = _limit("t4", "fp32", model, 1).seconds / _limit("v100", "fp32", model, 1).seconds
@@ -205,7 +206,7 @@ ALIKE = 0.06
 
 def host_bound() -> Iterator[Finding]:
     """Batch 1 takes the same time whatever the GPU and precision: the host is measured."""
-    for model in MODELS:
+    for model in document().models:
         cells = [(gpu, precision) for gpu, precision, batch in COLUMNS if batch == 1]
         times = [_milliseconds(gpu, precision, model, 1) for gpu, precision in cells]
         limits = [_limit(gpu, precision, model, 1).seconds for gpu, precision in cells]
@@ -226,13 +227,13 @@ def host_bound() -> Iterator[Finding]:
 
 def later() -> Iterator[Finding]:
     """The V100's column against the publisher's page of December 2021, and that page against itself."""
-    for model in MODELS:
+    for model in document().models:
         first, second = _milliseconds("v100", "fp32", model, 1), document().later[model].v100_fp32["b1"]
         if not 0.8 < first / second < 1.25:
             claim = f"It is {first / second:.1f} times what the publisher's page of December 2021 has."
             evidence = f"{first:.2f} ms here; there {second:.2f} ms, of 2100 runs the first 100 dropped"
             yield Finding("later page", "doubtful", f"{model}, V100 FP32 b1", claim, evidence)
-    for model in MODELS:
+    for model in document().models:
         sizes = document().later[model].v100_fp32
         if sizes["b4"] > 4 * sizes["b1"]:
             claim = (

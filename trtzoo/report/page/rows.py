@@ -52,7 +52,7 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gpu: str = ""
     ratio: float | None = None
     share: float | None = None
-    top1: float
+    top1: float | None = None
     evaluated: bool = False
     note: str = ""
     marks: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
         gpu=GPUS[gpu].title if printed else "",
         ratio=seconds / printed if same and seconds and printed else None,
         share=roofline.limit_share(result),
-        top1=document().models[case.model].top1 if accuracy is None else accuracy,
+        top1=_printed_top1(case.model) if accuracy is None else accuracy,
         evaluated=accuracy is not None,
         note=note,
         marks=() if failure else _marks(result),
@@ -114,8 +114,14 @@ def _printed(gpu: str, precision: str, model: str, batch: int) -> PageRow:
         published=seconds,
         gpu=title,
         share=limit.seconds / seconds if limit and seconds else None,
-        top1=document().models[model].top1,
+        top1=_printed_top1(model),
     )
+
+
+def _printed_top1(model: str) -> float | None:
+    """The published top-1 accuracy, or None for a network that the document does not have."""
+    row = document().models.get(model)
+    return row.top1 if row else None
 
 
 def values(result: Result) -> list[float]:

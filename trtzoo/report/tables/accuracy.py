@@ -14,24 +14,29 @@ from trtzoo.report.wording import device_text, weights_text
 
 
 class AccuracyColumn(msgspec.Struct, frozen=True):
-    """A column of the accuracy table: what it holds for a model, and how that is printed."""
+    """A column of the accuracy table: its value for a model and its published row, if it has one, and the format."""
 
     name: str
-    value: Callable[[Model, Published], float | None]
+    value: Callable[[Model, Published | None], float | None]
     form: str = "{:.3f}"
 
 
+def _published(field: str) -> Callable[[Model, Published | None], float | None]:
+    """A number of the published row."""
+    return lambda model, row: getattr(row, field, None)
+
+
 ACCURACY = (
-    AccuracyColumn("Top1", lambda model, row: row.top1),
-    AccuracyColumn("Top5", lambda model, row: row.top5),
-    AccuracyColumn("Ref. top1", lambda model, row: row.reference_top1),
-    AccuracyColumn("Ref. top5", lambda model, row: row.reference_top5),
-    AccuracyColumn("FLOPs (G) published", lambda model, row: row.gflops, "{:.2f}"),
+    AccuracyColumn("Top1", _published("top1")),
+    AccuracyColumn("Top5", _published("top5")),
+    AccuracyColumn("Ref. top1", _published("reference_top1")),
+    AccuracyColumn("Ref. top5", _published("reference_top5")),
+    AccuracyColumn("FLOPs (G) published", _published("gflops"), "{:.2f}"),
     AccuracyColumn("FLOPs (G) exact", lambda model, row: model.flops / 1e9, "{:.2f}"),
-    AccuracyColumn("FLOPs ratio", lambda model, row: model.flops / 1e9 / row.gflops, "{:.2f}"),
-    AccuracyColumn("Params (M) published", lambda model, row: row.mparams, "{:.2f}"),
+    AccuracyColumn("FLOPs ratio", lambda model, row: model.flops / 1e9 / row.gflops if row else None, "{:.2f}"),
+    AccuracyColumn("Params (M) published", _published("mparams"), "{:.2f}"),
     AccuracyColumn("Params (M) exact", lambda model, row: model.params / 1e6, "{:.2f}"),
-    AccuracyColumn("Params ratio", lambda model, row: model.params / 1e6 / row.mparams, "{:.2f}"),
+    AccuracyColumn("Params ratio", lambda model, row: model.params / 1e6 / row.mparams if row else None, "{:.2f}"),
 )
 
 
@@ -49,7 +54,7 @@ def accuracy_table(models: Iterable[str] = MODELS) -> Table:
     """Accuracy, FLOPs and parameters: as published, and as counted exactly."""
     rows = []
     for name in models:
-        values = [(column, column.value(MODELS[name], document().models[name])) for column in ACCURACY]
+        values = [(column, column.value(MODELS[name], document().models.get(name))) for column in ACCURACY]
         cells = [Cell(value, DASH if value is None else column.form.format(value)) for column, value in values]
         rows.append((Cell(name, name), *cells))
     columns = ("Model", *(column.name for column in ACCURACY))
@@ -81,7 +86,7 @@ def _evaluation_table(members: list[Evaluation], models: tuple[str, ...]) -> Tab
     shared = next(iter(sources.values())) if len(set(sources.values())) == 1 else ""
     rows = []
     for model in models:
-        row, printed = here.get(model), document().models[model]
+        row, printed = here.get(model), document().models.get(model)
         facts = [*([] if shared or not row else [sources[model]]), _unread(row)]
         mark = note("; ".join(filter(None, facts)), notes)
         top = [*_accuracy(row, "top1", printed, mark), *_accuracy(row, "top5", printed, mark)]
@@ -96,16 +101,16 @@ def _evaluation_table(members: list[Evaluation], models: tuple[str, ...]) -> Tab
     return Table(title, columns, tuple(rows), caption, tuple(notes))
 
 
-def _accuracy(row: Evaluation | None, name: str, document: Published, mark: str) -> list[Cell]:
+def _accuracy(row: Evaluation | None, name: str, document: Published | None, mark: str) -> list[Cell]:
     """The cells of EVALUATED."""
-    printed: float = getattr(document, name)
-    told = Cell(printed, f"{printed:.3f}")
+    printed: float | None = getattr(document, name, None)
+    told = Cell(None) if printed is None else Cell(printed, f"{printed:.3f}")
     if row is None:
         return [told, Cell(None), Cell(None), Cell(None)]
     found, (low, high) = getattr(row, name) / row.images, proportion(getattr(row, name), row.images)
     half = (high - low) / 2
-    more = Cell(found - printed, f"{found - printed:+.4f}"), Cell(half, f"{half:.4f}")
-    return [told, Cell(found, f"{found:.4f}", mark), *more]
+    difference = Cell(None) if printed is None else Cell(found - printed, f"{found - printed:+.4f}")
+    return [told, Cell(found, f"{found:.4f}", mark), difference, Cell(half, f"{half:.4f}")]
 
 
 def _unread(row: Evaluation | None) -> str:

@@ -61,7 +61,7 @@ const FIGURE = [
 
 /** Each chooser offers what the ones before it leave, and keeps its value where that is among them. */
 function chosen() {
-  let left = cells.filter((cell) => cell.state !== "failed");
+  let left = cells.filter((cell) => cell.state !== "failed" && cell.top1 !== undefined);
   for (const [id, field, usual] of FIGURE) {
     const select = byId(id), values = [...new Set(left.map(field))];
     if (id === "figure-batch") values.sort((a, b) => a - b);
