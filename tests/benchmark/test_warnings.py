@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.report.tables.test_accuracy import DEVICE, result
+from tests.report.results import DEVICE, result
 from trtzoo.benchmark.warnings import WARNINGS, warning_sentence
 from trtzoo.core.records import Device, Failure, GpuState, Sample, Span
 

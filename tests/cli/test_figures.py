@@ -1,6 +1,6 @@
 """`trtzoo figures`, as it is typed."""
 
-from tests.report.tables.test_accuracy import result
+from tests.report.results import result
 from trtzoo.core.files import encode
 
 

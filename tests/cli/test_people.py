@@ -8,7 +8,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from tests.report.tables.test_accuracy import result
+from tests.report.results import result
 from trtzoo.cli import app
 from trtzoo.core.files import encode
 from trtzoo.core.precisions import PRECISIONS

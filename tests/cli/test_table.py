@@ -2,7 +2,7 @@
 
 import json
 
-from tests.report.tables.test_accuracy import evaluation, result, weights
+from tests.report.results import evaluation, result, weights
 from trtzoo.core.files import encode
 from trtzoo.models.table import MODELS
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.tables.test_accuracy import result
-from tests.report.tables.test_latency import gpu_result
+from tests.report.results import gpu_result, result
 from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.records import Failure
 from trtzoo.report.explain import explain, listing, select

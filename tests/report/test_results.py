@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.report.tables.test_accuracy import result
+from tests.report.results import result
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import encode
 from trtzoo.core.records import Failure

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.report.tables.test_accuracy import cell, result
-from tests.report.tables.test_latency import T4, gpu_result
+from tests.report.results import T4, cell, gpu_result, result
 from trtzoo.core.records import Device, Failure
 from trtzoo.hardware.gpus import find_card
 from trtzoo.models.table import MODELS

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.report.tables.test_accuracy import evaluation, result, weights
-from tests.report.tables.test_latency import gpu_result
+from tests.report.results import evaluation, gpu_result, result, weights
 from trtzoo.core.records import Failure
 from trtzoo.models.table import MODELS
 from trtzoo.report.figures.drawing import LOOKS, draw, write

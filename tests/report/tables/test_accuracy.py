@@ -2,33 +2,10 @@
 
 import pytest
 
-from trtzoo.accuracy.records import Evaluation
-from trtzoo.core.records import Case, Device, GoldenCheck, Preprocessing, Result, Sample, Weights
+from tests.report.results import cell, evaluation, weights
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
 from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
-
-CHECK = GoldenCheck(error=1e-6, tolerance=2e-5, images=4)
-DEVICE = Device(key="a-cpu-2c", name="A CPU", kind="cpu", cores=2)
-PREPROCESSING = Preprocessing(
-    decoder="pil", interpolation="bilinear", resize=256, crop=224, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
-)
-
-
-def weights(source="paddle", fallback=""):
-    return Weights(source=source, origin=source, sha256="", epsilon=1e-5, preprocessing=PREPROCESSING, fallback=fallback)
-
-
-def result(model="densenet121", batch=1, seconds=(0.011,) * 12, precision="fp32", device=DEVICE, **fields):
-    case = Case(model=model, precision=precision, batch=batch, runtime="onnxruntime", device=device.key, protocol="trtzoo")
-    given = {"versions": {"onnxruntime": "1.2.3"}, "threads": 2, "io": "fp32", "weights": weights(), "check": CHECK} | fields
-    samples = tuple(Sample(total=value, compute=value) for value in seconds)
-    return Result(case=case, device=device, samples=samples, **given)
-
-
-def cell(table, model, column):
-    (row,) = [row for row in table.rows if row[0].value == model]
-    return row[table.columns.index(column)]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -48,22 +25,6 @@ def test_a_reference_that_was_not_printed_is_a_dash():
 def test_ratios_of_counts_are_exact_to_published():
     assert cell(accuracy_table(), "dpn68", "Params ratio").text == "1.17"
     assert cell(accuracy_table(), "densenet121", "FLOPs ratio").text == "1.00"
-
-
-def evaluation(model="densenet121", top1=750, top5=920, images=1000, **fields):
-    given = {"weights": weights(), "versions": {"onnxruntime": "1.2.3"}, "fingerprint": "abc", "dataset": "val"} | fields
-    return Evaluation(
-        model=model,
-        precision=given.pop("precision", "fp32"),
-        runtime="onnxruntime",
-        batch=8,
-        device=DEVICE,
-        images=images,
-        top1=top1,
-        top5=top5,
-        artifact_sha256="",
-        **given,
-    )
 
 
 def test_a_measured_accuracy_stands_beside_the_published_with_its_difference_and_interval():

@@ -3,13 +3,11 @@
 import msgspec
 import pytest
 
-from tests.report.tables.test_accuracy import DEVICE, cell, result, weights
+from tests.report.results import DEVICE, T4, cell, gpu_result, result, weights
 from trtzoo.core.records import Device, Failure, GoldenCheck
 from trtzoo.report.groups import groups
 from trtzoo.report.published import document
 from trtzoo.report.tables.latency import latency_tables
-
-T4 = Device(key="tesla-t4", name="Tesla T4", kind="gpu", driver="550.54.14", sm=75)
 
 
 def by(results):
@@ -19,13 +17,6 @@ def by(results):
 
 def cpu(results):
     return by(results)["Latency in ms, FP32, on A CPU, 2 cores, onnxruntime"]
-
-
-def gpu_result(**fields):
-    """As on a T4 by TensorRT."""
-    case_fields = {name: fields.pop(name) for name in ("cuda_graph", "runtime", "protocol") if name in fields}
-    made = result(device=T4, **fields)
-    return msgspec.structs.replace(made, case=msgspec.structs.replace(made.case, **{"runtime": "tensorrt", **case_fields}))
 
 
 def chosen(inner, selection_reason):
