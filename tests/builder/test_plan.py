@@ -12,7 +12,7 @@ import pytest
 from tests.making import tiny
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.graphs import ExportOrder
-from trtzoo.builder.plan import BuildOrder, Settings, Target, _visible, build, check_space, orders, target
+from trtzoo.builder.plan import BuildOrder, BuildSettings, Target, _visible, build, build_orders, check_space, choose_target
 from trtzoo.core.errors import MachineError, StoreError
 from trtzoo.core.files import sha256_file, sidecar_path
 from trtzoo.exporter.plan import export
@@ -29,7 +29,7 @@ T4 = Target(gpu=GPUS["t4"], flavour=FLAVOURS["rtx"], version=VERSION)
 
 def make(todo, folder, aim=T4, **settings):
     """What became of the orders, in their order."""
-    outcomes = list(build(todo, aim, folder, Settings(jobs=2, **settings), lambda order, phase, done: None))
+    outcomes = list(build(todo, aim, folder, BuildSettings(jobs=2, **settings), lambda order, phase, done: None))
     return sorted(outcomes, key=lambda built: todo.index(built.order))
 
 
@@ -56,7 +56,7 @@ def exported(tmp_path_factory):
 def built(exported, tmp_path_factory):
     """Their four engines for a T4 at batch 4."""
     folder = tmp_path_factory.mktemp("engines")
-    return make(orders(["densenet121", "dpn68"], ["fp32", "fp16"], [4], exported), folder), folder
+    return make(build_orders(["densenet121", "dpn68"], ["fp32", "fp16"], [4], exported), folder), folder
 
 
 def test_both_networks_build_for_a_t4_in_both_precisions(built):
@@ -177,7 +177,7 @@ def test_one_bad_graph_does_not_stop_the_rest(tmp_path):
 
 def test_a_missing_graph_is_one_row_with_the_command_that_makes_it(exported, tmp_path):
     (tmp_path / "dpn68-fp16.onnx").write_bytes((exported / "dpn68-fp16.onnx").read_bytes())
-    fine, missing = make(orders(["dpn68", "dpn92"], ["fp16"], [1], tmp_path), tmp_path)
+    fine, missing = make(build_orders(["dpn68", "dpn92"], ["fp16"], [1], tmp_path), tmp_path)
     assert not fine.error
     assert missing.error == f"There is no {tmp_path}/dpn92-fp16.onnx. Run: trtzoo export dpn92 --precision fp16"
 
@@ -188,7 +188,7 @@ def test_a_graph_that_is_not_its_sidecar_s_is_not_built(exported, tmp_path):
     with (tmp_path / "dpn68-fp16.onnx").open("r+b") as file:
         file.seek(-100, os.SEEK_END)
         file.write(b"\xff")
-    (done,) = make(orders(["dpn68"], ["fp16"], [1], tmp_path), tmp_path)
+    (done,) = make(build_orders(["dpn68"], ["fp16"], [1], tmp_path), tmp_path)
     assert done.error == (
         f"{tmp_path}/dpn68-fp16.onnx is not the file that dpn68-fp16.json describes: it was changed or cut short. "
         "Run: trtzoo export dpn68 --precision fp16 --force"
@@ -214,9 +214,9 @@ def test_two_builders_of_one_engine_build_it_once(tmp_path):
 
 
 def test_leaving_early_cancels_what_runs_and_leaves_nothing_half_written(exported, tmp_path):
-    todo = orders(["densenet121", "dpn68"], ["fp32", "fp16"], [1, 4, 8], exported)
+    todo = build_orders(["densenet121", "dpn68"], ["fp32", "fp16"], [1, 4, 8], exported)
     start = time.monotonic()
-    with closing(build(todo, T4, tmp_path, Settings(jobs=2), lambda order, phase, done: None)) as stream:
+    with closing(build(todo, T4, tmp_path, BuildSettings(jobs=2), lambda order, phase, done: None)) as stream:
         first = next(stream)
     assert time.monotonic() - start < 30
     folder = first.path.parent
@@ -259,7 +259,7 @@ def test_an_engine_that_is_there_needs_no_space(tmp_path):
 
 def test_without_any_exported_graph_the_command_is_named(tmp_path):
     with pytest.raises(StoreError) as error:
-        orders(list(MODELS), ["tf32", "fp16"], [1], tmp_path)
+        build_orders(list(MODELS), ["tf32", "fp16"], [1], tmp_path)
     assert str(error.value) == (
         f"Nothing is exported: {tmp_path}/densenet121-fp32.onnx and 19 more are not there. "
         "Run: trtzoo export --all --precision fp32,fp16"
@@ -280,7 +280,7 @@ def choose(here, gpu="auto", flavour="auto", *, tensorrt="11.4.0.106", rtx="1.7.
     answers = {"cuda": HERE[here]}
     for name, version in (("tensorrt", tensorrt), ("tensorrt_rtx", rtx)):
         answers[name] = ProbeResult(version=version) if version else GONE
-    aim = target(gpu, flavour, answers)
+    aim = choose_target(gpu, flavour, answers)
     return aim.gpu.name, aim.flavour.name, aim.version, aim.here
 
 
@@ -301,7 +301,7 @@ def test_auto_is_the_gpu_here_with_tensorrt_else_a_t4_ahead_of_time(asked, chose
 def test_of_two_gpus_a_builder_sees_the_one_that_is_built_for(monkeypatch):
     two = ProbeResult(version="CUDA 12.4", devices=(*HERE["v100"].devices, *HERE["t4"].devices))
     answers = {"cuda": two, "tensorrt": ProbeResult(version="10.4.0"), "tensorrt_rtx": GONE}
-    assert [target(name, "auto", answers).device for name in ("auto", "v100", "t4")] == [0, 0, 1]
+    assert [choose_target(name, "auto", answers).device for name in ("auto", "v100", "t4")] == [0, 0, 1]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert [_visible(device) for device in (-1, 0, 1)] == ["", "0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")

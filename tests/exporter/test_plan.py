@@ -20,7 +20,7 @@ from trtzoo.artifacts.graphs import ExportOrder, OnnxSidecar
 from trtzoo.core.errors import MachineError
 from trtzoo.core.files import read_sidecar, sha256_file, sidecar_path
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.exporter.plan import CODE, Exported, export
+from trtzoo.exporter.plan import CODE, ExportResult, export
 from trtzoo.models.seeded import seed
 from trtzoo.models.sources import Checkpoint, locate
 from trtzoo.models.table import MODELS, build_network
@@ -30,7 +30,7 @@ SEEDED = Checkpoint("seeded", origin="seeded")
 SMALL = ExportOrder(model="dpn68", precision="fp32", size=32, classes=10)
 
 
-def made(folder: Path, *orders: ExportOrder, checkpoint: Checkpoint = SEEDED, force: bool = False) -> list[Exported]:
+def made(folder: Path, *orders: ExportOrder, checkpoint: Checkpoint = SEEDED, force: bool = False) -> list[ExportResult]:
     return list(export(MODELS[orders[0].model], checkpoint, list(orders), folder, force=force))
 
 
@@ -169,7 +169,19 @@ def test_every_file_of_ours_that_decides_the_bytes_is_watched() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     watched = {f"trtzoo.{name.removesuffix('.py').replace('/', '.')}" for name in CODE}
     runtimes = {f"trtzoo.runtimes{name}" for name in ("", ".registry", ".onnxruntime", ".host_timed")}
-    nouns = {f"trtzoo.{name}" for name in ("core", "core.errors", "core.records", "core.modules", "core.files", "artifacts")}
+    nouns = {
+        f"trtzoo.{name}"
+        for name in (
+            "core",
+            "core.arrays",
+            "core.system",
+            "core.errors",
+            "core.records",
+            "core.modules",
+            "core.files",
+            "artifacts",
+        )
+    }
     decides_nothing = {"trtzoo.artifacts.graphs", *runtimes, *nouns}
     free = {name for name in loaded if not any(name == row or name.startswith(f"{row}.") for row in watched)}
     assert free <= decides_nothing

@@ -32,7 +32,7 @@ WORKSPACE = 1 << 30
 TIMEOUT = 3600.0
 """Seconds after which a build is given up. The slowest seen ahead of time took six."""
 
-BuildListener = Callable[["BuildOrder", str, float], None]
+OnBuildProgress = Callable[["BuildOrder", str, float], None]
 
 
 class BuildOrder(Record, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class Target(Record, frozen=True, kw_only=True):
         return self.device >= 0
 
 
-class Settings(Record, frozen=True, kw_only=True):
+class BuildSettings(Record, frozen=True, kw_only=True):
     """How to build; `workspace` in bytes, `timeout` in seconds."""
 
     workspace: int = WORKSPACE
@@ -73,7 +73,7 @@ class Settings(Record, frozen=True, kw_only=True):
     timeout: float = TIMEOUT
 
 
-class Built(Record, frozen=True, kw_only=True):
+class BuildResult(Record, frozen=True, kw_only=True):
     """How one order went."""
 
     order: BuildOrder
@@ -84,7 +84,7 @@ class Built(Record, frozen=True, kw_only=True):
     error: str = ""
 
 
-def target(gpu: str, flavour: str, answers: dict[str, ProbeResult]) -> Target:
+def choose_target(gpu: str, flavour: str, answers: dict[str, ProbeResult]) -> Target:
     """What `--gpu` and `--flavour` mean on a machine whose probes gave `answers`; "auto" is decided here.
 
     The GPU is the one in this machine, else a T4. It is TensorRT's if it is in this machine and TensorRT is, too; otherwise
@@ -115,7 +115,7 @@ def _requirement(flavour: Flavour, gpu: Gpu) -> str:
     return requirement(gpu) if flavour.name == "tensorrt" else flavour.install
 
 
-def orders(names: list[str], precisions: list[str], batches: list[int], onnx: Path) -> list[BuildOrder]:
+def build_orders(names: list[str], precisions: list[str], batches: list[int], onnx: Path) -> list[BuildOrder]:
     """Engines of our own networks, model by model. Raises StoreError when none of the graphs has been exported."""
     made = [
         BuildOrder(name=name, onnx=onnx / f"{name}-{PRECISIONS[precision].graph}.onnx", precision=precision, batch=batch)
@@ -151,13 +151,15 @@ def check_space(todo: list[BuildOrder], aim: Target, folder: Path, *, force: boo
     needed, free = sum(sizes), free_space(folder)
     if needed > free:
         raise StoreError(
-            f"{count(len(sizes), 'engine')} will take about {size_text(needed)}, "
+            f"{pluralize(len(sizes), 'engine')} will take about {size_text(needed)}, "
             f"and {size_text(free)} are free where {folder} is. Free some, build fewer, or say --engines-dir"
         )
     return needed
 
 
-def build(todo: list[BuildOrder], aim: Target, folder: Path, settings: Settings, watch: BuildListener) -> Generator[Built]:
+def build(
+    todo: list[BuildOrder], aim: Target, folder: Path, settings: BuildSettings, watch: OnBuildProgress
+) -> Generator[BuildResult]:
     """Make the engines, `settings.jobs` at once, and yield each as it ends; a failed one stops nothing.
 
     An engine whose inputs have not changed is not made again unless forced. Closing the iterator, as Ctrl-C does, cancels
@@ -165,7 +167,7 @@ def build(todo: list[BuildOrder], aim: Target, folder: Path, settings: Settings,
     """
     stop = threading.Event()
     waiting: queue.SimpleQueue[BuildOrder] = queue.SimpleQueue()
-    ended: queue.SimpleQueue[Built] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[BuildResult] = queue.SimpleQueue()
     for order in todo:
         waiting.put(order)
 
@@ -190,14 +192,14 @@ def build(todo: list[BuildOrder], aim: Target, folder: Path, settings: Settings,
 
 
 def _one(
-    order: BuildOrder, aim: Target, folder: Path, settings: Settings, stop: threading.Event, watch: BuildListener
-) -> Built:
+    order: BuildOrder, aim: Target, folder: Path, settings: BuildSettings, stop: threading.Event, watch: OnBuildProgress
+) -> BuildResult:
     """One order, its error caught."""
     path = engines.folder(folder, aim.gpu, aim.flavour.name, aim.version) / order.file_name
     start = time.perf_counter()
 
-    def outcome(**what: Any) -> Built:
-        return Built(order=order, path=path, seconds=time.perf_counter() - start, **what)
+    def outcome(**what: Any) -> BuildResult:
+        return BuildResult(order=order, path=path, seconds=time.perf_counter() - start, **what)
 
     try:
         if done := _up_to_date(order, path, aim, settings):
@@ -213,7 +215,7 @@ def _one(
         return outcome(error=f"{path} could not be written: {error.strerror or error}. Nothing was changed.")
 
 
-def _up_to_date(order: BuildOrder, path: Path, aim: Target, settings: Settings) -> EngineSidecar | None:
+def _up_to_date(order: BuildOrder, path: Path, aim: Target, settings: BuildSettings) -> EngineSidecar | None:
     sidecar = None if settings.force else engines.read_sidecar_unchecked(path)
     if sidecar is None:
         return None
@@ -222,7 +224,7 @@ def _up_to_date(order: BuildOrder, path: Path, aim: Target, settings: Settings) 
     return sidecar if same and engines.intact(path, sidecar) else None
 
 
-def _recipe(order: BuildOrder, onnx: Stamp, aim: Target, settings: Settings) -> Recipe:
+def _recipe(order: BuildOrder, onnx: Stamp, aim: Target, settings: BuildSettings) -> Recipe:
     return Recipe(
         onnx_sha256=onnx.sha256,
         precision=order.precision,
@@ -239,7 +241,13 @@ def _recipe(order: BuildOrder, onnx: Stamp, aim: Target, settings: Settings) -> 
 
 
 def _make(
-    order: BuildOrder, work: Path, path: Path, aim: Target, settings: Settings, stop: threading.Event, watch: BuildListener
+    order: BuildOrder,
+    work: Path,
+    path: Path,
+    aim: Target,
+    settings: BuildSettings,
+    stop: threading.Event,
+    watch: OnBuildProgress,
 ) -> EngineSidecar:
     """Build into the hidden folder of `work`: the engine, the graph's golden sample for who runs it, the sidecar."""
     onnx, exported = engines.source(order.onnx, None)
@@ -309,11 +317,11 @@ def _describe(
     )
 
 
-def count(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def likely_jobs(aim: Target) -> int:
+def default_jobs(aim: Target) -> int:
     """How many builds at once: one on a GPU that kernels are timed on, else one a core, as far as memory goes."""
     if aim.flavour.name == "tensorrt":
         return 1

@@ -11,16 +11,16 @@ from trtzoo.builder.plan import (
     TIMEOUT,
     WORKSPACE,
     BuildOrder,
-    Built,
-    Settings,
+    BuildResult,
+    BuildSettings,
     Target,
     build,
+    build_orders,
     check_names,
     check_space,
-    count,
-    likely_jobs,
-    orders,
-    target,
+    choose_target,
+    default_jobs,
+    pluralize,
 )
 from trtzoo.cli import completion
 from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, precisions, rows, say, talk
@@ -60,14 +60,14 @@ def build_command(
     todo = _foreign(onnx, kinds, sizes, names, every) if onnx else None
     models = [] if onnx else [row.name for row in rows(names, every)]
     check_names(gpu, flavour)
-    aim = target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"))
+    aim = choose_target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"))
     check_tf32(kinds, aim.gpu.title, aim.gpu.sm)
-    todo = todo or orders(models, kinds, sizes, onnx_folder)
-    settings = Settings(
+    todo = todo or build_orders(models, kinds, sizes, onnx_folder)
+    settings = BuildSettings(
         workspace=workspace << 20,
         detailed=detailed,
         force=force,
-        jobs=min(jobs or likely_jobs(aim), len(todo)),
+        jobs=min(jobs or default_jobs(aim), len(todo)),
         timeout=timeout,
     )
     needed = check_space(todo, aim, folder, force=force)
@@ -89,14 +89,14 @@ def _foreign(onnx: Path, kinds: list[str], sizes: list[int], names: list[str] | 
     ]
 
 
-def _plan(todo: list[BuildOrder], aim: Target, needed: int, settings: Settings) -> str:
-    what = f"{count(len(todo), 'engine')} for {aim.gpu.title} (SM{aim.gpu.sm})"
+def _plan(todo: list[BuildOrder], aim: Target, needed: int, settings: BuildSettings) -> str:
+    what = f"{pluralize(len(todo), 'engine')} for {aim.gpu.title} (SM{aim.gpu.sm})"
     how = "for the GPU here" if aim.flavour.name == "tensorrt" else "ahead of time"
     space = f", about {size_text(needed)} to be written" if needed else ""
     return f"{what}, {how} by {aim.flavour.title} {aim.version}, {settings.jobs} at once{space}"
 
 
-def _follow(todo: list[BuildOrder], aim: Target, folder: Path, settings: Settings) -> list[Built]:
+def _follow(todo: list[BuildOrder], aim: Target, folder: Path, settings: BuildSettings) -> list[BuildResult]:
     """Build, with a bar for the whole and one for each build that runs, and a line on stdout for each that ends."""
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     outcomes = []
@@ -120,7 +120,7 @@ def _follow(todo: list[BuildOrder], aim: Target, folder: Path, settings: Setting
     return outcomes
 
 
-def _report(done: Built) -> None:
+def _report(done: BuildResult) -> None:
     if done.error:
         talk.print(f"{done.path}: {done.error}", style="red", markup=False)
     elif done.up_to_date:

@@ -10,7 +10,7 @@ from trtzoo.cli import completion
 from trtzoo.cli.common import All, Models, OnnxFolder, Precisions, app, batches, one, precisions, rows, say, talk
 from trtzoo.core.errors import UsageError
 from trtzoo.core.precisions import find_precision
-from trtzoo.exporter.plan import Exported, export
+from trtzoo.exporter.plan import ExportResult, export
 from trtzoo.models.sources import PUBLISHERS, Checkpoint, locate
 
 Weights = Annotated[
@@ -69,7 +69,7 @@ def export_command(
         raise typer.Exit(1)
 
 
-def _report(done: Exported) -> None:
+def _report(done: ExportResult) -> None:
     if done.error:
         talk.print(f"{done.path}: {done.error}", style="red", markup=False)
     elif done.up_to_date:

@@ -25,7 +25,7 @@ CODE = ("exporter", "artifacts/golden.py", "core/precisions.py", "models")
 """Our own files that decide an export's bytes: a change of theirs makes every export out of date."""
 
 
-class Exported(Record, frozen=True, kw_only=True):
+class ExportResult(Record, frozen=True, kw_only=True):
     """How one order went."""
 
     order: ExportOrder
@@ -38,7 +38,7 @@ class Exported(Record, frozen=True, kw_only=True):
 
 def export(
     model: Model, checkpoint: Checkpoint, orders: list[ExportOrder], folder: Path, *, force: bool = False
-) -> Iterator[Exported]:
+) -> Iterator[ExportResult]:
     """Make the orders, all of one model, one after another; a failed one stops nothing. Nothing half-written is left.
 
     An order whose inputs have not changed is not made again unless `force`.
@@ -52,9 +52,9 @@ def export(
                 done = None if force else _up_to_date(path, inputs)
                 sidecar = done or source.make(order, work / path.name, inputs=inputs, packages=PACKAGES)
             seconds = time.perf_counter() - start
-            yield Exported(order=order, path=path, seconds=seconds, up_to_date=done is not None, sidecar=sidecar)
+            yield ExportResult(order=order, path=path, seconds=seconds, up_to_date=done is not None, sidecar=sidecar)
         except TrtzooError as error:
-            yield Exported(order=order, path=path, seconds=time.perf_counter() - start, error=str(error))
+            yield ExportResult(order=order, path=path, seconds=time.perf_counter() - start, error=str(error))
 
 
 def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint) -> str:
