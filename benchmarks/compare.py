@@ -69,7 +69,7 @@ def plain(folder: Path, onnx: Path, seconds: float) -> None:
 def slowed(folder: Path, onnx: Path, seconds: float) -> None:
     """The same with the slowed session in each case's process."""
     here = cpu_device()
-    which = {"models": list(MODELS), "precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "graphs": [None]}
+    which = {"models": list(MODELS), "precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "cuda_graphs": [None]}
     for job in graph_jobs(cases(**which, runtime=RUNTIME, device=here.key), here, onnx, seconds=seconds):
         command = [sys.executable, __file__, "--child"]
         done = subprocess.run(command, input=msgspec.json.encode(job), capture_output=True, check=True)

@@ -90,7 +90,7 @@ def whole(task: EvaluationTask, images: Path, folder: Path) -> float:
     data = dataset.read_dataset(images, classes=found.classes)
     seen: list[EvaluationProgress] = []
     with Decoders() as decoders:
-        evaluate(task, found, data, folder / "results", decoders, watch=seen.append)
+        evaluate(task, found, data, folder / "results", decoders, on_progress=seen.append)
     return (seen[-1].new - seen[0].new) / (seen[-1].seconds - seen[0].seconds)
 
 
@@ -201,7 +201,7 @@ def memory(count: int) -> None:
                     own, theirs = resident("self"), sum(map(resident, workers))
                     rows.append([f"{now.done:,}", f"{own >> 20} MiB", f"{theirs >> 20} MiB", f"{now.new / now.seconds:.0f}"])
 
-            evaluate(task, found, data, folder / "results", decoders, watch=watch)
+            evaluate(task, found, data, folder / "results", decoders, on_progress=watch)
     note = f"densenet121 with ten classes at 32x32, seeded weights, {count:,} JPEGs, batches of {BATCH}, by ONNX Runtime."
     write("memory", ["images done", "evaluation", f"its {len(workers)} decoders", "images/s"], rows, [note], script="evaluate")
 

@@ -59,7 +59,7 @@ def broken_off(case, *, after, **options):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        case(watch=watch, **options)
+        case(on_progress=watch, **options)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_broken_off_evaluation_goes_on_where_it_was(case, after):
     broken_off(case, after=after)
     kept = len(case.journal.read_bytes().splitlines()) - 1
     seen = []
-    done = case(resume=True, watch=seen.append)
+    done = case(resume=True, on_progress=seen.append)
     assert kept == -(-after // 4)
     assert [now.new for now in seen] == list(range(4, IMAGES - 4 * kept, 4)) + [IMAGES - 4 * kept] * (after < IMAGES)
     assert (done.images, done.top1, done.top5) == (IMAGES, expected.top1, expected.top5)
@@ -147,7 +147,7 @@ def test_a_torn_line_is_computed_again_and_a_double_one_counts_once(case):
 def test_without_resume_it_begins_anew(case):
     broken_off(case, after=8)
     seen = []
-    case(watch=seen.append)
+    case(on_progress=seen.append)
     assert seen[-1].new == IMAGES
 
 
@@ -233,16 +233,16 @@ def test_any_error_of_a_runtime_is_a_sentence(case):
         raise ValueError("of the runtime,\nin two lines")
 
     with pytest.raises(RunError, match="ValueError: of the runtime, in two lines"):
-        case(watch=watch)
+        case(on_progress=watch)
 
 
 def test_kept_crops_need_no_photographs_and_damaged_ones_are_made_again(case, tmp_path):
-    expected, crops = case(kept=tmp_path / "crops"), tmp_path / "crops"
+    expected, crops = case(crop_folder=tmp_path / "crops"), tmp_path / "crops"
     size = 8 * 8 * 3
     (pixels,) = crops.glob("*.crops")
     assert pixels.stat().st_size == IMAGES * size
     pixels.write_bytes(bytes(size) + pixels.read_bytes()[size:])
-    assert case(kept=crops).top1 == expected.top1
+    assert case(crop_folder=crops).top1 == expected.top1
     data = dataset.read_dataset(case.folder, classes=CLASSES)
     first = preprocessing.crop(data.paths[0], HOW, 8).tobytes()
     assert pixels.read_bytes()[:size] == first
@@ -250,7 +250,7 @@ def test_kept_crops_need_no_photographs_and_damaged_ones_are_made_again(case, tm
         path.write_bytes(b"")
     task = EvaluationTask(artifact=str(case.path), precision="", runtime="onnxruntime", device=DEVICE)
     with Decoders(1) as own:
-        done = evaluate(task, open_for_evaluation(task), data, tmp_path / "again", own, kept=crops)
+        done = evaluate(task, open_for_evaluation(task), data, tmp_path / "again", own, crop_folder=crops)
     assert (done.images, done.top1) == (IMAGES, expected.top1)
 
 

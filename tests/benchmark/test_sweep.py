@@ -17,7 +17,7 @@ from trtzoo.runtimes.registry import AUTO, RUNTIMES
 
 def grid(*models):
     """One case a model."""
-    kinds = {"precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "graphs": [None]}
+    kinds = {"precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "cuda_graphs": [None]}
     return cases(models=list(models), runtime="fake", device=DEVICE.key, **kinds)
 
 
@@ -36,7 +36,7 @@ def test_cases_are_the_cross_product_model_by_model():
         runtime="fake",
         device="d",
         protocols=["trtzoo"],
-        graphs=[None],
+        cuda_graphs=[None],
     )
     assert [case.name for case in todo[:3]] == [
         "dpn68-fp32-b1-fake-trtzoo",

@@ -15,8 +15,8 @@ from trtzoo.models.seeded import seed
 from trtzoo.models.sources import Checkpoint, locate
 from trtzoo.models.table import build_network, find_model
 from trtzoo.runtimes.pytorch import Session
-from trtzoo.verification.check import Bad, Engine, Images, parity
-from trtzoo.verification.tolerances import POLICIES, ParityVerdict
+from trtzoo.verification.check import Candidate, ImageSet, UnreadableImage, parity
+from trtzoo.verification.tolerances import TOLERANCES, ParityVerdict
 
 
 @pytest.fixture(scope="module")
@@ -39,25 +39,25 @@ def photographs(tmp_path):
         blocks = random.integers(0, 255, (4, 4, 3), np.uint8)
         Image.fromarray(blocks).resize((40, 36), Image.Resampling.NEAREST).save(paths[-1])
     paths[2].write_text("not a picture")
-    return Images(paths=tuple(paths), titles=tuple(path.name for path in paths))
+    return ImageSet(paths=tuple(paths), titles=tuple(path.name for path in paths))
 
 
 def engine(folder, precision="fp32", batch=1, runtime="onnxruntime", **rest):
     path = folder / f"dpn68-{precision}-c10-s32.onnx"
-    return Engine(model="dpn68", precision=precision, batch=batch, runtime=runtime, artifact=path, onnx=path, **rest)
+    return Candidate(model="dpn68", precision=precision, batch=batch, runtime=runtime, artifact=path, onnx=path, **rest)
 
 
 def compared(todo, images):
-    return list(parity(todo, lambda classes: images, watch=lambda who, done: None))
+    return list(parity(todo, lambda classes: images, on_progress=lambda who, done: None))
 
 
 def test_each_precision_is_judged_by_its_own_limits_at_each_batch(folder):
     todo = [engine(folder, kind, batch) for kind in ("fp32", "fp16") for batch in (1, 4)]
-    found = compared(todo, Images(made_up=6))
+    found = compared(todo, ImageSet(synthetic=6))
     assert [(row.precision, row.batch, row.reasons) for row in found] == [(row.precision, row.batch, ()) for row in todo]
-    assert all(row.found.images == 6 and row.found.labelled is None for row in found)
-    single, half = found[0].found.error, found[2].found.error
-    assert 0 < single < POLICIES["fp32"].error < half < POLICIES["fp16"].error
+    assert all(row.metrics.images == 6 and row.metrics.labelled is None for row in found)
+    single, half = found[0].metrics.error, found[2].metrics.error
+    assert 0 < single < TOLERANCES["fp32"].error < half < TOLERANCES["fp16"].error
 
 
 def test_fp16_where_fp32_was_asked_for_fails(folder, tmp_path):
@@ -65,8 +65,8 @@ def test_fp16_where_fp32_was_asked_for_fails(folder, tmp_path):
         shutil.copy(folder / f"dpn68-fp16-c10-s32{suffix}", tmp_path / f"dpn68-fp32-c10-s32{suffix}")
     sidecar = tmp_path / "dpn68-fp32-c10-s32.json"
     sidecar.write_text(sidecar.read_text().replace("dpn68-fp16-c10-s32.npz", "dpn68-fp32-c10-s32.npz"))
-    (row,) = compared([engine(tmp_path)], Images(made_up=4))
-    assert row.found is not None and row.reasons[0].startswith("a logit differs by ")
+    (row,) = compared([engine(tmp_path)], ImageSet(synthetic=4))
+    assert row.metrics is not None and row.reasons[0].startswith("a logit differs by ")
     assert row.reasons[0].endswith(" of max|logit| (fp32 may by 4e-05)")
 
 
@@ -84,24 +84,24 @@ def test_an_engine_that_dies_or_answers_nothing_costs_its_own_row(folder, tmp_pa
     for path in folder.glob("dpn68-fp32*"):
         shutil.copy(path, tmp_path)
     (tmp_path / "dpn68-fp32-c10-s32.script.json").write_text(f'{{"fail": "{fail}"}}')
-    first, second = compared([engine(tmp_path, runtime="fake"), engine(tmp_path)], Images(made_up=4))
-    assert first.reasons == (sentence,) and first.found is None
+    first, second = compared([engine(tmp_path, runtime="fake"), engine(tmp_path)], ImageSet(synthetic=4))
+    assert first.reasons == (sentence,) and first.metrics is None
     assert second.reasons == ()
 
 
 def test_a_photograph_that_cannot_be_read_is_named_once_and_left_out_of_all(folder, photographs):
     bad, *rows = compared([engine(folder, batch=4), engine(folder, "fp16", batch=3)], photographs)
-    assert isinstance(bad, Bad) and bad.title == "2.png" and "no JPEG, PNG" in bad.reason
-    assert [row.found.images for row in rows] == [4, 4]
+    assert isinstance(bad, UnreadableImage) and bad.title == "2.png" and "no JPEG, PNG" in bad.reason
+    assert [row.metrics.images for row in rows] == [4, 4]
     assert all(row.worst in photographs.titles and row.worst != "2.png" for row in rows)
 
 
 def test_labels_stay_with_their_photographs_when_one_is_left_out(folder, photographs):
     reference = [run_alone(folder, path) for number, path in enumerate(photographs.paths) if number != 2]
     labels = (*reference[:2], -1, *reference[2:])
-    labelled = Images(paths=photographs.paths, titles=photographs.titles, labels=labels)
+    labelled = ImageSet(paths=photographs.paths, titles=photographs.titles, labels=labels)
     _, row = compared([engine(folder)], labelled)
-    assert row.found.labelled.reference == row.found.labelled.engine == 4
+    assert row.metrics.labelled.reference == row.metrics.labelled.engine == 4
 
 
 def run_alone(folder, path):
@@ -112,7 +112,7 @@ def run_alone(folder, path):
 
 
 def test_without_any_readable_photograph_the_reference_says_so(folder, photographs):
-    (row,) = compared([engine(folder)], Images(paths=photographs.paths[2:3], titles=("2.png",)))
+    (row,) = compared([engine(folder)], ImageSet(paths=photographs.paths[2:3], titles=("2.png",)))
     assert row.reasons == ("the reference: none of 1 images can be read",)
 
 
@@ -121,7 +121,7 @@ def test_a_reference_whose_checkpoint_is_gone_fails_with_the_sentence(folder, tm
         shutil.copy(path, tmp_path)
     sidecar = tmp_path / "dpn68-fp32-c10-s32.json"
     sidecar.write_text(sidecar.read_text().replace("mine.pth", "gone.pth"))
-    (row,) = compared([engine(tmp_path)], Images(made_up=2))
+    (row,) = compared([engine(tmp_path)], ImageSet(synthetic=2))
     assert "gone.pth, which is not there, and the PyTorch runtime needs it" in row.reasons[0]
 
 
@@ -129,11 +129,11 @@ def test_a_graph_of_one_batch_is_not_compared_at_another(folder, tmp_path):
     order = ExportOrder(model="dpn68", precision="fp32", batch=2, classes=10, size=32)
     (done,) = export(find_model("dpn68"), Checkpoint("seeded", origin="seeded"), [order], tmp_path)
     at = [
-        Engine(model="dpn68", precision="fp32", batch=b, runtime="onnxruntime", artifact=done.path, onnx=done.path)
+        Candidate(model="dpn68", precision="fp32", batch=b, runtime="onnxruntime", artifact=done.path, onnx=done.path)
         for b in (2, 3)
     ]
-    good, bad = compared(at, Images(made_up=3))
-    assert isinstance(good, ParityVerdict) and good.reasons == () and good.found.images == 3
+    good, bad = compared(at, ImageSet(synthetic=3))
+    assert isinstance(good, ParityVerdict) and good.reasons == () and good.metrics.images == 3
     assert bad.reasons == (f"{done.path} takes batch 2 only. Run: trtzoo parity --batch 2",)
 
 
@@ -142,10 +142,16 @@ def test_a_data_set_that_cannot_be_used_ends_it_all(folder):
         raise DataError(f"no images of {classes} classes")
 
     with pytest.raises(DataError, match="no images of 10 classes"):
-        list(parity([engine(folder)], images, watch=lambda who, done: None))
+        list(parity([engine(folder)], images, on_progress=lambda who, done: None))
 
 
 def test_progress_is_told_for_the_reference_and_for_the_engine(folder):
     told = []
-    list(parity([engine(folder, batch=2)], lambda classes: Images(made_up=3), watch=lambda who, done: told.append((who, done))))
+    list(
+        parity(
+            [engine(folder, batch=2)],
+            lambda classes: ImageSet(synthetic=3),
+            on_progress=lambda who, done: told.append((who, done)),
+        )
+    )
     assert told == [("dpn68 pytorch", 3), ("dpn68 fp32 batch 2 onnxruntime", 2), ("dpn68 fp32 batch 2 onnxruntime", 3)]

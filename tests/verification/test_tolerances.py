@@ -5,12 +5,12 @@ import math
 import pytest
 
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.verification.tolerances import POLICIES, LabelledOutcome, Paired, block_limit, judge
+from trtzoo.verification.tolerances import TOLERANCES, LabelledOutcome, PairedMetrics, block_limit, judge
 
 
 def paired(*, images=1000, flips=0, error=0.0, rms=0.0, reference=None, engine=None):
     labelled = None if reference is None else LabelledOutcome(reference=reference, engine=engine, lost=0, won=0, p=1.0)
-    return Paired(
+    return PairedMetrics(
         images=images,
         same_top1=images - flips,
         same_top5=images,
@@ -26,12 +26,12 @@ def paired(*, images=1000, flips=0, error=0.0, rms=0.0, reference=None, engine=N
 
 @pytest.mark.parametrize("name", PRECISIONS)
 def test_every_precision_has_limits_and_no_error_passes(name):
-    assert judge(POLICIES[name], paired(), classes_count=True) == []
+    assert judge(TOLERANCES[name], paired(), classes_count=True) == []
 
 
 @pytest.mark.parametrize(("name", "bits"), [("fp32", 24), ("tf32", 11), ("fp16", 11)])
 def test_limits_are_some_hundred_roundings_at_most_and_more_than_a_random_walk(name, bits):
-    limit = POLICIES[name].error / 2.0**-bits
+    limit = TOLERANCES[name].error / 2.0**-bits
     walk = math.sqrt(2 * 264 / 3) * 5 / 3.5
     assert walk < limit < 1000
 
@@ -45,34 +45,34 @@ def test_limits_are_some_hundred_roundings_at_most_and_more_than_a_random_walk(n
     ],
 )
 def test_a_logit_too_far_off_fails(name, error, sentence):
-    assert judge(POLICIES[name], paired(error=error), classes_count=False) == [sentence]
-    assert judge(POLICIES[name], paired(error=POLICIES[name].error), classes_count=False) == []
+    assert judge(TOLERANCES[name], paired(error=error), classes_count=False) == [sentence]
+    assert judge(TOLERANCES[name], paired(error=TOLERANCES[name].error), classes_count=False) == []
 
 
 def test_an_offset_of_all_logits_fails_though_each_is_within_its_limit():
-    (reason,) = judge(POLICIES["fp16"], paired(error=1e-2, rms=1e-2), classes_count=False)
+    (reason,) = judge(TOLERANCES["fp16"], paired(error=1e-2, rms=1e-2), classes_count=False)
     assert reason == "logits differ by 0.01 of max|logit| RMS (fp16 may by 0.005)"
 
 
 @pytest.mark.parametrize(("right", "fails"), [(900, False), (891, False), (890, True)])
 def test_99_percent_of_the_reference_s_right_answers_must_be_kept(right, fails):
-    reasons = judge(POLICIES["fp32"], paired(flips=100, reference=900, engine=right), classes_count=True)
+    reasons = judge(TOLERANCES["fp32"], paired(flips=100, reference=900, engine=right), classes_count=True)
     told = "890 of 1000 images are classified right where the reference has 900 (at least 99% of them must be kept)"
     assert reasons == ([told] if fails else [])
 
 
 @pytest.mark.parametrize(("flips", "fails"), [(10, False), (11, True)])
 def test_without_labels_the_reference_s_classes_stand_for_them(flips, fails):
-    reasons = judge(POLICIES["fp32"], paired(flips=flips), classes_count=True)
+    reasons = judge(TOLERANCES["fp32"], paired(flips=flips), classes_count=True)
     assert reasons == (["11 of 1000 images have another class than the reference's (at most 1% may)"] if fails else [])
 
 
 def test_where_classes_mean_nothing_they_are_not_judged():
-    assert judge(POLICIES["fp32"], paired(flips=900, reference=900, engine=0), classes_count=False) == []
+    assert judge(TOLERANCES["fp32"], paired(flips=900, reference=900, engine=0), classes_count=False) == []
 
 
 def test_nan_passes_nothing():
-    assert len(judge(POLICIES["fp16"], paired(error=math.nan, rms=math.nan), classes_count=False)) == 2
+    assert len(judge(TOLERANCES["fp16"], paired(error=math.nan, rms=math.nan), classes_count=False)) == 2
 
 
 def test_deeper_blocks_may_be_further_off():

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from trtzoo.accuracy.journal import Entry, Header, Journal, exclusive
-from trtzoo.accuracy.records import BATCH, Evaluation, EvaluationTask, evaluation_path
+from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation, EvaluationTask, evaluation_path
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.subjects import Subject, open_subject
 from trtzoo.core.arrays import Array
@@ -32,15 +32,15 @@ from trtzoo.runtimes.registry import Session, find_runtime
 
 
 class EvaluationProgress(msgspec.Struct, frozen=True):
-    """`done` of `total` images have been seen, `right` of `counted` with their class first; `new` of them since the start.
+    """`done` of `total` images have been seen, `correct` of `classified` with their class first; `new` of them since the start.
 
     `note` says what went wrong aside.
     """
 
     done: int
     total: int
-    counted: int
-    right: int
+    classified: int
+    correct: int
     new: int
     seconds: float
     note: str = ""
@@ -66,7 +66,7 @@ def open_for_evaluation(task: EvaluationTask) -> Subject:
 
 
 def _batch(task: EvaluationTask, found: Subject) -> int:
-    return task.batch or (BATCH if found.batch == "dynamic" else found.batch)
+    return task.batch or (DEFAULT_BATCH if found.batch == "dynamic" else found.batch)
 
 
 def evaluate(
@@ -77,8 +77,8 @@ def evaluate(
     decoders: Decoders,
     *,
     resume: bool = False,
-    kept: Path | None = None,
-    watch: Callable[[EvaluationProgress], None] = lambda _: None,
+    crop_folder: Path | None = None,
+    on_progress: Callable[[EvaluationProgress], None] = lambda _: None,
 ) -> Evaluation:
     """The evaluation, written to results/<device>/accuracy/. After a kill or Ctrl-C its journal stays, for `resume`.
 
@@ -97,7 +97,7 @@ def evaluate(
                 if resume and (done := _finished(results, whole)):
                     return done
                 journal = _journal(path, whole, found.weights, len(data), resume=resume)
-                _run(session, found, data, journal, decoders, kept, watch)
+                _run(session, found, data, journal, decoders, crop_folder, on_progress)
             return _concluded(whole, data, journal, results)
     except (TrtzooError, KeyboardInterrupt):
         raise
@@ -176,14 +176,14 @@ def _run(
     data: DataSet,
     journal: Journal,
     decoders: Decoders,
-    kept: Path | None,
-    watch: Callable[[EvaluationProgress], None],
+    crop_folder: Path | None,
+    on_progress: Callable[[EvaluationProgress], None],
 ) -> None:
     """Every image that is not in the journal yet."""
     how, begun = journal.header.preprocessing, time.perf_counter()
     todo = [index for index in range(len(data)) if index not in journal.ranks and index not in journal.bad]
     labels, right = np.array(data.labels), sum(rank == 0 for rank in journal.ranks.values())
-    with closing(CropCache(kept, data, how, found.size)) if kept else nullcontext() as store:
+    with closing(CropCache(crop_folder, data, how, found.size)) if crop_folder else nullcontext() as store:
         crops = decoders.stream(data, todo, how, found.size, kept=store)
         last, new = begun, 0
         for images, rows, bad in _ahead(_batches(crops, journal.header.batch, found.size, how)):
@@ -193,7 +193,7 @@ def _run(
             journal.append(Entry(ranks=entry, bad=bad, seconds=now - last))
             right, last, new = right + int((got == 0).sum()), now, new + len(rows) + len(bad)
             counted = len(journal.ranks)
-            watch(
+            on_progress(
                 EvaluationProgress(
                     counted + len(journal.bad), len(data), counted, right, new, now - begun, store.error if store else ""
                 )

@@ -9,13 +9,13 @@ from trtzoo.core.errors import StoreError
 from trtzoo.core.files import decode
 from trtzoo.core.records import SCHEMA, Device, Record, Weights
 
-BATCH = 8
+DEFAULT_BATCH = 8
 
 
 class EvaluationTask(Record, frozen=True, kw_only=True):
     """One file to be evaluated by a runtime on a device. `remedy` is the command that makes the file.
 
-    An empty precision is the file's own; so is the batch None, or BATCH where the file takes any.
+    An empty precision is the file's own; so is the batch None, or DEFAULT_BATCH where the file takes any.
     """
 
     artifact: str

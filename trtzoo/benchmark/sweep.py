@@ -34,10 +34,10 @@ def cases(
     protocols: list[str],
     runtime: str,
     device: str,
-    graphs: list[bool | None],
+    cuda_graphs: list[bool | None],
 ) -> list[Case]:
     """The cross product, model by model."""
-    grid = product(models, precisions, batches, protocols, graphs)
+    grid = product(models, precisions, batches, protocols, cuda_graphs)
     return [
         Case(
             model=model,

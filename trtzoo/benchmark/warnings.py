@@ -30,7 +30,7 @@ def _wide(result: Result) -> str:
     return f"the median is known to ±{half:.1%} only (limit 2%)" if half > 0.02 else ""
 
 
-def _drift(result: Result) -> str:
+def _trend(result: Result) -> str:
     change = trend(_totals(result))
     return f"the last third ran {change:+.0%} against the first (limit 5%)" if abs(change) > 0.05 else ""
 
@@ -92,7 +92,7 @@ WARNINGS = (
     RunWarning("clocks", _clocks, "hold the GPU at a clock it can keep: nvidia-smi --lock-gpu-clocks=MHZ"),
     RunWarning("spread", _spread, "give it more time: --seconds 10"),
     RunWarning("wide", _wide, "give it more time: --seconds 10"),
-    RunWarning("drift", _drift, "let the machine cool, or give it more time: --seconds 10"),
+    RunWarning("trend", _trend, "let the machine cool, or give it more time: --seconds 10"),
     RunWarning("host-bound", _host_bound, "try --cuda-graph on"),
     RunWarning("copy-bound", _copy_bound, "export with FP16 input and output: --io fp16"),
     RunWarning(

@@ -89,7 +89,7 @@ def bench_command(
     ways = [find_protocol(name) for name in items(protocol, "--protocol")]
     grid = partial(cases, models=models, precisions=kinds, batches=sizes)
     if print_trtexec:
-        _print_trtexec(grid(protocols=[way.name for way in ways], runtime="trtexec", device="", graphs=[None]), onnx)
+        _print_trtexec(grid(protocols=[way.name for way in ways], runtime="trtexec", device="", cuda_graphs=[None]), onnx)
         return
     graphs = _graphs(cuda_graph)
     device, how = ready(gpu, runtime, kinds)
@@ -102,10 +102,10 @@ def bench_command(
     for way in ways:
         here = partial(grid, protocols=[way.name], runtime=AUTO if by_trial else how.name, device=device.key)
         if how.reads == "graph":
-            todo += graph_jobs(here(graphs=[None]), device, onnx, seconds=seconds)
+            todo += graph_jobs(here(cuda_graphs=[None]), device, onnx, seconds=seconds)
         else:
             folder = engines_for(engines_root, device, how)
-            todo += engine_jobs(here(graphs=graphs or [way.cuda_graph]), device, folder, seconds=seconds, rotate=rotate)
+            todo += engine_jobs(here(cuda_graphs=graphs or [way.cuda_graph]), device, folder, seconds=seconds, rotate=rotate)
     failed = _sweep(
         len(todo) * runs,
         bench(todo, results, timeout=timeout, runs=runs, resume=resume, sgemm=cache(partial(measure_peak, device.cores))),

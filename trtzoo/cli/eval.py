@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trtzoo.accuracy.records import BATCH, Evaluation, EvaluationTask
+from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation, EvaluationTask
 from trtzoo.artifacts import engines
 from trtzoo.cli import completion
 from trtzoo.cli.common import (
@@ -58,7 +58,7 @@ def eval_command(
         ),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(help=f"Images at once. Default: the file's own, or {BATCH}.", min=1, max=1024)
+        int | None, typer.Option(help=f"Images at once. Default: the file's own, or {DEFAULT_BATCH}.", min=1, max=1024)
     ] = None,
     limit: Annotated[int, typer.Option(help="No more images than these, spread over all classes; 0: all.", min=0)] = 0,
     class_file: ClassFile = None,
@@ -146,7 +146,7 @@ class ArtifactPaths(NamedTuple):
         if self.engines is None:
             return _task(graph, kind, device, how, batch, f"trtzoo export {graph.stem.split('-')[0]} --precision {precision}")
         name = graph.stem.replace(f"-{precision}", "", 1)
-        return _task(self.engines / f"{name}-{kind}-b{batch or BATCH}.engine", kind, device, how, batch, "")
+        return _task(self.engines / f"{name}-{kind}-b{batch or DEFAULT_BATCH}.engine", kind, device, how, batch, "")
 
 
 def _task(path: Path, kind: str, device: Device, how: Runtime, batch: int | None, remedy: str) -> EvaluationTask:
@@ -186,7 +186,7 @@ def _sweep(
             data = read(found.classes)
             try:
                 with _bar(name) as watch:
-                    done = evaluate(task, found, data, results, decoders, resume=resume, kept=crops, watch=watch)
+                    done = evaluate(task, found, data, results, decoders, resume=resume, crop_folder=crops, on_progress=watch)
             except KeyboardInterrupt:
                 talk.print("\nStopped. What was done is kept; to go on, say the same with --resume.", style="red")
                 raise typer.Exit(130) from None
@@ -214,7 +214,7 @@ def _bar(name: str) -> Iterator[Callable[[Any], None]]:
             if now.note not in told:
                 told.add(now.note)
                 talk.print(now.note, style="yellow", markup=False)
-            words = f"{name}  {now.new / max(now.seconds, 1e-9):.1f} images/s  top-1 {now.right / max(now.counted, 1):.2%}"
+            words = f"{name}  {now.new / max(now.seconds, 1e-9):.1f} images/s  top-1 {now.correct / max(now.classified, 1):.2%}"
             bars.update(row, total=now.total, completed=now.done, description=words)
 
         yield watch

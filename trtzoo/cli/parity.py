@@ -36,7 +36,7 @@ from trtzoo.core.modules import require_module
 from trtzoo.images import dataset
 from trtzoo.report.tables.formats import FORMATS, render
 from trtzoo.report.tables.parity import divergence_sentence, first_divergence, layer_table, tables
-from trtzoo.verification.check import Bad, Engine, Images, divergences, parity
+from trtzoo.verification.check import Candidate, ImageSet, UnreadableImage, block_divergences, parity
 from trtzoo.verification.tolerances import ParityVerdict
 
 MADE_UP = 32
@@ -97,11 +97,11 @@ def parity_command(
         raise typer.Exit(1)
 
 
-def _engine(model: str, task: EvaluationTask, onnx: Path) -> Engine:
+def _engine(model: str, task: EvaluationTask, onnx: Path) -> Candidate:
     """The file to be run, with the ONNX file of its network."""
     artifact = Path(task.artifact)
     known = read_sidecar_unchecked(artifact) if artifact.suffix == ".engine" else None
-    return Engine(
+    return Candidate(
         model=model,
         precision=task.precision,
         batch=task.batch or 1,
@@ -112,7 +112,7 @@ def _engine(model: str, task: EvaluationTask, onnx: Path) -> Engine:
     )
 
 
-def _layers(models: list[str], onnx: Path, images: Callable[[int], Images], form: str) -> None:
+def _layers(models: list[str], onnx: Path, images: Callable[[int], ImageSet], form: str) -> None:
     """Every model's blocks, and the first of each that leaves tolerance."""
     where = ArtifactPaths(onnx, None)
     shown, failed = [], 0
@@ -120,7 +120,7 @@ def _layers(models: list[str], onnx: Path, images: Callable[[int], Images], form
         single, half = (where.graph(model, kind) for kind in ("fp32", "fp16"))
         try:
             with talk.status(f"comparing the blocks of {model}"):
-                found = divergences(model, single, half, images)
+                found = block_divergences(model, single, half, images)
         except DataError:
             raise
         except TrtzooError as error:
@@ -137,22 +137,22 @@ def _layers(models: list[str], onnx: Path, images: Callable[[int], Images], form
         raise typer.Exit(1)
 
 
-def _images(data: Path | None, classes: int, limit: int, class_file: Path | None, labels: Path | None) -> Images:
+def _images(data: Path | None, classes: int, limit: int, class_file: Path | None, labels: Path | None) -> ImageSet:
     """Labelled photographs, unlabelled ones (a folder of images without class folders or a list), or made-up images."""
     if data is None:
-        return Images(made_up=limit or MADE_UP)
+        return ImageSet(synthetic=limit or MADE_UP)
     if paths := _unlabelled(data, labels):
         titles = tuple(os.fsencode(path.name).decode(errors="replace") for path in paths)
         return (
-            Images(paths=tuple(paths), titles=titles)
+            ImageSet(paths=tuple(paths), titles=titles)
             if not limit
-            else Images(paths=tuple(paths[:limit]), titles=titles[:limit])
+            else ImageSet(paths=tuple(paths[:limit]), titles=titles[:limit])
         )
     found = dataset.read_dataset(data, classes=classes, limit=limit, class_file=class_file, labels=labels)
     for note in found.notes:
         talk.print(note, style="yellow", markup=False)
     titles = tuple(found.title(number) for number in range(len(found)))
-    return Images(paths=found.paths, titles=titles, labels=found.labels)
+    return ImageSet(paths=found.paths, titles=titles, labels=found.labels)
 
 
 def _unlabelled(folder: Path, labels: Path | None) -> list[Path]:
@@ -165,14 +165,14 @@ def _unlabelled(folder: Path, labels: Path | None) -> list[Path]:
     return sorted(path for path in entries if path.name.lower().endswith(dataset.SUFFIXES))
 
 
-def _compare(todo: list[Engine], images: Callable[[int], Images]) -> list[ParityVerdict]:
+def _compare(todo: list[Candidate], images: Callable[[int], ImageSet]) -> list[ParityVerdict]:
     """The verdicts, told as they come; images that cannot be read are named."""
     verdicts = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=talk, transient=True, redirect_stdout=False, refresh_per_second=1) as progress:
         bar = progress.add_task("", total=None)
-        for found in parity(todo, images, watch=lambda who, done: progress.update(bar, description=who, completed=done)):
-            if isinstance(found, Bad):
+        for found in parity(todo, images, on_progress=lambda who, done: progress.update(bar, description=who, completed=done)):
+            if isinstance(found, UnreadableImage):
                 talk.print(f"left out: {found.title} cannot be read: {found.reason}", style="yellow", markup=False)
             else:
                 verdicts.append(found)
@@ -184,5 +184,5 @@ def _seen(data: Path | None, verdicts: list[ParityVerdict]) -> str:
     """What the engines were shown."""
     if data is None:
         return "made-up images"
-    labelled = any(row.found and row.found.labelled for row in verdicts)
+    labelled = any(row.metrics and row.metrics.labelled for row in verdicts)
     return f"photographs of {data.resolve().name}, {'labelled' if labelled else 'without labels'}"

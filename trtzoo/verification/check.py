@@ -24,7 +24,7 @@ from trtzoo.core.modules import resolve
 from trtzoo.core.records import Record, Weights
 from trtzoo.core.subprocesses import exit_failure
 from trtzoo.models.sources import SEEDED
-from trtzoo.verification.tolerances import POLICIES, Divergence, Paired, ParityVerdict, judge
+from trtzoo.verification.tolerances import TOLERANCES, Divergence, PairedMetrics, ParityVerdict, judge
 
 if TYPE_CHECKING:
     from trtzoo.artifacts.subjects import Subject
@@ -40,8 +40,8 @@ ParityListener = Callable[[str, int], None]
 """Hears who is at work and how many images are done."""
 
 
-class Images(Record, frozen=True, kw_only=True):
-    """What both see: photographs, with the network's class of each where it is known, or `made_up` images.
+class ImageSet(Record, frozen=True, kw_only=True):
+    """What both see: photographs, with the network's class of each where it is known, or `synthetic` images.
 
     `titles` name the photographs in text.
     """
@@ -49,15 +49,15 @@ class Images(Record, frozen=True, kw_only=True):
     paths: tuple[Path, ...] = ()
     titles: tuple[str, ...] = ()
     labels: tuple[int, ...] = ()
-    made_up: int = 0
+    synthetic: int = 0
 
     def __len__(self) -> int:
-        return len(self.paths) or self.made_up
+        return len(self.paths) or self.synthetic
 
     def title(self, number: int) -> str:
         return self.titles[number] if self.titles else f"made-up {number}"
 
-    def without(self, bad: dict[int, str]) -> Images:
+    def without(self, bad: dict[int, str]) -> ImageSet:
         kept = [number for number in range(len(self)) if number not in bad]
         columns = ("paths", "titles", "labels")
         return msgspec.structs.replace(
@@ -65,7 +65,7 @@ class Images(Record, frozen=True, kw_only=True):
         )
 
 
-class Engine(Record, frozen=True, kw_only=True):
+class Candidate(Record, frozen=True, kw_only=True):
     """What is to be compared: the file that `runtime` runs, and the ONNX file whose checkpoint is its reference's."""
 
     model: str
@@ -77,20 +77,22 @@ class Engine(Record, frozen=True, kw_only=True):
     options: dict[str, bool | int] = msgspec.field(default_factory=dict)
 
 
-class Bad(Record, frozen=True, kw_only=True):
+class UnreadableImage(Record, frozen=True, kw_only=True):
     """A photograph that cannot be read: it is left out of the comparison."""
 
     title: str
     reason: str
 
 
-def parity(todo: list[Engine], images: Callable[[int], Images], *, watch: ParityListener) -> Iterator[ParityVerdict | Bad]:
+def parity(
+    todo: list[Candidate], images: Callable[[int], ImageSet], *, on_progress: ParityListener
+) -> Iterator[ParityVerdict | UnreadableImage]:
     """Compare engines, all of one model, with their reference: each verdict as it comes. A failed one stops nothing.
 
     `images` gives those for a number of classes. Raises DataError where there are none.
     """
     with tempfile.TemporaryDirectory(prefix="trtzoo-") as name:
-        pairs = _Pairs(Path(name), images, watch)
+        pairs = _Pairs(Path(name), images, on_progress)
         for engine in todo:
             try:
                 facts = _facts(engine)
@@ -105,12 +107,12 @@ def parity(todo: list[Engine], images: Callable[[int], Images], *, watch: Parity
 class _Pairs:
     """The reference's logits, made when they are first needed, and the images that can be read."""
 
-    def __init__(self, folder: Path, images: Callable[[int], Images], watch: ParityListener) -> None:
+    def __init__(self, folder: Path, images: Callable[[int], ImageSet], watch: ParityListener) -> None:
         self._folder, self._find_images, self._watch = folder, images, watch
-        self._images = Images()
+        self._images = ImageSet()
         self._made: tuple[Weights | None, int] | None = None
 
-    def prepare(self, engine: Engine, facts: Subject) -> Iterator[Bad]:
+    def prepare(self, engine: Candidate, facts: Subject) -> Iterator[UnreadableImage]:
         """Raises StoreError where the network's own weights cannot be had."""
         if self._made == (facts.weights, facts.size):
             return
@@ -120,11 +122,11 @@ class _Pairs:
         answer = _run(task, lambda done: self._watch(f"{engine.model} {REFERENCE}", done))
         if answer.error:
             raise StoreError(f"the reference: {answer.error}")
-        yield from (Bad(title=self._images.title(number), reason=reason) for number, reason in answer.bad.items())
+        yield from (UnreadableImage(title=self._images.title(number), reason=reason) for number, reason in answer.bad.items())
         self._images = self._images.without(answer.bad)
         self._made = facts.weights, facts.size
 
-    def compare(self, engine: Engine, facts: Subject) -> ParityVerdict:
+    def compare(self, engine: Candidate, facts: Subject) -> ParityVerdict:
         title = _verdict(engine).title
         who = {"runtime": engine.runtime, "batch": engine.batch, "options": engine.options}
         answer = _run(self._task(facts, engine.artifact, "engine.npy", **who), lambda done: self._watch(title, done))
@@ -132,10 +134,10 @@ class _Pairs:
             gone = f"{len(answer.bad)} images that the reference has read cannot be read any more"
             return _verdict(engine, reasons=(answer.error or gone,))
         found = self._paired()
-        reasons = judge(POLICIES[engine.precision], found, classes_count=self._classes_count(facts))
+        reasons = judge(TOLERANCES[engine.precision], found, classes_count=self._classes_count(facts))
         return _verdict(
             engine,
-            found=found,
+            metrics=found,
             worst=self._images.title(found.worst),
             weights=facts.weights,
             versions=answer.versions,
@@ -145,11 +147,11 @@ class _Pairs:
     def _task(self, facts: Subject, artifact: Path, into: str, **rest: object) -> LogitsTask:
         return _task(facts, self._images, artifact=artifact, into=self._folder / into, **rest)
 
-    def _paired(self) -> Paired:
+    def _paired(self) -> PairedMetrics:
         load, array = resolve("numpy:load"), resolve("numpy:array")
         both = (load(self._folder / name, mmap_mode="r") for name in ("engine.npy", "reference.npy"))
         labels = array(self._images.labels) if self._images.labels else None
-        found: Paired = resolve("trtzoo.verification.metrics:compare")(*both, labels)
+        found: PairedMetrics = resolve("trtzoo.verification.metrics:compare")(*both, labels)
         return found
 
     def _classes_count(self, facts: Subject) -> bool:
@@ -157,7 +159,7 @@ class _Pairs:
         return facts.weights is not None and facts.weights.source != SEEDED and bool(self._images.paths)
 
 
-def _facts(engine: Engine) -> Subject:
+def _facts(engine: Candidate) -> Subject:
     """What the file's sidecar tells. Raises StoreError for one that is missing, changed or of another batch."""
     remedy = f"trtzoo export {engine.model} --precision {engine.precision}"
     facts: Subject = resolve("trtzoo.artifacts.subjects:open_subject")(engine.artifact, remedy=remedy)
@@ -166,7 +168,7 @@ def _facts(engine: Engine) -> Subject:
     return facts
 
 
-def _check_reference(engine: Engine, facts: Subject) -> None:
+def _check_reference(engine: Candidate, facts: Subject) -> None:
     """Raises StoreError where the ONNX file beside an engine is not of the same weights."""
     if facts.weights is None:
         raise StoreError(f"{engine.artifact} was built from a graph that trtzoo did not export, so it has no reference.")
@@ -180,12 +182,12 @@ def _check_reference(engine: Engine, facts: Subject) -> None:
         raise StoreError(f"{engine.artifact} was made from other weights than {engine.onnx}. Run: {command(engine.artifact)}")
 
 
-def _verdict(engine: Engine, **what: object) -> ParityVerdict:
+def _verdict(engine: Candidate, **what: object) -> ParityVerdict:
     names = {name: getattr(engine, name) for name in ("model", "precision", "batch", "runtime")}
     return ParityVerdict(**names, **what)  # type: ignore[arg-type]
 
 
-def divergences(model: str, single: Path, half: Path, images: Callable[[int], Images]) -> list[Divergence]:
+def block_divergences(model: str, single: Path, half: Path, images: Callable[[int], ImageSet]) -> list[Divergence]:
     """The blocks of a network's FP32 and FP16 graphs, compared in this process on the first LOOKED_AT images.
 
     Raises StoreError where the two are not of the same weights, DataError where no image can be read.
@@ -210,7 +212,7 @@ def divergences(model: str, single: Path, half: Path, images: Callable[[int], Im
     return found
 
 
-def _task(facts: Subject, images: Images, *, artifact: Path, into: Path, **rest: object) -> LogitsTask:
+def _task(facts: Subject, images: ImageSet, *, artifact: Path, into: Path, **rest: object) -> LogitsTask:
     assert facts.weights
     made: LogitsTask = resolve("trtzoo.verification.worker:LogitsTask")(
         artifact=str(artifact),
@@ -218,7 +220,7 @@ def _task(facts: Subject, images: Images, *, artifact: Path, into: Path, **rest:
         preprocessing=facts.weights.preprocessing,
         into=str(into),
         paths=tuple(os.fsencode(path) for path in images.paths),
-        made_up=images.made_up,
+        synthetic=images.synthetic,
         **rest,
     )
     return made

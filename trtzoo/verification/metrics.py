@@ -10,13 +10,13 @@ import numpy as np
 
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import WrongOutputError
-from trtzoo.verification.tolerances import LabelledOutcome, Paired
+from trtzoo.verification.tolerances import LabelledOutcome, PairedMetrics
 
 ROWS = 2048
 """Images at a time: a whole ImageNet of logits is never in memory as float64."""
 
 
-def compare(logits: Array, reference: Array, labels: Array | None = None) -> Paired:
+def compare(logits: Array, reference: Array, labels: Array | None = None) -> PairedMetrics:
     """Logits (N, classes), each of any floating type, and labels (N,) where there are any.
 
     Raises WrongOutputError for another shape, for NaN or infinity, and for logits that are all the same.
@@ -27,7 +27,7 @@ def compare(logits: Array, reference: Array, labels: Array | None = None) -> Pai
     own, wanted, same_top5, error, square, cosine, margin = (np.concatenate(column) for column in columns)
     flipped = own != wanted
     scale = scale or 1.0
-    return Paired(
+    return PairedMetrics(
         images=len(logits),
         same_top1=int((~flipped).sum()),
         same_top5=int(same_top5.sum()),

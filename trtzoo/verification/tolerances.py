@@ -1,4 +1,4 @@
-"""POLICIES: when an engine may stand in for the PyTorch reference, one row a precision.
+"""TOLERANCES: when an engine may stand in for the PyTorch reference, one row a precision.
 
 The limits are made of the precision's own arithmetic, not of what happened to be measured. A number kept in p bits of mantissa
 is off by at most u = 2^-(p+1) of itself, by u/√3 on average. Each layer rounds its input and its weights, and such errors add
@@ -25,7 +25,7 @@ import msgspec
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Record, Weights
 
-KEPT = 0.99
+MIN_TOP1_KEPT = 0.99
 
 
 class LabelledOutcome(Record, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class LabelledOutcome(Record, frozen=True, kw_only=True):
     p: float
 
 
-class Paired(Record, frozen=True, kw_only=True):
+class PairedMetrics(Record, frozen=True, kw_only=True):
     """An engine against its reference; errors are relative to max|logit| of the reference over all images.
 
     `flips` is the images with another class; `margin` the most by which the reference preferred its class to the engine's at
@@ -65,7 +65,7 @@ class ParityVerdict(Record, frozen=True, kw_only=True):
     precision: str
     batch: int
     runtime: str
-    found: Paired | None = None
+    metrics: PairedMetrics | None = None
     worst: str = ""
     weights: Weights | None = None
     versions: dict[str, str] = msgspec.field(default_factory=dict)
@@ -76,7 +76,7 @@ class ParityVerdict(Record, frozen=True, kw_only=True):
         return f"{self.model} {self.precision} batch {self.batch} {self.runtime}"
 
 
-class Policy(msgspec.Struct, frozen=True):
+class Tolerance(msgspec.Struct, frozen=True):
     """The largest allowed difference of a logit and their largest RMS, both relative to the reference's max|logit|."""
 
     precision: str
@@ -101,8 +101,8 @@ class Divergence(msgspec.Struct, frozen=True):
     overflows: int
 
 
-POLICIES: dict[str, Policy] = {
-    name: Policy(name, error=row.tolerance + PRECISIONS["fp32"].tolerance) for name, row in PRECISIONS.items()
+TOLERANCES: dict[str, Tolerance] = {
+    name: Tolerance(name, error=row.tolerance + PRECISIONS["fp32"].tolerance) for name, row in PRECISIONS.items()
 }
 """An engine's tolerance against float64, and the reference's own."""
 
@@ -115,7 +115,7 @@ def block_limit(layers: int) -> float:
     return float(8 * math.sqrt(2 * layers / 3) * 2**-11)
 
 
-def judge(policy: Policy, found: Paired, *, classes_count: bool) -> list[str]:
+def judge(policy: Tolerance, found: PairedMetrics, *, classes_count: bool) -> list[str]:
     """What an engine fails in, a sentence each; none: it may stand in. `classes_count`: its classes mean something."""
     reasons = []
     if not found.error <= policy.error:
@@ -127,14 +127,14 @@ def judge(policy: Policy, found: Paired, *, classes_count: bool) -> list[str]:
     return reasons
 
 
-def _classes(found: Paired) -> list[str]:
+def _classes(found: PairedMetrics) -> list[str]:
     """Without labels the reference's own classes stand for them."""
     if known := found.labelled:
-        if known.engine < KEPT * known.reference:
+        if known.engine < MIN_TOP1_KEPT * known.reference:
             return [
                 f"{known.engine} of {found.images} images are classified right where the reference has {known.reference} "
-                f"(at least {KEPT:.0%} of them must be kept)"
+                f"(at least {MIN_TOP1_KEPT:.0%} of them must be kept)"
             ]
-    elif found.same_top1 < KEPT * found.images:
+    elif found.same_top1 < MIN_TOP1_KEPT * found.images:
         return [f"{found.flips} of {found.images} images have another class than the reference's (at most 1% may)"]
     return []

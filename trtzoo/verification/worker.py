@@ -28,7 +28,7 @@ Picture = Array | ImageError
 
 
 class LogitsTask(Record, frozen=True, kw_only=True):
-    """`paths` are photographs, as the system's bytes; without any there are `made_up` images instead. `into`: a .npy file."""
+    """`paths` are photographs, as the system's bytes; without any there are `synthetic` images instead. `into`: a .npy file."""
 
     runtime: str
     artifact: str
@@ -38,7 +38,7 @@ class LogitsTask(Record, frozen=True, kw_only=True):
     into: str
     options: dict[str, bool | int] = msgspec.field(default_factory=dict)
     paths: tuple[bytes, ...] = ()
-    made_up: int = 0
+    synthetic: int = 0
 
 
 class LogitsResult(Record, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ def good(found: Iterable[Picture], bad: dict[int, str]) -> Iterator[Array]:
 def pictures(task: LogitsTask) -> Iterator[Picture]:
     """Photographs are decoded by threads, some ahead of the network."""
     if not task.paths:
-        yield from golden.images(task.size, task.made_up)
+        yield from golden.images(task.size, task.synthetic)
         return
     image = resolve("trtzoo.images.preprocessing:image")
     resolve("trtzoo.images.preprocessing:one_thread")()

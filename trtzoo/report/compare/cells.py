@@ -16,7 +16,7 @@ from trtzoo.report.compare.verdicts import UNCLEAR, Moment, Ratio, moment, ratio
 Facts = dict[str, str]
 Key = tuple[str, ...]
 
-DISTURBED = ("load", "shared", "hot", "capped", "clocks", "drift")
+DISTURBED = ("load", "shared", "hot", "capped", "clocks", "trend")
 """Flags of noise.py under which a run is left out while there are others, and proves nothing alone."""
 
 NEAR = 60.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from trtzoo.report.tables.model import Cell, Table
-from trtzoo.verification.tolerances import KEPT, POLICIES, Divergence, LabelledOutcome, Paired, ParityVerdict
+from trtzoo.verification.tolerances import MIN_TOP1_KEPT, TOLERANCES, Divergence, LabelledOutcome, PairedMetrics, ParityVerdict
 
 Value = float | str | None
 
@@ -19,8 +19,8 @@ class ParityColumn(msgspec.Struct, frozen=True):
     form: str = "{}"
 
 
-def _of(read: Callable[[Paired], Value]) -> Callable[[ParityVerdict], Value]:
-    return lambda row: None if row.found is None else read(row.found)
+def _of(read: Callable[[PairedMetrics], Value]) -> Callable[[ParityVerdict], Value]:
+    return lambda row: None if row.metrics is None else read(row.metrics)
 
 
 def _known(read: Callable[[LabelledOutcome], Value]) -> Callable[[ParityVerdict], Value]:
@@ -67,10 +67,10 @@ def tables(verdicts: list[ParityVerdict], images: str) -> list[Table]:
     """Logits, and then classes. `images` says what was looked at. What an engine failed in is a note at its verdict."""
     notes = [f"{row.title}: {'; '.join(row.reasons)}." for row in verdicts if row.reasons]
     logits = _table("Parity with the PyTorch reference: logits", LOGITS, verdicts, _caption(verdicts, images), notes)
-    compared = [row for row in verdicts if row.found]
+    compared = [row for row in verdicts if row.metrics]
     if not compared:
         return [logits]
-    labelled = any(row.found and row.found.labelled for row in compared)
+    labelled = any(row.metrics and row.metrics.labelled for row in compared)
     meaning = (MEANING, *([LABELLED] if labelled else []))
     return [logits, _table("Parity with the PyTorch reference: classes", CLASSES, compared, meaning, [])]
 
@@ -99,13 +99,15 @@ def _cell(column: ParityColumn, value: Value, mark: str) -> Cell:
 
 def _caption(verdicts: list[ParityVerdict], images: str) -> tuple[str, ...]:
     kinds = dict.fromkeys(row.precision for row in verdicts)
-    limits = [f"{name} {POLICIES[name].error:.1e} and RMS {POLICIES[name].rms:.1e}" for name in kinds]
+    limits = [f"{name} {TOLERANCES[name].error:.1e} and RMS {TOLERANCES[name].rms:.1e}" for name in kinds]
     weights = {row.weights.source: row.weights for row in verdicts if row.weights}
     sources = ["SEEDED, which classify nothing" if name == "seeded" else f"of {name}" for name in weights]
     versions = dict.fromkeys(f"{name} {version}" for row in verdicts for name, version in row.versions.items())
     runtimes = dict.fromkeys(row.runtime for row in verdicts)
     facts = [images, f"runtime {', '.join(runtimes)}", *([f"weights {', '.join(sources)}"] if sources else []), *versions]
-    allowed = f"Allowed: {', '.join(limits)}; with trained weights on photographs {KEPT:.0%} of the reference's top-1 kept."
+    allowed = (
+        f"Allowed: {', '.join(limits)}; with trained weights on photographs {MIN_TOP1_KEPT:.0%} of the reference's top-1 kept."
+    )
     errors = "Errors are relative to max|logit| of the reference, PyTorch in FP32, over all images."
     return "; ".join(facts) + ".", errors, allowed
 
