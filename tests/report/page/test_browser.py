@@ -1,12 +1,14 @@
 """The page as it is read: in headless Chromium, by mouse, by keyboard, on a phone, in the dark, and by axe."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
-from tests.report.pages import EVIL, LATENCY, chromium, varied, written
+from tests.report.pages import EVIL, LATENCY, chromium, mixed, varied, written
+from trtzoo.models.table import MODELS
 from trtzoo.report.page.page import page as page_of
 
 POINTS = "path[aria-roledescription=point]"
@@ -15,7 +17,7 @@ POINTS = "path[aria-roledescription=point]"
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        started = playwright.chromium.launch(executable_path=chromium(playwright), args=["--no-sandbox"])
         yield started
         started.close()
 
@@ -25,6 +27,8 @@ def file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     found = written(folder / "benchmarks", varied())
     (folder / "report.html").write_bytes(page_of(found, [], [], folder=Path("benchmarks")))
+    mixed_results = written(folder / "mixed", mixed())
+    (folder / "mixed.html").write_bytes(page_of(mixed_results, [], [], folder=Path("mixed")))
     (folder / "empty.html").write_bytes(page_of([], [], [], folder=Path("benchmarks")))
     return folder / "report.html"
 
@@ -118,15 +122,60 @@ def test_the_figure_shows_the_chosen_device_protocol_precision_and_batch(read):
     title, points = shown.locator("#latency-title"), shown.locator(f"#latency {POINTS}")
     expect(title).to_have_text("Latency of FP32, batch 4: A CPU, 2 cores, beside the published Tesla T4")
     assert points.count() == len(LATENCY) + 1 + 10
-    chooser = shown.get_by_role("group", name="What the first figure shows")
+    chooser = shown.get_by_role("group", name="Content of the first figure")
     chooser.get_by_label("Batch").select_option("1")
     expect(title).to_contain_text("batch 1")
     chooser.get_by_label("Device").select_option("Tesla T4, driver 580.10")
     expect(title).to_have_text("Latency of FP16, batch 4: Tesla T4, driver 580.10, beside the published Tesla T4")
-    assert chooser.get_by_label("Runtime and protocol").input_value() == "tensorrt, paddle2020, no CUDA graph"
+    assert chooser.get_by_label("Protocol").input_value() == "paddle2020"
+    assert chooser.get_by_label("Runtime").locator("option").all_inner_texts() == ["fastest", "tensorrt, no CUDA graph"]
     chooser.get_by_label("Device").select_option("Tesla V100, published")
     expect(title).to_have_text("Latency of FP32, batch 1: Tesla V100, published")
     expect(points).to_have_count(10)
+
+
+def test_the_figure_shows_the_fastest_result_of_all_ten_models_by_default(read):
+    shown = read("mixed.html")
+    title, full = shown.locator("#latency-title"), shown.locator(f"#latency .named_marks {POINTS}")
+    expect(title).to_contain_text("A CPU, 2 cores, the fastest runtime of each model")
+    expect(full).to_have_count(10)
+    texts = full.evaluate_all("marks => marks.map(mark => mark.ariaLabel)")
+    assert {text.split(",")[0].split(": ")[-1] for text in texts} == set(MODELS)
+    assert all("onnxruntime" in text for text in texts if "densenet121," in text)
+    runtime = shown.get_by_role("group", name="Content of the first figure").get_by_label("Runtime")
+    assert runtime.locator("option").all_inner_texts() == ["fastest", "onnxruntime", "openvino"]
+    runtime.select_option("openvino")
+    expect(title).not_to_contain_text("fastest")
+    expect(full).to_have_count(7)
+    runtime.select_option("fastest")
+    expect(full).to_have_count(10)
+
+
+BOXES = "marks => marks.map(mark => mark.getBoundingClientRect()).map(box => [box.left, box.top, box.right, box.bottom])"
+
+
+@pytest.mark.parametrize("name", ["report.html", "mixed.html", "empty.html"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_names_at_points_overlap_neither_each_other_nor_a_point(read, name, width):
+    shown = read(name, width=width)
+    for figure in ("latency", "flops", "params"):
+        names = shown.locator(f"#{figure} .labels text:not([opacity='0'])")  # a name without room is hidden
+        labels, points = names.evaluate_all(BOXES), shown.locator(f"#{figure} {POINTS}").evaluate_all(BOXES)
+        texts = names.all_text_contents()
+        assert len(set(texts)) == len(texts)
+        assert len(texts) > 5 if width == 390 else len(texts) == shown.locator(f"#{figure} .labels text").count()
+        assert overlapping(labels, [*labels, *points]) == []
+
+
+def overlapping(boxes, others):
+    """Pairs of different boxes (left, top, right, bottom) that overlap. A text's box has 2 px of air above and below."""
+    return [
+        (one, other)
+        for one, other in product(boxes, others)
+        if one != other
+        and min(one[2], other[2]) - max(one[0], other[0]) > 1
+        and min(one[3], other[3]) - max(one[1], other[1]) > 3
+    ]
 
 
 def test_a_chosen_cell_shows_its_samples_and_where_it_is_from(read):

@@ -20,19 +20,22 @@ function front(points) {
   return [...points].sort((a, b) => a.x - b.x || b.y - a.y).filter((point) => point.y > best && ((best = point.y), true));
 }
 
-const PLACES = {
-  right: { align: "left", dx: 7, dy: -9 },
-  left: { align: "right", dx: -7, dy: -9 },
-  below: { align: "center", dx: 0, dy: 17 },
-};
+const SIDES = ["top-right", "top-left", "bottom-right", "bottom-left", "right", "left", "top", "bottom"];
+const DISTANCES = [3, 8, 16];
 
-/** Where a point's name goes: away from those that are close to it and about as accurate. */
-function place(point, all, wide) {
-  const measure = (other) => (wide ? Math.log(other.x) : other.x);
-  const costs = all.map(measure), near = (Math.max(...costs) - Math.min(...costs)) / 6;
-  const close = all.filter((other) => Math.abs(other.y - point.y) < 0.004 && Math.abs(measure(other) - measure(point)) < near);
-  const before = close.some((other) => other.x < point.x), after = close.some((other) => other.x > point.x);
-  return before && after ? "below" : after ? "left" : "right";
+/** Vega's label placement, which Vega-Lite does not offer: each label stands clear of points, other labels and the frame. */
+function label(spec) {
+  const named = spec.marks.find((mark) => mark.name === "named_marks");
+  if (!named) return spec;
+  const others = spec.marks.filter((mark) => mark.name === "others_marks").map((mark) => mark.name);
+  spec.marks.push({
+    type: "text", name: "labels", from: { data: named.name }, interactive: false, aria: false,
+    encode: { enter: { text: { field: "datum.model" }, fontSize: { value: 11.5 }, fill: { value: "var(--ink)" },
+      stroke: { value: "var(--paper)" }, strokeWidth: { value: 4 }, strokeJoin: { value: "round" } } },
+    transform: [{ type: "label", size: { signal: "[width, height]" }, avoidMarks: others,
+      anchor: DISTANCES.flatMap(() => SIDES), offset: DISTANCES.flatMap((pixels) => SIDES.map(() => pixels)) }],
+  });
+  return spec;
 }
 
 /** Accuracy against a cost. A point: {x, low, high, y, model, family, kind: "full" or "hollow", words, row}. */
@@ -54,22 +57,18 @@ function scatter(points, title, height) {
     mark: { type: "rule", strokeWidth: 2, aria: false },
     encoding: { x: { ...x, field: "low" }, x2: { field: "high" }, y, color: COLOUR },
   };
-  const halo = { stroke: "var(--paper)", strokeWidth: 4, strokeJoin: "round" };
-  const names = Object.entries(PLACES).flatMap(([name, offset]) => [halo, {}].map((more) => ({
-    data: { values: kinds[labelled].filter((point) => place(point, kinds[labelled], wide) === name) },
-    mark: { type: "text", ...offset, fontSize: 11.5, fill: "var(--ink)", aria: false, ...more },
-    encoding: { x, y, text: { field: "model" } },
-  })));
-  const marks = {
+  const marks = kinds.map((kind, index) => ({
+    name: index === labelled ? "named" : "others",
+    data: { values: kind },
     mark: { type: "point", size: 95, strokeWidth: 2, opacity: 1, cursor: "pointer" },
     encoding: {
       x, y, shape: SHAPE, stroke: COLOUR,
-      fill: { condition: { test: "datum.kind === 'full'", ...COLOUR }, value: "var(--paper)" },
+      fill: index ? COLOUR : { value: "var(--paper)" },
       description: { field: "words" }, tooltip: { field: "words" },
     },
-  };
-  const layer = [...lines, bars, ...names, marks].filter(({ data }) => !data || data.values.length);
-  return { data: { values: points }, width: "container", height, autosize: { type: "fit", contains: "padding" }, layer, config: CONFIG };
+  }));
+  const layer = [...lines, bars, ...marks].filter(({ data }) => data.values.length);
+  return { width: "container", height, autosize: { type: "fit", contains: "padding" }, layer, config: CONFIG };
 }
 
 /** The distribution of a cell's samples, with a line at the number told. */

@@ -11,7 +11,7 @@ const views = new Map();
 /** Draw a figure in place of the one that was there. Points with a row open it, by mouse and by keyboard. */
 async function draw(id, spec) {
   views.get(id)?.finalize();
-  const options = { ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: tell };
+  const options = { ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: tell, patch: label };
   const drawn = await vegaEmbed(`#${id}`, spec, options);
   views.set(id, drawn);
   drawn.view.addEventListener("click", (_, item) => item?.datum?.row !== undefined && open(item.datum.row));
@@ -45,31 +45,41 @@ function tell(_, event, item, words) {
 
 function point(cell, row) {
   const told = cell.seconds ?? cell.published, full = cell.state !== "published";
-  const lines = [title(cell), `${ms(told)} ms ${full ? "measured" : "published"}`, cell.device];
+  const lines = [title(cell), `${ms(told)} ms ${full ? "measured" : "published"}`, `${cell.device}, ${cell.runtime}`];
   if (cell.low !== undefined) lines[1] += `, ${ms(cell.low)} to ${ms(cell.high)}`;
   lines.push(`top-1 ${cell.top1.toFixed(3)} ${cell.evaluated ? "evaluated" : "published"}`, cell.note ?? "");
   return { x: told * 1e3, low: cell.low && cell.low * 1e3, high: cell.high && cell.high * 1e3, y: cell.top1, model: cell.model,
     family: family.get(cell.model), kind: full ? "full" : "hollow", words: lines.filter(Boolean).join("\n"), row };
 }
 
+const FASTEST = "fastest";
+const runtime = (cell) => [cell.runtime, ...cell.protocol.split(", ").slice(1)].join(", ");
 const FIGURE = [
-  ["figure-device", (cell) => cell.device, ""],
-  ["figure-protocol", (cell) => `${cell.runtime}, ${cell.protocol}`, ""],
-  ["figure-precision", (cell) => cell.precision, "fp32"],
-  ["figure-batch", (cell) => String(cell.batch), "4"],
+  { id: "figure-device", field: (cell) => cell.device },
+  { id: "figure-protocol", field: (cell) => cell.protocol.split(", ")[0], usual: "trtzoo" },
+  { id: "figure-runtime", field: runtime, usual: FASTEST, first: [FASTEST] },
+  { id: "figure-precision", field: (cell) => cell.precision, usual: "fp32", text: (value) => value.toUpperCase() },
+  { id: "figure-batch", field: (cell) => String(cell.batch), usual: "4", order: (a, b) => a - b },
 ];
 
-/** Each chooser offers what the ones before it leave, and keeps its value where that is among them. */
+/** The cells to draw. Each chooser offers what the ones before it leave, and keeps its value where that is among them. */
 function chosen() {
   let left = cells.filter((cell) => cell.state !== "failed" && cell.top1 !== undefined);
-  for (const [id, field, usual] of FIGURE) {
-    const select = byId(id), values = [...new Set(left.map(field))];
-    if (id === "figure-batch") values.sort((a, b) => a - b);
+  for (const { id, field, usual, first = [], text = (value) => value, order } of FIGURE) {
+    const select = byId(id), found = [...new Set(left.map(field))];
+    const values = [...first, ...(order ? found.sort(order) : found)];
     const value = [select.value, usual].find((wanted) => values.includes(wanted)) ?? values[0];
-    select.replaceChildren(...values.map((text) => new Option(id === "figure-precision" ? text.toUpperCase() : text, text, false, text === value)));
-    left = left.filter((cell) => field(cell) === value);
+    select.replaceChildren(...values.map((each) => new Option(text(each), each, false, each === value)));
+    if (value !== FASTEST) left = left.filter((cell) => field(cell) === value);
   }
-  return left;
+  return byId("figure-runtime").value === FASTEST ? fastest(left) : left;
+}
+
+/** The fastest good cell of each model, whatever its runtime; one with wrong outputs only where there is no other. */
+function fastest(all) {
+  const rank = (cell) => [Number((cell.marks ?? []).includes("wrong outputs")), cell.seconds ?? cell.published];
+  const before = (a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1];
+  return [...new Set(all.map((cell) => cell.model))].map((model) => all.filter((cell) => cell.model === model).sort(before)[0]);
 }
 
 function latency() {
@@ -78,7 +88,8 @@ function latency() {
   const printed = cells.filter((cell) => cell.state === "published" && cell.gpu === gpu && first.state !== "published" &&
     cell.precision === first.precision && cell.batch === first.batch);
   const points = [...printed, ...shown].map((cell) => point(cell, cells.indexOf(cell)));
-  byId("latency-title").textContent = `Latency of ${first.precision.toUpperCase()}, batch ${first.batch}: ${first.device}` +
+  const which = new Set(shown.map(runtime)).size > 1 ? ", the fastest runtime of each model" : "";
+  byId("latency-title").textContent = `Latency of ${first.precision.toUpperCase()}, batch ${first.batch}: ${first.device}${which}` +
     (printed.length ? `, beside the published ${gpu}` : "");
   return draw("latency", scatter(points, "Latency, ms", 340));
 }
@@ -181,6 +192,6 @@ byId("close").addEventListener("click", () => byId("cell").close());
 const narrow = matchMedia("(max-width: 44rem)");
 if (narrow.matches) rows.forEach(condense);
 else narrow.addEventListener("change", () => rows.forEach(condense), { once: true });
-for (const [id] of FIGURE) byId(id).addEventListener("change", latency);
+for (const { id } of FIGURE) byId(id).addEventListener("change", latency);
 Promise.all([latency(), counts("flops", "GFLOPs", "FLOPs, G"), counts("params", "M", "Parameters, M")])
   .then(() => { document.documentElement.dataset.ready = "yes"; });
