@@ -6,7 +6,7 @@ EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 PRECISION := $(if $(filter gpu,$(EXTRA)),fp32$(comma)fp16,fp32)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: table engines test check gpu clean
+.PHONY: table engines test check docs gpu clean
 
 # Whatever fails, the rest is measured and shown; make ends with the last failure's status.
 table: .venv/ready-$(EXTRA)   # export the ten networks, measure them here, make tables, figures and page of it
@@ -33,16 +33,19 @@ test: .venv/ready-dev
 gpu: .venv/ready-dev          # the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu
 
-check: .venv/ready-dev
+check: .venv/ready-dev docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python benchmarks/readme.py --check
 	$(BIN)/python -m pytest tests/cli/test_help.py tests/test_release.py
 
+docs: .venv/ready-docs        # docs/_build/html/index.html; a warning is an error, and so is a generated part out of date
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+
 clean:
-	rm -rf .venv onnx/*.onnx onnx/*.npz onnx/*.json engines/*/
+	rm -rf .venv docs/_build onnx/*.onnx onnx/*.npz onnx/*.json engines/*/
 
 .venv/ready-$(EXTRA): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -52,4 +55,8 @@ clean:
 
 .venv/ready-dev: .venv/ready-$(EXTRA)
 	$(PIP) --editable ".[$(EXTRA),dev]"
+	touch $@
+
+.venv/ready-docs: .venv/ready-$(EXTRA)
+	$(PIP) --editable ".[$(EXTRA),docs]"
 	touch $@
