@@ -1,6 +1,7 @@
-"""GPUS and FLAVOURS, one row each: which GPU is which, and which TensorRT builds for it."""
+"""GPUS and FLAVOURS: which GPU is which, and which TensorRT builds for it. A GPU is a table of gpus.toml."""
 
 import re
+from importlib.resources import files
 
 import msgspec
 
@@ -59,136 +60,28 @@ FLAVOURS: dict[str, Flavour] = {
     )
 }
 
-_VOLTA = "TensorRT-RTX starts at Turing (SM75)"
-_HOPPER = "TensorRT-RTX has no data-centre Hopper (SM90)"
-_BLACKWELL = "TensorRT-RTX has no data-centre Blackwell (SM100), only SM120 and SM121"
+
+class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of gpus.toml, as its first lines explain it."""
+
+    title: str
+    sm: int
+    source: str
+    cards: dict[str, tuple[float, float, float, float]]
+    oldest: str = "8.6"
+    newest: str = ""
+    not_rtx: str = ""
+
+    def gpu(self, name: str) -> Gpu:
+        cards = tuple(
+            Card(card, fp32 * 1e12, tf32 * 1e12, fp16 * 1e12, bandwidth * 1e9, self.source)
+            for card, (fp32, tf32, fp16, bandwidth) in self.cards.items()
+        )
+        return Gpu(name, self.title, self.sm, cards, self.oldest, self.newest, self.not_rtx)
 
 
-def _cards(source: str, *rows: tuple[str, float, float, float, float]) -> tuple[Card, ...]:
-    """Driver's name; FP32, TF32 and FP16 in TFLOP/s; GB/s."""
-    return tuple(Card(name, fp32 * 1e12, tf32 * 1e12, fp16 * 1e12, gbs * 1e9, source) for name, fp32, tf32, fp16, gbs in rows)
-
-
-# Peaks are dense: half of what the maker prints "with sparsity"; GeForce: FP16 with FP16 accumulation, its fastest.
-# TensorRT: its release notes (10.5 drops Volta; 10.8 brings Blackwell) and support matrices. TensorRT-RTX: the members
-# of its ComputeCapability, tried one by one; its support matrix does not list SM80, though the builder takes it.
-GPUS: dict[str, Gpu] = {
-    row.name: row
-    for row in (
-        Gpu(
-            "v100",
-            "Tesla V100",
-            70,
-            _cards(
-                "NVIDIA V100 data sheet",
-                ("Tesla V100-SXM2-16GB", 15.7, 0, 125, 900),
-                ("Tesla V100-SXM2-32GB", 15.7, 0, 125, 900),
-                ("Tesla V100-SXM3-32GB", 0, 0, 0, 0),
-                ("Tesla V100-PCIE-16GB", 14, 0, 112, 900),
-                ("Tesla V100-PCIE-32GB", 14, 0, 112, 900),
-                ("Tesla V100S-PCIE-32GB", 16.4, 0, 130, 1134),
-            ),
-            newest="10.4",
-            not_rtx=_VOLTA,
-        ),
-        Gpu(
-            "t4",
-            "Tesla T4",
-            75,
-            _cards(
-                "NVIDIA T4 data sheet",
-                ("Tesla T4", 8.1, 0, 65, 320),
-                ("NVIDIA T4", 8.1, 0, 65, 320),
-            ),
-        ),
-        Gpu("a10", "A10", 86, _cards("NVIDIA A10 data sheet", ("NVIDIA A10", 31.2, 62.5, 125, 600))),
-        Gpu("a30", "A30", 80, _cards("NVIDIA A30 data sheet", ("NVIDIA A30", 10.3, 82, 165, 933))),
-        Gpu(
-            "a100",
-            "A100",
-            80,
-            _cards(
-                "NVIDIA A100 data sheet; of 40 GB: A100 architecture white paper",
-                ("NVIDIA A100-SXM4-40GB", 19.5, 156, 312, 1555),
-                ("A100-SXM4-40GB", 19.5, 156, 312, 1555),
-                ("NVIDIA A100-PCIE-40GB", 19.5, 156, 312, 1555),
-                ("NVIDIA A100-SXM4-80GB", 19.5, 156, 312, 2039),
-                ("NVIDIA A100 80GB PCIe", 19.5, 156, 312, 1935),
-            ),
-        ),
-        Gpu("l4", "L4", 89, _cards("NVIDIA L4 data sheet", ("NVIDIA L4", 30.3, 60, 121, 300))),
-        Gpu("l40s", "L40S", 89, _cards("NVIDIA L40S data sheet", ("NVIDIA L40S", 91.6, 183, 362.05, 864))),
-        Gpu(
-            "h100",
-            "H100",
-            90,
-            _cards(
-                "NVIDIA H100 data sheet",
-                ("NVIDIA H100 80GB HBM3", 67, 494.5, 989.5, 3350),
-                ("NVIDIA H100 PCIe", 51, 378, 756.5, 2000),
-                ("NVIDIA H100 NVL", 60, 417.5, 835.5, 3900),
-            ),
-            not_rtx=_HOPPER,
-        ),
-        Gpu(
-            "h200",
-            "H200",
-            90,
-            _cards(
-                "NVIDIA H200 data sheet",
-                ("NVIDIA H200", 67, 494.5, 989.5, 4800),
-                ("NVIDIA H200 NVL", 60, 417.5, 835.5, 4800),
-            ),
-            not_rtx=_HOPPER,
-        ),
-        Gpu(
-            "b200",
-            "B200",
-            100,
-            _cards("NVIDIA HGX B200 data sheet, an eighth", ("NVIDIA B200", 75, 1125, 2250, 8000)),
-            oldest="10.8",
-            not_rtx=_BLACKWELL,
-        ),
-        Gpu(
-            "rtx3080",
-            "RTX 3080",
-            86,
-            _cards("NVIDIA GA102 architecture white paper", ("NVIDIA GeForce RTX 3080", 29.8, 29.8, 119, 760)),
-        ),
-        Gpu(
-            "rtx3090",
-            "RTX 3090",
-            86,
-            _cards("NVIDIA GA102 architecture white paper", ("NVIDIA GeForce RTX 3090", 35.6, 35.6, 142, 936)),
-        ),
-        Gpu(
-            "rtx4080",
-            "RTX 4080",
-            89,
-            _cards("NVIDIA Ada architecture white paper", ("NVIDIA GeForce RTX 4080", 48.7, 48.7, 194.9, 716.8)),
-        ),
-        Gpu(
-            "rtx4090",
-            "RTX 4090",
-            89,
-            _cards("NVIDIA Ada architecture white paper", ("NVIDIA GeForce RTX 4090", 82.6, 82.6, 330.3, 1008)),
-        ),
-        Gpu(
-            "rtx5080",
-            "RTX 5080",
-            120,
-            _cards("NVIDIA RTX Blackwell architecture white paper", ("NVIDIA GeForce RTX 5080", 56.3, 56.3, 225.1, 960)),
-            oldest="10.8",
-        ),
-        Gpu(
-            "rtx5090",
-            "RTX 5090",
-            120,
-            _cards("NVIDIA RTX Blackwell architecture white paper", ("NVIDIA GeForce RTX 5090", 104.8, 104.8, 419, 1792)),
-            oldest="10.8",
-        ),
-    )
-}
+_ROWS = msgspec.toml.decode((files("trtzoo.hardware") / "gpus.toml").read_bytes(), type=dict[str, _Row])
+GPUS: dict[str, Gpu] = {name: row.gpu(name) for name, row in _ROWS.items()}
 
 
 def find_card(name: str) -> Card | None:
