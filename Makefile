@@ -38,7 +38,7 @@ check: .venv/ready-dev docs
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest tests/cli/test_help.py tests/test_release.py
+	$(BIN)/python -m pytest tests/cli/test_help.py tests/docs/test_facts.py tests/docs/test_pages.py tests/test_release.py
 
 docs: .venv/ready-docs        # docs/_build/html/index.html; a warning is an error, and so is a generated part out of date
 	$(BIN)/python docs/generate.py --check

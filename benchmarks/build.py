@@ -1,12 +1,10 @@
-"""Building speed: the sixty T4 engines by the command, its second run, and a small matrix against the peers' way.
+"""Build speed: sixty T4 engines with `trtzoo build`, a second run with nothing to do, and twelve engines against peers.
 
-The peers' way, for each of twelve cases: a process that loads the weights and calls torch.onnx.export, then a process with
-an ordinary TensorRT-RTX build script, one after the other. trtzoo: its two commands, from the same weight files. Both ways
-aim at an A10: the peers' Linear layer becomes a Gemm, which TensorRT-RTX cannot build in FP32 for a T4.
+A peer runs two processes for each of twelve cases: one loads the weights and calls torch.onnx.export, the next is an ordinary
+TensorRT-RTX build script. trtzoo runs its two commands on the same weight files. Both build for an A10, because the peers'
+Linear layer becomes a Gemm, which TensorRT-RTX cannot build in FP32 for a T4.
 Usage: python benchmarks/build.py [--rounds N]   (writes benchmarks/figures/build.md; takes 8 GB of disk and ten minutes)
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -56,7 +54,7 @@ with open(engine, "wb") as file:
 
 
 def quietly(*command: object) -> float:
-    """Seconds that a command takes; its output is for errors only."""
+    """Run a command and return its seconds. Its output is shown only if it fails."""
     start = time.perf_counter()
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -86,14 +84,14 @@ def ours(weights: dict[str, Path], folder: Path) -> float:
 
 
 def sixty(folder: Path) -> tuple[float, float, float, float]:
-    """Seconds of the first and the second run, peak MiB of a builder, GB of engines; the graphs are exported before."""
+    """Seconds of the first and of the second run, peak MiB of a builder, GB of engines. Exporting the graphs is not timed."""
     graphs = ["--precision", "fp32,fp16", "--onnx-dir", folder / "onnx"]
     quietly(*TRTZOO, "export", "--all", "--weights", "seeded", *graphs)
     command = [*TRTZOO, "build", *graphs, "--gpu", "t4", "--flavour", "rtx", "--jobs", "2", "--engines-dir", folder / "engines"]
     first, second = quietly(*command), quietly(*command)
-    told = [json.loads(path.read_text()) for path in (folder / "engines").rglob("*.json")]
-    assert len(told) == 60
-    return first, second, max(each["peak_memory"] for each in told) / 2**20, sum(each["bytes"] for each in told) / 1e9
+    sidecars = [json.loads(path.read_text()) for path in (folder / "engines").rglob("*.json")]
+    assert len(sidecars) == 60
+    return first, second, max(each["peak_memory"] for each in sidecars) / 2**20, sum(each["bytes"] for each in sidecars) / 1e9
 
 
 def compare(theirs: list[float], mine: list[float]) -> list[str]:
@@ -125,9 +123,9 @@ def main() -> None:
     ]
     notes = [
         f"Twelve engines for an A10 (densenet121 and dpn68, FP32 and FP16, batch 1, 4, 8) from weight files, {rounds} "
-        f"rounds in turns; trtzoo's graphs are checked against float64 in that time, the peers' are not.",
-        f"The sixty T4 engines from exported graphs, two at once: **{first:.0f} s**, {size:.1f} GB, at most {peak:.0f} MiB a "
-        f"process; run again, with nothing to do: **{second:.1f} s**.",
+        "interleaved rounds. trtzoo's time includes its check against float64; the peers check nothing.",
+        f"Sixty T4 engines from exported graphs, two builders: **{first:.0f} s**, {size:.1f} GB, at most {peak:.0f} MiB per "
+        f"process. A second run, which has nothing to do: **{second:.1f} s**.",
     ]
     write("build", ["twelve engines", "seconds, median", "ratio, median", "ratio, range"], rows, notes)
 

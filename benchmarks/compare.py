@@ -1,12 +1,9 @@
-"""How often `trtzoo compare` is wrong, and what it finds: real runs of one build, and of the same build 5 % slower.
+"""How often `trtzoo compare` is wrong and how often it finds a slowdown, on real runs of one build and of a slower one.
 
-A round is a run of `trtzoo bench` and a run of the same command whose session spins on after each query until it has
-taken 5 % longer, each case in a process of its own; every second round is taken backwards. Rounds are added to those
-that are in FOLDER.
+A round is a run of `trtzoo bench` and a run of the same command whose session spins after each query until it has taken 5 %
+longer. Each case has its own process, and every second round runs in reverse order. New rounds are added to those in FOLDER.
 Usage: python benchmarks/compare.py FOLDER [--rounds N] [--seconds S]   (writes benchmarks/figures/compare.md)
 """
-
-from __future__ import annotations
 
 import argparse
 import itertools
@@ -42,7 +39,7 @@ TRIALS = 100
 
 
 class Slowed(onnxruntime.Session):
-    """ONNX Runtime, and after each query a wait until it has taken SLOWER times as long."""
+    """ONNX Runtime that spins after each query until it has taken SLOWER times as long."""
 
     def sample(self) -> Sample:
         taken = super().sample().total
@@ -53,21 +50,21 @@ class Slowed(onnxruntime.Session):
 
 
 def slowed_child() -> None:
-    """What `python -m trtzoo.benchmark.worker` does, with the slowed session."""
+    """Run trtzoo.benchmark.worker with the slowed session."""
     row = RUNTIMES["onnxruntime"]
     RUNTIMES["onnxruntime"] = msgspec.structs.replace(row, opener="__main__:Slowed")
     worker.main()
 
 
 def plain(folder: Path, onnx: Path, seconds: float) -> None:
-    """One run of all cases by the command."""
+    """Run all cases once with `trtzoo bench`."""
     where = ["--onnx-dir", onnx, "--results", folder, "--seconds", seconds]
     words = ["bench", *MODELS, "--gpu", "cpu", "--runtime", RUNTIME, "--batch", 1, *where]
     subprocess.run([sys.executable, "-m", "trtzoo.cli", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
 def slowed(folder: Path, onnx: Path, seconds: float) -> None:
-    """The same with the slowed session in each case's process."""
+    """Run the same cases with the slowed session."""
     here = cpu_device()
     which = {"models": list(MODELS), "precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "cuda_graphs": [None]}
     for job in graph_jobs(cases(**which, runtime=RUNTIME, device=here.key), here, onnx, seconds=seconds):
@@ -80,39 +77,39 @@ BUILDS = {"plain": plain, "slowed": slowed}
 
 
 def collect(folder: Path, rounds: int, seconds: float) -> None:
-    """More rounds, numbered on from those that are there."""
+    """Add rounds; their numbers continue those in the folder."""
     first = len(list((folder / "plain").glob("*")))
     for turn in range(first, first + rounds):
         for name in list(BUILDS)[:: 1 if turn % 2 == 0 else -1]:
             BUILDS[name](folder / name / f"{turn:03}", folder / "onnx", seconds)
 
 
-# --- what compare makes of them ---
+# --- the verdicts of compare ---
 
 
 class Design(msgspec.Struct, frozen=True):
-    """How many runs a side: drawn by chance from all; one side's in a row, then the other's (`bench --runs`); or in turns."""
+    """The number of runs per side, and their order: drawn at random, consecutive per side (`bench --runs`), or interleaved."""
 
     runs: int
-    way: Literal["apart", "in a row", "in turns"]
+    way: Literal["apart", "consecutive", "interleaved"]
 
     @property
     def title(self) -> str:
-        return f"{self.runs} {'run' if self.runs == 1 else 'runs'} a side, {self.way}"
+        return f"{self.runs} {'run' if self.runs == 1 else 'runs'} per side, {self.way}"
 
 
 DESIGNS = (
     *(Design(runs, "apart") for runs in (1, 3, 5)),
-    *(Design(runs, "in a row") for runs in (3, 5)),
-    *(Design(runs, "in turns") for runs in (1, 3, 5)),
+    *(Design(runs, "consecutive") for runs in (3, 5)),
+    *(Design(runs, "interleaved") for runs in (1, 3, 5)),
 )
 Runs = list[Result]
 Sides = tuple[Runs, Runs]
 
 
 def same_build(runs: Runs, design: Design, random: Random) -> Iterator[Sides]:
-    """Two measurements of the runs' one build, over and over."""
-    if design.way == "in turns":
+    """Pairs of measurements of one build."""
+    if design.way == "interleaved":
         yield from in_pairs(
             [pair for pair in itertools.pairwise(runs) if interleaved(*([run] for run in pair))], design, random
         )
@@ -121,16 +118,16 @@ def same_build(runs: Runs, design: Design, random: Random) -> Iterator[Sides]:
 
 
 def two_builds(plain: Runs, slowed: Runs, design: Design, random: Random) -> Iterator[Sides]:
-    """A measurement of either build, over and over; but for turns they share no round."""
+    """Pairs of measurements, one of each build. Unless they are interleaved, the two share no round."""
     rounds = list(zip(plain, slowed, strict=True))
-    if design.way == "in turns":
+    if design.way == "interleaved":
         yield from in_pairs([pair for pair in rounds if interleaved(*([run] for run in pair))], design, random)
     else:
         yield from drawn(rounds, design, random)
 
 
 def drawn(rounds: list[tuple[Result, Result]], design: Design, random: Random) -> Iterator[Sides]:
-    """The first of some rounds and the second of others: of any, or of neighbours, and then either side is taken first."""
+    """The first build of some rounds and the second of others, drawn at random or consecutive, in either order."""
     count = design.runs
     for trial in range(TRIALS):
         begin = random.randrange(len(rounds) - 2 * count + 1)
@@ -140,7 +137,7 @@ def drawn(rounds: list[tuple[Result, Result]], design: Design, random: Random) -
 
 
 def in_pairs(pairs: list[tuple[Result, Result]], design: Design, random: Random) -> Iterator[Sides]:
-    """As many pairs as the design has, drawn by chance, of which no two share a run."""
+    """Random pairs, as many as the design needs, of which no two share a run."""
     for _ in range(TRIALS):
         drawn: dict[str, tuple[Result, Result]] = {}
         for pair in random.sample(pairs, len(pairs)):
@@ -152,18 +149,18 @@ def in_pairs(pairs: list[tuple[Result, Result]], design: Design, random: Random)
 
 
 def verdicts(sides: Iterable[Sides], design: Design) -> Counter[str]:
-    """How often each verdict came; and how often a gate of 3 % would have closed. Neighbours by chance are left out."""
-    told: Counter[str] = Counter()
+    """Count each verdict, and how often a gate of 3 % fails. Runs that are neighbours by chance are left out."""
+    counts: Counter[str] = Counter()
     for old, new in sides:
         (cell,) = compare(old, new).cells
-        if cell.interleaved != (design.way == "in turns"):
+        if cell.interleaved != (design.way == "interleaved"):
             continue
-        told.update([cell.verdict, *(["gate"] if cell.slower_than(0.03) else []), "all"])
-    return told
+        counts.update([cell.verdict, *(["gate"] if cell.slower_than(0.03) else []), "all"])
+    return counts
 
 
 def evaluate(folder: Path) -> list[list[str]]:
-    """A row of the figure for each design; all networks together."""
+    """One row of the figure for each design, over all networks."""
     builds = {name: [runs(folder / name, model) for model in MODELS] for name in BUILDS}
     rows = []
     for design in DESIGNS:
@@ -176,33 +173,33 @@ def evaluate(folder: Path) -> list[list[str]]:
                 scaled += verdicts(((old, list(map(slower, new))) for old, new in drawn), design)
             spun += verdicts(two_builds(plain, slowed, design, random), design)
         parts = [(same["SLOWER"] + same["FASTER"], same), (same["SAME"], same), (same["gate"], same)]
-        for told in (scaled, spun):
-            parts += [(told["SLOWER"], told), (told["SAME"] + told["FASTER"], told), (told["gate"], told)]
-        rows.append([design.title, *(f"{count / told['all']:.1%}" if told["all"] else "—" for count, told in parts)])
+        for counts in (scaled, spun):
+            parts += [(counts["SLOWER"], counts), (counts["SAME"] + counts["FASTER"], counts), (counts["gate"], counts)]
+        rows.append([design.title, *(f"{count / counts['all']:.1%}" if counts["all"] else "—" for count, counts in parts)])
     return rows
 
 
 def slower(run: Result) -> Result:
-    """The run with each of its samples SLOWER times as long."""
+    """The run with each sample multiplied by SLOWER."""
     samples = [msgspec.structs.replace(sample, total=SLOWER * sample.total) for sample in run.samples]
     return msgspec.structs.replace(run, samples=tuple(samples))
 
 
 def runs(folder: Path, model: str) -> Runs:
-    """A build's runs of one network, in the order they were taken."""
+    """A build's runs of one network, oldest first."""
     found = [run.result for run in read_side(",".join(map(str, sorted(folder.iterdir())))).runs]
     return sorted((run for run in found if run.case.model == model), key=lambda run: run.started)
 
 
 HEADS = [
-    *("", "same build: false", "SAME", "gate"),
-    *("scaled by 1.05: SLOWER", "false", "gate"),
-    *("spinning 5 % longer: SLOWER", "false", "gate"),
+    *("", "same build: wrong", "SAME", "gate"),
+    *("scaled by 1.05: SLOWER", "wrong", "gate"),
+    *("spinning 5 % longer: SLOWER", "wrong", "gate"),
 ]
 
 
 def notes(folder: Path) -> list[str]:
-    """What was measured, and how far apart runs of one build were."""
+    """What was measured, and the scatter between runs of one build."""
     builds = [[runs(folder / name, model) for name in BUILDS] for model in MODELS]
     apart = [stdev([math.log(reported_latency(run)) for run in one]) for both in builds for one in both]
     turns = [
@@ -212,12 +209,12 @@ def notes(folder: Path) -> list[str]:
     count, seconds = len(builds[0][0]), sum(sample.total for sample in builds[0][0][0].samples)
     spun = [fmean(reported_latency(new) / reported_latency(old) for old, new in zip(*both, strict=True)) - 1 for both in builds]
     return [
-        f"{count} rounds of {' and '.join(MODELS)}, FP32, batch 1, {seconds:.0f} s a run, each case in a process of its own. A "
-        f"row is of {TRIALS} draws of runs for each network and build; the rest is UNCLEAR. False are FASTER and SLOWER "
-        "for the same build, SAME and FASTER for a slower one; the gate is 3 %. Scaled: the samples of a run, times 1.05; "
-        "spinning: runs of a session that waits on after each query, which made them slower by "
-        f"{' and '.join(f'{share:.1%}' for share in spun)}. Runs of one build differed by a standard deviation of "
-        f"{min(apart):.1%} to {max(apart):.1%}, ratios of neighbours by {min(turns):.1%} to {max(turns):.1%}.",
+        f"{count} rounds of {' and '.join(MODELS)}, FP32, batch 1, {seconds:.0f} s per run, one process per case. A row has "
+        f"{TRIALS} draws of runs for each network and build; all other verdicts are UNCLEAR. Wrong is FASTER or SLOWER for the "
+        "same build, and SAME or FASTER for a slower one. The gate is 3 %. Scaled: the samples of a run times 1.05. "
+        "Spinning: the session waits after each query, which made the runs slower by "
+        f"{' and '.join(f'{share:.1%}' for share in spun)}. Runs of one build have a standard deviation of "
+        f"{min(apart):.1%} to {max(apart):.1%}, ratios of neighbours one of {min(turns):.1%} to {max(turns):.1%}.",
     ]
 
 

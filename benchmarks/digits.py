@@ -1,9 +1,7 @@
-"""Two networks trained on handwritten digits, exported, evaluated and compared with PyTorch by the commands that a user types.
+"""Train two networks on handwritten digits, then export, evaluate and compare them with PyTorch by the command line.
 
-Usage: python benchmarks/digits.py [DIR]   (writes benchmarks/figures/digits.md; DIR keeps checkpoints, photographs and graphs)
+Usage: python benchmarks/digits.py [DIR]   (writes benchmarks/figures/digits.md; DIR keeps checkpoints, images and graphs)
 """
-
-from __future__ import annotations
 
 import json
 import subprocess
@@ -28,7 +26,7 @@ DATA = ("--data", "digits", "--gpu", "cpu")
 
 
 def trtzoo(folder: Path, *arguments: object) -> str:
-    """The command's stdout; what fails ends the benchmark with its words."""
+    """Run a command and return its stdout. A failure ends the benchmark with the command's output."""
     line = [sys.executable, "-m", "trtzoo.cli", *map(str, arguments)]
     done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -47,9 +45,9 @@ def evaluated(folder: Path) -> dict[tuple[str, str, str], Evaluation]:
 
 
 def compared(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """Parity's rows by model and precision, at batch 8."""
-    told = trtzoo(folder, "parity", *MODELS, *DATA, "--precision", "fp32,fp16", "--batch", 8, "--format", "json")
-    logits, classes = (table["rows"] for table in json.loads(told))
+    """The rows of `trtzoo parity` by model and precision, at batch 8."""
+    text = trtzoo(folder, "parity", *MODELS, *DATA, "--precision", "fp32,fp16", "--batch", 8, "--format", "json")
+    logits, classes = (table["rows"] for table in json.loads(text))
     return {(a["Model"], a["prec."]): a | b for a, b in zip(logits, classes, strict=True)}
 
 
@@ -66,8 +64,10 @@ def measure(folder: Path) -> None:
             pair = parity[name, kind] if runtime != "pytorch" else None
             rows.append([*cells, *([f"{pair['max error']:.1e}", str(pair["flips"]), pair["verdict"]] if pair else [""] * 3)])
     images = evaluations[MODELS[0], "pytorch", "fp32"].images
-    notes = [f"{images} digits that the networks had not seen; both trained in {training:.0f} s; error relative to max|logit|."]
-    write("digits", ["", "right", "top-1", "max error", "flips", "parity"], rows, notes)
+    notes = [
+        f"{images} digits of the test split. Training both networks took {training:.0f} s. Errors are relative to max|logit|."
+    ]
+    write("digits", ["", "correct", "top-1", "max error", "flips", "parity"], rows, notes)
 
 
 def main() -> None:

@@ -1,14 +1,12 @@
-"""Evaluation speed: the whole pipeline against the same session on images in memory, and against PIL, DataLoader and torch.
+"""Evaluation speed: `trtzoo eval` against the same session on images in memory, and against PIL, DataLoader and torch.
 
-All three see the same photographs, in turns, in one process each: JPEGs of ImageNet's usual 500x375, made of those that
-scikit-image brings along. Weights are seeded and saved as a file: speed does not know the difference.
-The memory part evaluates many small JPEGs and watches this process and its decoders.
+All three process the same images in interleaved rounds, one process each: JPEGs of ImageNet's usual 500x375, cut from
+scikit-image's. Weights are seeded and saved as a file; they do not affect speed. The memory part evaluates many small JPEGs
+and records the memory of this process and of its decoders.
 Usage: python benchmarks/evaluate.py [--models dpn92 …] [--images N] [--rounds N] [--rows FILE]   (writes figures/evaluate.md)
        python benchmarks/evaluate.py --memory [--photographs N]                                  (writes figures/memory.md)
 `--rows` keeps rows between runs, so that the models can be measured in pieces.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -44,7 +42,7 @@ BATCH = 8
 
 
 def photographs(folder: Path, count: int, *, size: tuple[int, int], quality: int) -> Path:
-    """JPEGs in ten class folders, each cut out elsewhere."""
+    """JPEGs in ten class folders, each a different crop."""
     source = Path(skimage.__file__).parent / "data"
     pictures = [
         Image.open(source / name).convert("RGB") for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
@@ -73,7 +71,7 @@ def exported(name: str, folder: Path, *, classes: int = 1000, size: int = 224) -
 
 
 def alone(task: EvaluationTask, images: int) -> float:
-    """Images/s of the session on one batch that is in memory."""
+    """Images/s of the session on one batch in memory."""
     found = open_for_evaluation(task)
     batch, _ = found.golden.batch(BATCH)
     session = resolve(find_runtime(task.runtime).opener)(found.path, batch=BATCH)
@@ -95,30 +93,30 @@ def whole(task: EvaluationTask, images: Path, folder: Path) -> float:
 
 
 class Photographs(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """As torchvision's ImageFolder, Resize, CenterCrop, ToTensor and Normalize have it."""
+    """The same as torchvision's ImageFolder with Resize, CenterCrop, ToTensor and Normalize."""
 
-    def __init__(self, folder: Path, how: Preprocessing) -> None:
-        self.paths, self.how = sorted(folder.rglob("*.jpg")), how
+    def __init__(self, folder: Path, preprocessing: Preprocessing) -> None:
+        self.paths, self.preprocessing = sorted(folder.rglob("*.jpg")), preprocessing
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        path, how = self.paths[index], self.how
+        path, preprocessing = self.paths[index], self.preprocessing
         with path.open("rb") as file:
             picture = Image.open(file).convert("RGB")
         least = min(picture.size)
-        sides = [how.resize if side == least else int(how.resize * side / least) for side in picture.size]
-        kind = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[how.interpolation]
-        left, top = (round((side - how.crop) / 2) for side in sides)
-        cut = picture.resize(sides, kind).crop((left, top, left + how.crop, top + how.crop))
+        sides = [preprocessing.resize if side == least else int(preprocessing.resize * side / least) for side in picture.size]
+        kind = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[preprocessing.interpolation]
+        left, top = (round((side - preprocessing.crop) / 2) for side in sides)
+        cut = picture.resize(sides, kind).crop((left, top, left + preprocessing.crop, top + preprocessing.crop))
         planes = torch.from_numpy(np.array(cut)).permute(2, 0, 1).contiguous().float().div(255)
-        mean, std = (torch.tensor(values)[:, None, None] for values in (how.mean, how.std))
+        mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
         return planes.sub_(mean).div_(std), int(path.parent.name)
 
 
 def eager(task: EvaluationTask, images: Path, checkpoint: Path) -> float:
-    """Images/s of timm's validate.py way, from the first batch's end: PIL in DataLoader's workers, torch eager, topk."""
+    """Images/s in the manner of timm's validate.py, without the first batch: PIL in DataLoader's workers, torch eager, topk."""
     found = open_for_evaluation(task)
     network = build_network(find_model(found.model))
     network.load_state_dict(torch.load(checkpoint, weights_only=True))
@@ -163,7 +161,7 @@ def row(name: str, images: Path, rounds: int) -> list[str]:
 
 
 def _apart(function: object, arguments: tuple[object, ...]) -> float:
-    """In a process of its own, which may have children."""
+    """Call a function in a process of its own, which may have children."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(sender, function, arguments))
@@ -178,13 +176,13 @@ def _send(sender: object, function: object, arguments: tuple[object, ...]) -> No
 
 
 def resident(pid: int | str) -> int:
-    """Bytes of memory that a process has to itself or shares: VmRSS."""
+    """Bytes of resident memory of a process (VmRSS)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) << 10
 
 
 def memory(count: int) -> None:
-    """Ten-class densenet121 on `count` JPEGs of 32x32; memory when so many are done."""
+    """Evaluate a ten-class densenet121 on `count` JPEGs of 32x32 and record memory on the way."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         images = photographs(folder / "photographs", count, size=(32, 32), quality=90)
@@ -202,8 +200,8 @@ def memory(count: int) -> None:
                     rows.append([f"{now.done:,}", f"{own >> 20} MiB", f"{theirs >> 20} MiB", f"{now.new / now.seconds:.0f}"])
 
             evaluate(task, found, data, folder / "results", decoders, on_progress=watch)
-    note = f"densenet121 with ten classes at 32x32, seeded weights, {count:,} JPEGs, batches of {BATCH}, by ONNX Runtime."
-    write("memory", ["images done", "evaluation", f"its {len(workers)} decoders", "images/s"], rows, [note], script="evaluate")
+    note = f"densenet121 with ten classes at 32x32, seeded weights, {count:,} JPEGs, batches of {BATCH}, with ONNX Runtime."
+    write("memory", ["images done", "evaluation", f"{len(workers)} decoders", "images/s"], rows, [note], script="evaluate")
 
 
 def main() -> None:
@@ -214,22 +212,22 @@ def main() -> None:
     parser.add_argument("--rows", type=Path)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--photographs", type=int, default=50_000)
-    said = parser.parse_args()
-    if said.memory:
-        memory(said.photographs)
+    options = parser.parse_args()
+    if options.memory:
+        memory(options.photographs)
         return
-    known: dict[str, list[str]] = json.loads(said.rows.read_text()) if said.rows and said.rows.exists() else {}
+    known: dict[str, list[str]] = json.loads(options.rows.read_text()) if options.rows and options.rows.exists() else {}
     with tempfile.TemporaryDirectory() as text:
-        images = photographs(Path(text), said.images, size=(500, 375), quality=95)
-        for name in said.models:
-            known[name] = row(name, images, said.rounds)
-            if said.rows:
-                said.rows.write_text(json.dumps(known))
+        images = photographs(Path(text), options.images, size=(500, 375), quality=95)
+        for name in options.models:
+            known[name] = row(name, images, options.rounds)
+            if options.rows:
+                options.rows.write_text(json.dumps(known))
     heads = ["", "in memory", "`trtzoo eval`", "share", "PIL, DataLoader, eager", "gain"]
     notes = [
-        f"Images/s, batches of {BATCH}, FP32, {said.images} JPEGs of 500x375, {said.rounds} rounds in turns: median (range).",
-        f"ONNX Runtime on images in memory; the whole evaluation; torch {torch.__version__} on the same photographs.",
-        "From the end of the first batch on: starting the processes that decode takes about half a second, once.",
+        f"Images/s, batches of {BATCH}, FP32, {options.images} JPEGs of 500x375, {options.rounds} interleaved rounds:",
+        f"median (range). In memory: ONNX Runtime alone. Eager: torch {torch.__version__} on the same images.",
+        "The first batch is not counted: starting the decoder processes takes about half a second, once.",
     ]
     write("evaluate", heads, [known[name] for name in MODELS if name in known], notes)
 

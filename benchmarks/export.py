@@ -1,10 +1,8 @@
-"""Export speed: trtzoo against torch.onnx.export(dynamo=True), in turns in one process each; and the whole zoo by its command.
+"""Export speed: trtzoo against torch.onnx.export(dynamo=True) in interleaved rounds, and `trtzoo export --all`.
 
-Both start from the same network in memory and end with a file on disk; trtzoo's has passed onnx's full check, too.
+Both start from the same network in memory and end with a file on disk. trtzoo's time includes onnx's full check.
 Usage: python benchmarks/export.py [--rounds N]   (writes benchmarks/figures/export.md and exactness.md)
 """
-
-from __future__ import annotations
 
 import argparse
 import contextlib
@@ -30,12 +28,10 @@ from trtzoo.exporter import fx_to_onnx
 from trtzoo.models.seeded import seed
 from trtzoo.models.table import MODELS, build_network, find_model
 
-COMPARED = ("densenet121", "densenet264", "dpn131")
-
 
 def ours(network: torch.nn.Module, path: Path) -> float:
     path.unlink(missing_ok=True)
-    os.sync()  # what was written before is not written back meanwhile
+    os.sync()  # so that earlier writes do not disturb the timing
     start = time.perf_counter()
     fx_to_onnx.write(path, network, name="benchmark", precision="fp32", size=224, batch=None, opset=17)
     return time.perf_counter() - start
@@ -43,7 +39,7 @@ def ours(network: torch.nn.Module, path: Path) -> float:
 
 def theirs(network: torch.nn.Module, path: Path) -> float:
     path.unlink(missing_ok=True)
-    os.sync()  # what was written before is not written back meanwhile
+    os.sync()  # so that earlier writes do not disturb the timing
     images = torch.zeros(1, 3, 224, 224)
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -52,7 +48,7 @@ def theirs(network: torch.nn.Module, path: Path) -> float:
 
 
 def compare(name: str, rounds: int) -> list[str]:
-    """One network's row, in a process of its own."""
+    """One network's row. Runs in a process of its own."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +71,7 @@ def _compare(name: str, rounds: int, folder: Path) -> list[str]:
 
 
 def zoo(folder: Path) -> tuple[float, float]:
-    """Seconds and peak GiB of the command that exports everything, checks included."""
+    """Seconds and peak GiB of the command that exports all networks, with its checks."""
     command = [sys.executable, "-m", "trtzoo.cli", "export", "--all", "--weights", "seeded", "--precision", "fp32,fp16"]
     start = time.perf_counter()
     subprocess.run([*command, "--onnx-dir", str(folder)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -83,7 +79,7 @@ def zoo(folder: Path) -> tuple[float, float]:
 
 
 def exactness(folder: Path) -> None:
-    """The errors in the zoo's sidecars, as a figure of its own."""
+    """Write the errors in the sidecars as a second figure."""
     rows = []
     for name in MODELS:
         paths = [folder / f"{name}-{kind}.json" for kind in ("fp32", "fp16")]
@@ -105,8 +101,8 @@ def main() -> None:
         rows = pool.starmap(compare, [(name, rounds) for name in MODELS], chunksize=1)
     heads = ["", "trtzoo", "torch.onnx.export(dynamo=True)", "ratio, median", "ratio, range"]
     notes = [
-        f"From the network in memory to a file, {rounds} rounds in turns, torch {torch.__version__}.",
-        f"The whole zoo, FP32 and FP16, seeded weights made, every file checked against float64: **{seconds:.0f} s**, "
+        f"From the network in memory to a file, {rounds} interleaved rounds, torch {torch.__version__}.",
+        f"`trtzoo export --all`, FP32 and FP16, with seeded weights and every check against float64: **{seconds:.0f} s**, "
         f"peak {peak:.1f} GiB, {os.cpu_count()} cores.",
     ]
     write("export", heads, rows, notes)

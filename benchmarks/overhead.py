@@ -1,11 +1,10 @@
-"""What trtzoo adds to a number: its loops' own time for a sample, and its latencies against three other ways to take them.
+"""The cost of measuring: the time of the loops alone, and trtzoo's latencies against three other tools.
 
-The others, on the same file and threads, one process each, in turns: a bare loop over onnxruntime, `polygraphy run --onnxrt`,
-and OpenVINO's `benchmark_app`. polygraphy tells a mean, so it is held against trtzoo's mean; the rest are medians.
+The peers run on the same file and threads, one process each, in interleaved rounds: a bare loop over onnxruntime,
+`polygraphy run --onnxrt`, and OpenVINO's `benchmark_app`. polygraphy reports a mean, so it is compared with trtzoo's mean; the
+others are medians.
 Usage: python benchmarks/overhead.py [--model densenet121] [--rounds N] [--seconds S]   (writes benchmarks/figures/overhead.md)
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -28,6 +27,7 @@ from trtzoo.benchmark import loops
 from trtzoo.benchmark.protocols import MeasurementProtocol
 from trtzoo.core.files import decode
 from trtzoo.core.records import Result, Sample
+from trtzoo.core.system import available_cores
 from trtzoo.hardware.devices import cpu_device
 
 POLYGRAPHY = "polygraphy==0.53.6"
@@ -38,7 +38,7 @@ SHAPE = "[1,3,224,224]"
 
 
 class Nothing:
-    """A session whose inferences take no time and are said to take a nanosecond."""
+    """A session whose inferences do nothing and report a nanosecond."""
 
     def __init__(self) -> None:
         self._sample, self._logits = Sample(total=1e-9, compute=1e-9), np.zeros((1, 1000), np.float32)
@@ -51,7 +51,7 @@ class Nothing:
 
 
 def loop_cost(loop: Callable[..., list[Sample]], queries: int = 200_000) -> float:
-    """Seconds that the loop takes for a sample: the median of nine runs."""
+    """Seconds of the loop alone for one sample: the median of nine runs."""
     protocol, images, taken = MeasurementProtocol("nothing", queries=queries), np.zeros((1, 3, 8, 8), np.float32), []
     for _ in range(9):
         start = time.perf_counter()
@@ -60,11 +60,11 @@ def loop_cost(loop: Callable[..., list[Sample]], queries: int = 200_000) -> floa
     return statistics.median(taken)
 
 
-# --- whole processes: seconds of a query, as each of them tells it ---
+# --- whole processes: seconds of a query, as each tool reports it ---
 
 
 def trtzoo(model: str, folder: Path, seconds: float, runtime: str) -> dict[str, float]:
-    """The command's own result: median and mean."""
+    """The median and mean of `trtzoo bench`."""
     where = ["--onnx-dir", folder, "--results", folder / "results"]
     run("trtzoo.cli", "bench", model, "--gpu", "cpu", "--batch", 1, "--runtime", runtime, "--seconds", seconds, *where)
     path = folder / "results" / cpu_device().key / f"{model}-fp32-b1-{runtime}-trtzoo.json"
@@ -79,9 +79,9 @@ def bare_loop(onnx: Path, seconds: float) -> float:
 
 
 def bare(onnx: str, seconds: float) -> float:
-    """In a child: what a user would write."""
+    """The loop that a user would write; runs in a child process."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = available_cores()
     session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: np.random.default_rng(0).random((1, 3, 224, 224), np.float32)}
     warm, taken = time.perf_counter() + 0.5, []
@@ -100,24 +100,24 @@ def polygraphy(onnx: Path, iterations: int, site: Path) -> float:
     command = [sys.executable, site / "bin" / "polygraphy", "run", onnx, *options, *queries]
     env = os.environ | {"PYTHONPATH": str(site)}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-    return told(r"Average inference time: ([\d.]+) ms", done.stdout + done.stderr)
+    return parsed(r"Average inference time: ([\d.]+) ms", done.stdout + done.stderr)
 
 
 def benchmark_app(onnx: Path, seconds: float) -> float:
-    """It takes a number of threads with `-hint none` only; its own choice for latency is one a core, which is trtzoo's."""
+    """Seconds of benchmark_app. It takes a thread count only with `-hint none`; its default, one per core, is trtzoo's too."""
     options = ["-d", "CPU", "-hint", "latency", "-api", "sync", "-nireq", "1", "-infer_precision", "f32", "-shape", SHAPE]
     command = [Path(sys.executable).with_name("benchmark_app"), "-m", onnx, *options, "-t", str(round(seconds))]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if (threads := told(r"INFERENCE_NUM_THREADS: (\d+)", text) * 1e3) != len(os.sched_getaffinity(0)):
-        raise SystemExit(f"benchmark_app ran on {threads:.0f} threads and trtzoo on {len(os.sched_getaffinity(0))}")
-    return told(r"Median:\s+([\d.]+) ms", text)
+    if (threads := parsed(r"INFERENCE_NUM_THREADS: (\d+)", text) * 1e3) != available_cores():
+        raise SystemExit(f"benchmark_app ran on {threads:.0f} threads and trtzoo on {available_cores()}")
+    return parsed(r"Median:\s+([\d.]+) ms", text)
 
 
-def told(pattern: str, text: str) -> float:
-    """The milliseconds in a program's words, in seconds."""
+def parsed(pattern: str, text: str) -> float:
+    """The milliseconds in a program's output, in seconds."""
     found = re.search(pattern, text)
     if not found:
-        raise SystemExit(f"nothing like {pattern!r} in:\n{text[-2000:]}")
+        raise SystemExit(f"No match for {pattern!r} in:\n{text[-2000:]}")
     return float(found[1]) * 1e-3
 
 
@@ -129,7 +129,7 @@ Take = Callable[[], Any]
 
 
 def ways(model: str, folder: Path, seconds: float) -> dict[str, Take]:
-    """All the numbers of a round, in an order that puts each beside the one it is compared with."""
+    """All measurements of a round, each next to the one it is compared with."""
     onnx = folder / f"{model}-fp32.onnx"
     iterations = round(seconds / trtzoo(model, folder, seconds, "onnxruntime")["median"])
     return {
@@ -146,11 +146,11 @@ COMPARISONS = (
     ("`polygraphy run --onnxrt`", "onnxruntime", "mean", "polygraphy"),
     ("OpenVINO's `benchmark_app`", "openvino", "median", "benchmark_app"),
 )
-"""Who is compared, with trtzoo's number by which runtime, by which statistic, and the other's number."""
+"""Title, trtzoo's runtime, the statistic, and the peer's measurement."""
 
 
 def measure(model: str, folder: Path, rounds: int, seconds: float) -> list[list[str]]:
-    """A row of the figure for each comparison. Every second round is taken backwards."""
+    """One row of the figure for each comparison. Every second round runs in reverse order."""
     takes, seen = ways(model, folder, seconds), []
     for turn in range(rounds):
         order = list(takes)[:: 1 if turn % 2 == 0 else -1]
@@ -183,10 +183,10 @@ def main() -> None:
         rows = measure(options.model, folder, options.rounds, options.seconds)
     own = " and ".join(f"{cost:.2f} µs ({name})" for name, cost in costs.items())
     notes = [
-        f"The loops' own time for a sample, with a runtime that does nothing: {own}; {options.model}, FP32, batch 1, "
-        f"{options.rounds} rounds in turns of {options.seconds:.0f} s, ratio trtzoo / other."
+        f"Time of the loop alone for one sample, with a runtime that does nothing: {own}. {options.model}, FP32, batch 1, "
+        f"{options.rounds} interleaved rounds of {options.seconds:.0f} s. Ratios are trtzoo / peer."
     ]
-    write("overhead", ["ms", "trtzoo", "the other", "ratio, median", "ratio, range"], rows, notes)
+    write("overhead", ["ms", "trtzoo", "peer", "ratio, median", "ratio, range"], rows, notes)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
-"""The page of 1,000 synthetic results: seconds to make it, its bytes, and seconds until Chromium has drawn it.
+"""The HTML page of 1,000 synthetic results: seconds to write it, its size, and seconds until Chromium has drawn it.
 
 Needs a Chromium on the PATH. Usage: python benchmarks/page.py   (writes benchmarks/figures/page.md)
 """
-
-from __future__ import annotations
 
 import random
 import shutil
@@ -24,7 +22,7 @@ from trtzoo.core.records import Result
 
 
 def distinct(result: Result, chance: random.Random) -> Result:
-    """With hashes, a time and a check of its own, which a page cannot share between cells."""
+    """Give the result its own hashes, times and check, so that the page cannot share them between cells."""
     assert result.weights and result.check
     weights = msgspec.structs.replace(result.weights, sha256=f"{chance.getrandbits(256):064x}")
     check = msgspec.structs.replace(result.check, error=chance.uniform(1e-7, 1e-6))
@@ -34,14 +32,14 @@ def distinct(result: Result, chance: random.Random) -> Result:
 
 
 def make(folder: Path) -> float:
-    """Seconds of one whole `trtzoo report`."""
+    """Seconds of one `trtzoo report`."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "trtzoo.cli", "report"], cwd=folder, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
 def opened(browser: Browser, page: Path, width: int) -> float:
-    """Seconds from asking for the file until table and figures are drawn, in a window of its own with an empty cache."""
+    """Seconds until the table and the figures are drawn, in a new window with an empty cache."""
     shown = browser.new_context(viewport={"width": width, "height": 900}).new_page()
     start = time.perf_counter()
     shown.goto(page.as_uri())
@@ -63,14 +61,14 @@ def main() -> None:
             path = folder / "benchmarks" / result.device.key / f"{result.case.name}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode(distinct(result, chance)))
-        rows.append(row("made by `trtzoo report`", [make(folder) for _ in range(ROUNDS + 1)][1:]))
+        rows.append(row("written by `trtzoo report`", [make(folder) for _ in range(ROUNDS + 1)][1:]))
         page = folder / "report.html"
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for title, width in (("opened, 1280 pixels wide", 1280), ("opened, 390 pixels wide", 390)):
             rows.append(row(title, [opened(browser, page, width) for _ in range(ROUNDS + 1)][1:]))
         note = (
-            f"{RESULTS:,} synthetic results of {SAMPLES} samples: {page.stat().st_size / 1e6:.2f} MB in one file. Opened is "
-            f"until table and figures are drawn, Chromium {browser.version}; {ROUNDS} times each."
+            f"{RESULTS:,} synthetic results of {SAMPLES} samples: {page.stat().st_size / 1e6:.2f} MB in one file. Opened: "
+            f"until the table and the figures are drawn, Chromium {browser.version}; {ROUNDS} times each."
         )
         browser.close()
     write("page", ["", "median", "slowest"], rows, [note])

@@ -1,12 +1,10 @@
-"""trtzoo's default CPU path against what a user would write with each framework: ten models, batch 1, 4, 8, one process a case.
+"""trtzoo's default on a processor against the usual code for each framework: ten models, batch 1, 4, 8, one process per case.
 
-All networks carry the same seeded weights and run on the same number of threads. Peers take turns cell by cell, several
-rounds; a cell is the median of its rounds' medians. Peers' files come from torch.onnx.export(dynamo=True).
+All networks have the same seeded weights and thread count. Peers are interleaved cell by cell; a cell is the median of its
+rounds' medians. The peers' files come from torch.onnx.export(dynamo=True).
 Usage: python benchmarks/peers.py [--models dpn68,…] [--batches 1,4,8] [--peers NAME,…] [--rounds N] [--seconds S]
-(writes benchmarks/figures/peers.md; all of it takes about an hour and a half on two cores)
+(writes benchmarks/figures/peers.md; about an hour and a half on two cores)
 """
-
-from __future__ import annotations
 
 import argparse
 import contextlib
@@ -14,7 +12,6 @@ import io
 import json
 import logging
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -29,13 +26,14 @@ import numpy as np
 from figures import write
 
 from trtzoo.core.modules import resolve
+from trtzoo.core.system import available_cores
 from trtzoo.hardware.cpu_peak import measure_peak
 from trtzoo.models.table import MODELS, build_network, find_model
 from trtzoo.report.results import load_results
 from trtzoo.runtimes.registry import RUNTIMES
 
 Run = Callable[[], Any]
-THREADS = len(os.sched_getaffinity(0))
+THREADS = available_cores()
 
 
 def images(batch: int) -> np.ndarray[Any, Any]:
@@ -43,7 +41,7 @@ def images(batch: int) -> np.ndarray[Any, Any]:
 
 
 def trtzoo(name: str, batch: int, folder: Path) -> Run:
-    """By the runtime that `trtzoo bench --runtime auto` chose for this very cell."""
+    """The runtime that `trtzoo bench --runtime auto` chose for this cell."""
     chosen = (folder / f"{name}-b{batch}.chosen").read_text()
     session = resolve(RUNTIMES[chosen].opener)(folder / "ours" / f"{name}-fp32.onnx", batch=batch)
     session.infer(images(batch))
@@ -51,7 +49,7 @@ def trtzoo(name: str, batch: int, folder: Path) -> Run:
 
 
 def choose(names: list[str], batches: str, folder: Path) -> None:
-    """Let trtzoo measure every cell as a user would, and note the runtime it chose."""
+    """Measure every cell with `trtzoo bench` and record the runtime it chose."""
     words = [
         "bench",
         *names,
@@ -130,7 +128,7 @@ PEERS: dict[str, Callable[[str, int, Path], Run]] = {
 
 
 def one(peer: str, name: str, batch: int, folder: Path, seconds: float) -> None:
-    """The child: print the median seconds of one peer and case."""
+    """Print the median seconds of one peer and case; runs in a child process."""
     run = PEERS[peer](name, batch, folder)
     for _ in range(3):
         run()
@@ -149,7 +147,7 @@ def ask(peer: str, name: str, batch: int, folder: Path, seconds: float) -> float
 
 
 def export(names: list[str], folder: Path) -> None:
-    """Both sides' ONNX files."""
+    """Write trtzoo's and the peers' ONNX files."""
     import torch
 
     from trtzoo.models.seeded import seed
@@ -173,7 +171,7 @@ def export(names: list[str], folder: Path) -> None:
 
 
 def measured(peers: list[str], name: str, batch: int, folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Each peer's seconds: the median of its rounds. Who is a quarter behind the best in the first round has no other."""
+    """The median of each peer's rounds. A peer 25 % slower than the best in the first round gets no other."""
     taken: dict[str, list[float]] = {peer: [] for peer in peers}
     still = peers
     for _ in range(options.rounds):
@@ -220,8 +218,8 @@ def main() -> None:
     rows.append(["**geometric mean of peer / trtzoo**", *(f"{means[p]:.2f}" for p in peers), "", ""])
     heads = ["ms", *peers, "best peer / trtzoo", "of sgemm"]
     notes = [
-        f"Median of {options.rounds} rounds in turns (one for a peer that is a quarter behind), one process a case,",
-        f"{THREADS} threads; trtzoo by the runtime its trial chose; sgemm by torch: {rate / 1e9:.0f} GFLOP/s.",
+        f"Median of {options.rounds} interleaved rounds (one for a peer 25 % slower than the best), one process per case,",
+        f"{THREADS} threads. trtzoo uses the runtime that its trial chose. sgemm is torch's: {rate / 1e9:.0f} GFLOP/s.",
     ]
     write("peers", heads, rows, notes)
 

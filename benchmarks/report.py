@@ -1,9 +1,7 @@
-"""How long a reader waits over a folder of 1,000 synthetic results: whole processes of `trtzoo table` and `trtzoo report`.
+"""Time of `trtzoo table` and `trtzoo report` on a folder of 1,000 synthetic results, whole processes.
 
 Usage: python benchmarks/report.py   (writes benchmarks/figures/report.md)
 """
-
-from __future__ import annotations
 
 import random
 import statistics
@@ -30,7 +28,7 @@ COMMANDS = (
     ["table", "--explain", "dpn131,fp16,b4,t4"],
     ["report", "--out", "page.html"],
 )
-"""Each is run in a folder that has the results in benchmarks/."""
+"""Each runs in a folder with the results in benchmarks/."""
 
 WEIGHTS = Weights(
     source="paddle", origin="synthetic", sha256="0" * 64, epsilon=1e-5, preprocessing=PUBLISHERS["paddle"].preprocessing
@@ -38,7 +36,7 @@ WEIGHTS = Weights(
 
 
 def results() -> list[Result]:
-    """Ten networks in two precisions and four batches on GPU after GPU; latencies vary by a tenth."""
+    """Ten networks, two precisions and four batch sizes on one GPU after another; latencies vary by a tenth."""
     chance = random.Random(0)
     grid = product(sorted(GPUS.values(), key=lambda gpu: gpu.name != "t4"), ("fp32", "fp16"), (1, 4, 8, 16), MODELS)
     made = []
@@ -90,8 +88,8 @@ def main() -> None:
         size = sum(path.stat().st_size for path in folder.glob("benchmarks/*/*.json"))
         for command in COMMANDS:
             taken = seconds(command, folder)
-            told = [f"{value:.2f} s" for value in (statistics.median(taken), max(taken))]
-            rows.append([f"`trtzoo {' '.join(command)}`", *told])
+            cells = [f"{value:.2f} s" for value in (statistics.median(taken), max(taken))]
+            rows.append([f"`trtzoo {' '.join(command)}`", *cells])
     note = f"{RESULTS:,} synthetic results of {SAMPLES} samples, {size / 2**20:.0f} MiB of JSON; {ROUNDS} processes each."
     write("report", ["", "median", "slowest"], rows, [note])
 

@@ -1,9 +1,7 @@
-"""How long the command line takes to answer when it has nothing to compute: median of whole processes.
+"""Time of commands that compute nothing, whole processes.
 
 Usage: python benchmarks/startup.py   (writes benchmarks/figures/startup.md)
 """
-
-from __future__ import annotations
 
 import statistics
 import subprocess

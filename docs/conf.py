@@ -20,6 +20,8 @@ html_theme = "furo"
 html_title = f"trtzoo {version}"
 html_show_sphinx = False
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["docs.css"]
 html_theme_options = {
     "source_repository": "https://github.com/trtzoo/trtzoo/",
     "source_branch": "main",

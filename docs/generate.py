@@ -131,7 +131,7 @@ def layers_svg() -> str:
 
 
 def _box(name: str, left: float, top: float, width: float) -> list[str]:
-    middle, lines = left + width / 2, wrap(CAPTIONS[name], int(width / 7))
+    middle, lines = left + width / 2, wrap(CAPTIONS[name], int(width / 8))
     first = top + HEIGHT / 2 + 5 - 9 * len(lines)
     return [
         f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{HEIGHT}" rx="6" fill="#e6eef7" stroke="#3b6ea5"/>',
