@@ -1,8 +1,8 @@
-"""Run the engine builder against a TensorRT that is nothing but its real bindings' names.
+"""Run the engine builder against doubles of TensorRT's classes that have exactly the names of the real bindings.
 
-`python api_double.py MODULE JOB` imports the real module and lets the code under test see doubles of its classes. A double has
-the names that the real class has and no others; a method takes the arguments that its documentation gives, and returns a
-double of the class that it documents. What was touched is printed as JSON.
+`python api_double.py MODULE JOB SCRIPT` imports the real module and gives the code under test doubles of its classes. A double
+has the names of the real class and no others; a method takes the arguments that its documentation gives, and returns a double
+of the class that it documents. The names that were used are printed as JSON.
 """
 
 import importlib
@@ -57,7 +57,7 @@ class Double:
 
 
 def member(cls: type, name: str) -> object:
-    """The class's own attribute; as hasattr would have it, there is none where the real class has none."""
+    """The class's own attribute; AttributeError where the real class has none, so that hasattr works."""
     try:
         return inspect.getattr_static(cls, name)
     except AttributeError:
@@ -108,7 +108,7 @@ def call(owner: Double, name: str, doc: str, args: tuple[object, ...], kwargs: d
 
 
 def built(config: Double) -> bytes | None:
-    """A build that takes two steps and lists what it was told."""
+    """A build that takes two steps and lists its flags."""
     watch = config._set.get("progress_monitor")
     if watch is not None:
         watch.phase_start("Building engine", None, 2)
@@ -146,8 +146,8 @@ class Module:
             if name == "Builder":
                 if ours.mute:
                     raise TypeError("pybind11::init(): factory function returned nullptr")
-                args[0].log(real.ILogger.ERROR, "nothing is wrong")
-                args[0].log(real.ILogger.INFO, "nor worth telling")
+                args[0].log(real.ILogger.ERROR, "out of luck")
+                args[0].log(real.ILogger.INFO, "this is no error")
             return Double(attribute)
 
         return make
@@ -158,7 +158,7 @@ def main() -> None:
     ours.__dict__.update(json.loads(sys.argv[3]))
     trt = Module()
     try:
-        outcome = msgspec.to_builtins(tensorrt_worker.build(trt, job, lambda phase, done: None, threading.Event()))
+        outcome = msgspec.to_builtins(tensorrt_worker.build(trt, job, lambda progress: None, threading.Event()))
     except BuildError as error:
         outcome = {"error": str(error)}
     print(json.dumps({"outcome": outcome, "flags": flags, "touched": sorted(set(touched))}))

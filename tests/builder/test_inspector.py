@@ -10,7 +10,7 @@ from trtzoo.builder.inspector import layer_types
 from trtzoo.core.errors import BuildError
 
 
-def told(*layers):
+def inspected(*layers):
     return json.dumps({"Layers": list(layers), "Bindings": ["images", "logits"]})
 
 
@@ -20,7 +20,7 @@ def layer(kind, dtype, **more):
 
 def test_layers_are_counted_by_the_type_of_their_output():
     found = layer_types(
-        told(
+        inspected(
             layer("CaskConvolution", "Channel major FP16 format where channel % 8 == 0", ParameterType="Convolution"),
             layer("CaskGemmConvolution", "Row major linear FP16 format"),
             layer("PoolingV2", "Thirty-two wide channel vectorized row major Int8 format"),
@@ -36,18 +36,18 @@ def test_layers_are_counted_by_the_type_of_their_output():
 
 
 def test_an_engine_without_details_proves_nothing():
-    with pytest.raises(BuildError, match="the engine inspector names no layer types, so the precision cannot be proved"):
-        layer_types(told("conv1 + relu1", "conv2 + relu2"))
+    with pytest.raises(BuildError, match="the engine inspector reports no layer types, so the precision cannot be verified"):
+        layer_types(inspected("conv1 + relu1", "conv2 + relu2"))
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
-def test_any_other_answer_is_an_error_with_a_sentence(text):
+def test_any_other_text_is_an_error_with_a_sentence(text):
     with pytest.raises(BuildError, match="the engine inspector"):
         layer_types(text)
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_layers_of_any_form_are_an_error_with_a_sentence(value):
-    for text in (json.dumps({"Layers": value}), told({"Outputs": value}), told({"Outputs": [value]})):
+    for text in (json.dumps({"Layers": value}), inspected({"Outputs": value}), inspected({"Outputs": [value]})):
         with pytest.raises(BuildError, match="the engine inspector"):
             layer_types(text)

@@ -22,13 +22,13 @@ from trtzoo.models.sources import locate
 from trtzoo.models.table import MODELS
 
 CAPABILITY = {75: 1, 80: 2, 86: 4, 89: 8, 120: 16}
-"""TensorRT-RTX's mask of compute capabilities, at 0x20 of a plan: undocumented, for this test alone."""
+"""TensorRT-RTX's mask of compute capabilities, at 0x20 of a plan: undocumented, used only by this test."""
 VERSION = run_probes("tensorrt_rtx")["tensorrt_rtx"].version
 T4 = Target(gpu=GPUS["t4"], flavour=FLAVOURS["rtx"], version=VERSION)
 
 
 def make(todo, folder, aim=T4, **settings):
-    """What became of the orders, in their order."""
+    """The results, in the order of `todo`."""
     outcomes = list(build(todo, aim, folder, BuildSettings(jobs=2, **settings), lambda order, phase, done: None))
     return sorted(outcomes, key=lambda built: todo.index(built.order))
 
@@ -67,7 +67,7 @@ def test_both_networks_build_for_a_t4_in_both_precisions(built):
         assert capabilities(done.path) == CAPABILITY[75]
 
 
-def test_a_sidecar_tells_what_made_the_engine_and_what_is_in_it(built):
+def test_a_sidecar_records_what_made_the_engine_and_what_is_in_it(built):
     for done in built[0]:
         about = done.sidecar
         assert about == engines.read_sidecar_unchecked(done.path)
@@ -89,14 +89,14 @@ def test_the_graphs_golden_sample_lies_beside_the_engine_for_the_machine_that_ru
         assert sha256_file(sample) == one.sidecar.golden_sha256
 
 
-def test_the_layers_are_of_the_precision_that_was_asked_for(built):
+def test_the_layers_have_the_orders_precision(built):
     for done in built[0]:
         wanted = done.order.precision.upper()
         assert set(done.sidecar.layers.compute) == {wanted}
         assert done.sidecar.layers.share(wanted) > 0.99
 
 
-def test_a_whole_engine_may_be_opened_on_a_t4_and_on_no_other(built):
+def test_an_intact_engine_opens_on_a_t4_and_on_no_other_gpu(built):
     path = built[0][0].path
     plan, _ = engines.load_plan(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")
     assert len(plan) == path.stat().st_size
@@ -104,7 +104,7 @@ def test_a_whole_engine_may_be_opened_on_a_t4_and_on_no_other(built):
         engines.load_plan(path, flavour="rtx", version=VERSION, sm=86, device="NVIDIA A10")
 
 
-def test_a_second_process_makes_the_same_bytes(built, tmp_path):
+def test_a_second_process_builds_the_same_bytes(built, tmp_path):
     first = built[0][-1]
     again = make([first.order], tmp_path)[0]
     assert again.sidecar.sha256 == first.sidecar.sha256
@@ -130,7 +130,7 @@ def test_other_gpus_get_plans_of_their_own(name, tmp_path):
 @pytest.mark.parametrize(
     "change", ["onnx", "batch", "workspace", "detailed", "force", "engine", "cut", "sidecar", "no sidecar", "no engine"]
 )
-def test_any_change_builds_again(change, tmp_path):
+def test_any_change_rebuilds(change, tmp_path):
     onnx = tiny(tmp_path / "tiny.onnx")
     first = one(onnx, tmp_path)
     assert not first.error
@@ -171,8 +171,17 @@ def test_one_bad_graph_does_not_stop_the_rest(tmp_path):
     good = tiny(tmp_path / "good.onnx")
     todo = [BuildOrder(name=path.stem, onnx=path, precision="fp32", batch=1) for path in (tmp_path / "bad.onnx", good)]
     bad, fine = make(todo, tmp_path)
-    assert bad.error == "bad.onnx holds no network: it is empty or not an ONNX file"
+    assert bad.error == "bad.onnx contains no network: it is empty or not an ONNX file"
     assert fine.sidecar
+
+
+def test_an_unexpected_exception_is_a_failed_row(tmp_path):
+    def fail(order, phase, done):
+        raise SystemExit("no")
+
+    order = BuildOrder(name="tiny", onnx=tiny(tmp_path / "tiny.onnx"), precision="fp32", batch=1)
+    (done,) = build([order], T4, tmp_path, BuildSettings(), fail)
+    assert done.error == "SystemExit: no"
 
 
 def test_a_missing_graph_is_one_row_with_the_command_that_makes_it(exported, tmp_path):
@@ -182,7 +191,7 @@ def test_a_missing_graph_is_one_row_with_the_command_that_makes_it(exported, tmp
     assert missing.error == f"There is no {tmp_path}/dpn92-fp16.onnx. Run: trtzoo export dpn92 --precision fp16"
 
 
-def test_a_graph_that_is_not_its_sidecar_s_is_not_built(exported, tmp_path):
+def test_a_graph_that_does_not_match_its_sidecar_is_not_built(exported, tmp_path):
     for path in (exported / "dpn68-fp16.onnx", exported / "dpn68-fp16.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     with (tmp_path / "dpn68-fp16.onnx").open("r+b") as file:
@@ -195,9 +204,9 @@ def test_a_graph_that_is_not_its_sidecar_s_is_not_built(exported, tmp_path):
     )
 
 
-def test_a_workspace_that_is_too_small_fails_in_tensorrt_s_words(tmp_path):
+def test_a_workspace_that_is_too_small_fails_with_tensorrts_message(tmp_path):
     done = one(tiny(tmp_path / "tiny.onnx"), tmp_path, workspace=1 << 20)
-    assert done.error.startswith("the build failed. TensorRT says: IBuilder::buildSerializedNetwork: Error Code 1: ")
+    assert done.error.startswith("the build failed. TensorRT reports: IBuilder::buildSerializedNetwork: Error Code 1: ")
     assert "no tactics to implement the operation within workspace limit" in done.error
 
 
@@ -241,12 +250,12 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
     assert not list(done.path.parent.glob("*.engine"))
 
 
-def test_space_is_asked_for_before_anything_is_built(tmp_path):
+def test_free_space_is_checked_before_anything_is_built(tmp_path):
     big = tmp_path / "big.onnx"
     with big.open("wb") as file:
         os.truncate(file.fileno(), 4 << 40)
     order = BuildOrder(name="big", onnx=big, precision="fp32", batch=1)
-    with pytest.raises(StoreError, match=rf"3 engines will take about 13194.2 GB, and .* are free where {tmp_path} is\."):
+    with pytest.raises(StoreError, match=rf"3 engines will need about 13194.2 GB, but only .* is free for {tmp_path}\."):
         check_space([msgspec.structs.replace(order, batch=batch) for batch in (1, 4, 8)], T4, tmp_path, force=False)
 
 
@@ -261,7 +270,7 @@ def test_without_any_exported_graph_the_command_is_named(tmp_path):
     with pytest.raises(StoreError) as error:
         build_orders(list(MODELS), ["tf32", "fp16"], [1], tmp_path)
     assert str(error.value) == (
-        f"Nothing is exported: {tmp_path}/densenet121-fp32.onnx and 19 more are not there. "
+        f"Nothing is exported: {tmp_path}/densenet121-fp32.onnx and 19 more do not exist. "
         "Run: trtzoo export --all --precision fp32,fp16"
     )
 
@@ -281,7 +290,7 @@ def choose(here, gpu="auto", flavour="auto", *, tensorrt="11.4.0.106", rtx="1.7.
     for name, version in (("tensorrt", tensorrt), ("tensorrt_rtx", rtx)):
         answers[name] = ProbeResult(version=version) if version else GONE
     aim = choose_target(gpu, flavour, answers)
-    return aim.gpu.name, aim.flavour.name, aim.version, aim.here
+    return aim.gpu.name, aim.flavour.name, aim.version, aim.device is not None
 
 
 @pytest.mark.parametrize(
@@ -303,12 +312,12 @@ def test_of_two_gpus_a_builder_sees_the_one_that_is_built_for(monkeypatch):
     answers = {"cuda": two, "tensorrt": ProbeResult(version="10.4.0"), "tensorrt_rtx": GONE}
     assert [choose_target(name, "auto", answers).device for name in ("auto", "v100", "t4")] == [0, 0, 1]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [_visible(device) for device in (-1, 0, 1)] == ["", "0", "1"]
+    assert [_visible(device) for device in (None, 0, 1)] == ["", "0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
-    assert [_visible(device) for device in (-1, 0, 1)] == ["", "2", "GPU-5"]
+    assert [_visible(device) for device in (None, 0, 1)] == ["", "2", "GPU-5"]
 
 
-def test_a_gpu_here_without_tensorrt_is_built_for_by_tensorrt_rtx():
+def test_without_tensorrt_the_gpu_here_is_built_for_by_tensorrt_rtx():
     assert choose("t4", tensorrt="") == ("t4", "rtx", "1.7.1.116", True)
 
 
@@ -334,26 +343,30 @@ def test_a_v100_here_with_its_last_tensorrt_builds():
         (
             ("nothing", "t4", "tensorrt"),
             {},
-            "TensorRT builds for a GPU in this machine, and Tesla T4 is not here (no NVIDIA driver). "
+            "TensorRT builds only for a GPU in this machine; Tesla T4 is not here (no NVIDIA driver). "
             "Run: trtzoo build --gpu t4 --flavour rtx",
         ),
         (
             ("t4", "h100", "tensorrt"),
             {},
-            "TensorRT builds for a GPU in this machine, and H100 is not here (Tesla T4). "
-            "Only there: TensorRT-RTX has no data-centre Hopper (SM90)",
+            "TensorRT builds only for a GPU in this machine; H100 is not here (Tesla T4). "
+            "Build on a machine with that GPU: TensorRT-RTX has no data-centre Hopper (SM90)",
         ),
-        (("t4", "t4", "tensorrt"), {"tensorrt": ""}, "TensorRT is needed and is not installed. Run: pip install tensorrt-cu12"),
-        (("nothing",), {"rtx": ""}, "TensorRT-RTX is needed and is not installed. Run: pip install tensorrt-rtx-cu12"),
+        (
+            ("t4", "t4", "tensorrt"),
+            {"tensorrt": ""},
+            "TensorRT is required but is not installed. Run: pip install tensorrt-cu12",
+        ),
+        (("nothing",), {"rtx": ""}, "TensorRT-RTX is required but is not installed. Run: pip install tensorrt-rtx-cu12"),
     ],
 )
-def test_a_machine_that_cannot_is_told_why_and_what_to_do(asked, installed, sentence):
+def test_a_machine_that_cannot_build_gets_the_reason_and_the_remedy(asked, installed, sentence):
     with pytest.raises(MachineError) as error:
         choose(*asked, **installed)
     assert str(error.value) == sentence
 
 
-def test_every_gpu_that_says_so_can_be_aimed_at_from_anywhere():
+def test_every_gpu_of_rtx_is_a_target_anywhere():
     for row in GPUS.values():
         if not row.not_rtx:
             assert choose("nothing", row.name) == (row.name, "rtx", "1.7.1.116", False)

@@ -75,6 +75,13 @@ def test_a_late_child_is_ended():
     assert time.monotonic() - start < 10
 
 
+def test_an_error_that_a_late_child_reports_is_a_timeout():
+    assert failure("stopped.wait(); raise StoreError('stopped')", grace=2.0, timeout=1.5) == (
+        "timeout",
+        "no result after 1.5 s",
+    )
+
+
 def test_a_cancelled_child_has_its_grace(tmp_path):
     stop = threading.Event()
     threading.Timer(1.5, stop.set).start()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builder.test_tensorrt_api import ENVIRONMENT, VERSIONS, bindings, stubs
+from tests.builder.test_tensorrt_api import ENVIRONMENT, VERSIONS, bindings, python_path, stubs
 from tests.cuda import install
 from tests.cuda.emulated import DOUBLE
 
@@ -21,7 +21,7 @@ def test_the_double_has_nothing_that_the_real_bindings_lack(version, request):
     libraries, env = [str(install.install().driver)], ENVIRONMENT | {"PYTHONWARNINGS": "ignore"}
     if version != "rtx":
         libraries.append(str(request.getfixturevalue("stubs")))
-        env["PYTHONPATH"] = str(request.getfixturevalue("bindings")(version))
+        env["PYTHONPATH"] = python_path(request.getfixturevalue("bindings")(version))
     env["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
     module = "tensorrt_rtx" if version == "rtx" else "tensorrt"
     done = subprocess.run([sys.executable, CONTRACT, module, DOUBLE], env=env, capture_output=True, text=True, check=False)

@@ -1,1 +1,1 @@
-"""Stage 2: an ONNX file becomes a TensorRT engine, one child process for each build."""
+"""Stage 2: an ONNX file becomes a TensorRT engine, in a child process of its own."""

@@ -1,7 +1,8 @@
-"""The engine inspector's JSON: which layers of a built engine give which type."""
+"""Reads the engine inspector's JSON: which layers of a built engine compute in which type."""
 
 import re
 from collections import Counter
+from typing import Literal
 
 import msgspec
 
@@ -14,7 +15,7 @@ _COMPUTE = re.compile(r"conv|gemm|matmul|matrixmultiply|fullyconnected", re.IGNO
 
 
 class _Output(msgspec.Struct):
-    """`format` is prose: "Row major linear FP16 format"."""
+    """`format` is text: "Row major linear FP16 format"."""
 
     format: str = msgspec.field(name="Format/Datatype", default="")
 
@@ -26,27 +27,29 @@ class _Layer(msgspec.Struct):
 
 
 class _Engine(msgspec.Struct):
-    """A layer without details is its name alone."""
+    """A layer without details is a plain string, its name."""
 
     layers: list[_Layer | str] = msgspec.field(name="Layers", default=[])
 
 
 def layer_types(text: str) -> LayerTypes:
-    """Counts per floating type from `get_engine_information(JSON)` of a detailed engine; a layer's type is its first output's.
+    """Count the layers of each floating-point type in `get_engine_information(JSON)`; a layer's type is its first output's.
 
-    Raises BuildError where the text names no types, as that of an engine built without detailed profiling.
+    Raises BuildError for invalid JSON, and where no layer has a type: the engine was built without detailed profiling.
     """
     try:
         engine = msgspec.json.decode(text, type=_Engine)
     except msgspec.MsgspecError as error:
-        raise BuildError(f"the engine inspector's answer cannot be read: {error}") from error
-    types: Counter[str] = Counter()
-    compute: Counter[str] = Counter()
-    for layer in engine.layers:
-        if isinstance(layer, _Layer) and layer.outputs and (found := _TYPES.search(layer.outputs[0].format)):
-            kind = _NAMES.get(found[1], found[1])
-            types[kind] += 1
-            compute[kind] += bool(_COMPUTE.search(f"{layer.kind} {layer.parameters}"))
-    if not types:
-        raise BuildError("the engine inspector names no layer types, so the precision cannot be proved")
-    return LayerTypes(source="inspector", types=dict(types), compute=dict(+compute))
+        raise BuildError(f"the engine inspector's JSON is invalid: {error}") from error
+    outputs = [(layer, layer.outputs[0].format) for layer in engine.layers if isinstance(layer, _Layer) and layer.outputs]
+    found = [(layer, match[1]) for layer, text in outputs if (match := _TYPES.search(text))]
+    if not found:
+        raise BuildError("the engine inspector reports no layer types, so the precision cannot be verified")
+    types = [(_NAMES.get(name, name), bool(_COMPUTE.search(f"{layer.kind} {layer.parameters}"))) for layer, name in found]
+    return count_types("inspector", types)
+
+
+def count_types(source: Literal["inspector", "network"], layers: list[tuple[str, bool]]) -> LayerTypes:
+    """Count layers by type; each is given as its type and whether it is a convolution or a matrix product."""
+    types = Counter(name for name, _ in layers)
+    return LayerTypes(source=source, types=types, compute=Counter(name for name, computes in layers if computes))

@@ -1,41 +1,35 @@
-"""What a builder's process and its parent say to each other."""
+"""The messages between a build's child process and its parent."""
 
-from trtzoo.artifacts.engines import LayerTypes, Tensor
+from trtzoo.artifacts.engines import LayerTypes, Recipe, Tensor
 from trtzoo.core.records import Record
 
 GRACE = 3.0
-"""Seconds that a cancelled build has to end by itself."""
+"""Seconds that a cancelled build has to stop."""
 
 
 class BuildJob(Record, frozen=True, kw_only=True):
-    """One engine. `graph` is the ONNX file's floating type; `workspace` bytes; `opens`: the target GPU is in this machine.
+    """The request: build `recipe` from the file `onnx` into the file `engine`.
 
-    `visible` is CUDA_VISIBLE_DEVICES for the build, where it is not empty.
+    `opens` says whether the target GPU is in this machine. `visible` is the build's CUDA_VISIBLE_DEVICES, unless empty.
     """
 
+    recipe: Recipe
     onnx: str
     engine: str
-    module: str
-    sm: int
-    graph: str
-    tf32: bool
-    batch: int
-    workspace: int
-    detailed: bool
     opens: bool
     visible: str = ""
     timing_cache: str = ""
 
 
-class BuildProgress(Record, frozen=True, kw_only=True, tag=True):
-    """How far a build is: `done` from 0 to 1."""
+class BuildProgress(Record, frozen=True, kw_only=True):
+    """The phase of a build, and the fraction of the build that is done, from 0 to 1."""
 
     phase: str
     done: float
 
 
-class Finished(Record, frozen=True, kw_only=True, tag=True):
-    """A plan that is written: its hash, and what TensorRT says it holds. Seconds and bytes."""
+class BuildOutput(Record, frozen=True, kw_only=True):
+    """The answer: the engine's hash and what TensorRT reports about it; `seconds`, and `peak_memory` in bytes."""
 
     sha256: str
     version: str
@@ -45,12 +39,3 @@ class Finished(Record, frozen=True, kw_only=True, tag=True):
     layers: LayerTypes
     seconds: float
     peak_memory: int
-
-
-class Failed(Record, frozen=True, kw_only=True, tag=True):
-    """Why there is no plan."""
-
-    reason: str
-
-
-Message = BuildProgress | Finished | Failed

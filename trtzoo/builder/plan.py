@@ -1,7 +1,6 @@
-"""Stage 2: ONNX → engines and their sidecars. Policy only: what to build, for which GPU, with which TensorRT, and when not to.
+"""Stage 2: ONNX files become engines with sidecars. This module decides what is built, for which GPU and by which TensorRT.
 
-TensorRT is known to the child processes alone, one for each engine: a crash, or the system running out of memory, costs
-that engine and no other.
+TensorRT runs in child processes only, one for each engine: a crash, or a lack of memory, costs that engine and no other.
 """
 
 import os
@@ -11,15 +10,15 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.engines import EngineSidecar, Profile, Recipe, Stamp
-from trtzoo.artifacts.graphs import OnnxSidecar
-from trtzoo.builder.messages import BuildJob, Finished
-from trtzoo.builder.process import run
+from trtzoo.builder.messages import BuildJob
+from trtzoo.builder.process import run_build
 from trtzoo.core.errors import BuildError, MachineError, StoreError, TrtzooError
 from trtzoo.core.files import encode, free_space, replacing, sidecar_path, size_text
 from trtzoo.core.precisions import PRECISIONS
@@ -29,14 +28,17 @@ from trtzoo.hardware.gpus import GPUS, Flavour, Gpu, check_target, find_flavour,
 from trtzoo.hardware.probes import ProbeResult
 
 WORKSPACE = 1 << 30
+"""Bytes of scratch memory that kernels may use."""
 TIMEOUT = 3600.0
-"""Seconds after which a build is given up. The slowest seen ahead of time took six."""
+"""Seconds after which a build is stopped. The slowest build ahead of time took six."""
+BYTES_PER_JOB = 3 << 29
 
 OnBuildProgress = Callable[["BuildOrder", str, float], None]
+"""Receives the order, the phase of its build and the fraction that is done, from another thread."""
 
 
 class BuildOrder(Record, frozen=True, kw_only=True):
-    """One engine to be made of one ONNX file."""
+    """One engine to build from one ONNX file."""
 
     name: str
     onnx: Path
@@ -49,22 +51,17 @@ class BuildOrder(Record, frozen=True, kw_only=True):
 
 
 class Target(Record, frozen=True, kw_only=True):
-    """What engines are built for and by. `device` is the GPU's place among those in this machine; -1: it is elsewhere."""
+    """The GPU that engines are built for and the TensorRT that builds them. `device` is the GPU's index, None if elsewhere."""
 
     gpu: Gpu
     flavour: Flavour
     version: str
     driver: str = ""
-    device: int = -1
-
-    @property
-    def here(self) -> bool:
-        """Whether a plan can be opened on this machine."""
-        return self.device >= 0
+    device: int | None = None
 
 
 class BuildSettings(Record, frozen=True, kw_only=True):
-    """How to build; `workspace` in bytes, `timeout` in seconds."""
+    """How to build: `workspace` in bytes, `timeout` in seconds, `jobs` at once."""
 
     workspace: int = WORKSPACE
     detailed: bool = False
@@ -74,7 +71,7 @@ class BuildSettings(Record, frozen=True, kw_only=True):
 
 
 class BuildResult(Record, frozen=True, kw_only=True):
-    """How one order went."""
+    """The outcome of one order: its sidecar, or the error."""
 
     order: BuildOrder
     path: Path
@@ -84,247 +81,241 @@ class BuildResult(Record, frozen=True, kw_only=True):
     error: str = ""
 
 
-def choose_target(gpu: str, flavour: str, answers: dict[str, ProbeResult]) -> Target:
-    """What `--gpu` and `--flavour` mean on a machine whose probes gave `answers`; "auto" is decided here.
-
-    The GPU is the one in this machine, else a T4. It is TensorRT's if it is in this machine and TensorRT is, too; otherwise
-    TensorRT-RTX compiles ahead of time. Raises UsageError for unknown names, MachineError where this machine cannot.
-    """
-    here = [identify_gpu(device.name, device.sm) for device in answers["cuda"].devices]
-    wanted = find_gpu(gpu) if gpu != "auto" else here[0] if here else GPUS["t4"]
-    present = wanted in here
-    native = present and not answers["tensorrt"].error
-    chosen = find_flavour(flavour if flavour != "auto" else "tensorrt" if native else "rtx")
-    answer = answers[chosen.module]
-    if chosen.name == "tensorrt" and not present:
-        found = ", ".join(row.title for row in here) or answers["cuda"].error
-        instead = (
-            f"Run: trtzoo build --gpu {wanted.name} --flavour rtx" if not wanted.not_rtx else f"Only there: {wanted.not_rtx}"
-        )
-        raise MachineError(f"TensorRT builds for a GPU in this machine, and {wanted.title} is not here ({found}). {instead}")
-    if chosen.name == "rtx" or not answer.error:
-        check_target(wanted, chosen, answer.version)
-    if answer.error:
-        raise MachineError(f"{chosen.title} is needed and is {answer.error}. Run: pip install {_requirement(chosen, wanted)}")
-    driver = answers["cuda"].version if present else ""
-    device = here.index(wanted) if present else -1
-    return Target(gpu=wanted, flavour=chosen, version=answer.version, driver=driver, device=device)
-
-
-def _requirement(flavour: Flavour, gpu: Gpu) -> str:
-    return requirement(gpu) if flavour.name == "tensorrt" else flavour.install
-
-
-def build_orders(names: list[str], precisions: list[str], batches: list[int], onnx: Path) -> list[BuildOrder]:
-    """Engines of our own networks, model by model. Raises StoreError when none of the graphs has been exported."""
-    made = [
-        BuildOrder(name=name, onnx=onnx / f"{name}-{PRECISIONS[precision].graph}.onnx", precision=precision, batch=batch)
-        for name in names
-        for precision in precisions
-        for batch in batches
-    ]
-    if not any(order.onnx.is_file() for order in made):
-        graphs = ",".join(dict.fromkeys(PRECISIONS[precision].graph for precision in precisions))
-        first = dict.fromkeys(str(order.onnx) for order in made)
-        what = " ".join(names) if len(names) < 4 else "--all"
-        listed = f"{next(iter(first))} and {len(first) - 1} more are" if len(first) > 1 else f"{next(iter(first))} is"
-        raise StoreError(f"Nothing is exported: {listed} not there. Run: trtzoo export {what} --precision {graphs}")
-    return made
+# --- what to build ---
 
 
 def check_names(gpu: str, flavour: str) -> None:
-    """Raises UsageError for a name that is in no table, before anything is asked of the machine."""
+    """Raises UsageError for an unknown name, before the machine is probed."""
     if gpu != "auto":
         find_gpu(gpu)
     if flavour != "auto":
         find_flavour(flavour)
 
 
-def check_space(todo: list[BuildOrder], aim: Target, folder: Path, *, force: bool) -> int:
-    """Bytes that the engines to be built will take, about. Raises StoreError when the disk has less."""
-    where = engines.folder(folder, aim.gpu, aim.flavour.name, aim.version)
+def choose_target(gpu: str, flavour: str, probed: dict[str, ProbeResult]) -> Target:
+    """Resolve `--gpu` and `--flavour` on a machine with these probe results.
+
+    "auto" is the GPU of this machine, or else a T4; TensorRT if both the GPU and TensorRT are here, or else TensorRT-RTX,
+    which compiles ahead of time. Raises UsageError for unknown names, MachineError where this machine cannot build.
+    """
+    here = [identify_gpu(device.name, device.sm) for device in probed["cuda"].devices]
+    wanted = find_gpu(gpu) if gpu != "auto" else here[0] if here else GPUS["t4"]
+    present = wanted in here
+    default = "tensorrt" if present and not probed["tensorrt"].error else "rtx"
+    chosen = find_flavour(flavour if flavour != "auto" else default)
+    probe = probed[chosen.module]
+    if chosen.name == "tensorrt" and not present:
+        found = ", ".join(row.title for row in here) or probed["cuda"].error
+        remedy = f"Run: trtzoo build --gpu {wanted.name} --flavour rtx"
+        if wanted.not_rtx:
+            remedy = f"Build on a machine with that GPU: {wanted.not_rtx}"
+        raise MachineError(f"TensorRT builds only for a GPU in this machine; {wanted.title} is not here ({found}). {remedy}")
+    if chosen.name == "rtx" or not probe.error:
+        check_target(wanted, chosen, probe.version)
+    if probe.error:
+        package = requirement(wanted) if chosen.name == "tensorrt" else chosen.install
+        raise MachineError(f"{chosen.title} is required but is {probe.error}. Run: pip install {package}")
+    driver = probed["cuda"].version if present else ""
+    device = here.index(wanted) if present else None
+    return Target(gpu=wanted, flavour=chosen, version=probe.version, driver=driver, device=device)
+
+
+def build_orders(names: list[str], precisions: list[str], batches: list[int], onnx: Path) -> list[BuildOrder]:
+    """The engines of our own networks, model by model. Raises StoreError if none of the graphs has been exported."""
+    orders = [
+        BuildOrder(name=name, onnx=onnx / f"{name}-{PRECISIONS[precision].graph}.onnx", precision=precision, batch=batch)
+        for name in names
+        for precision in precisions
+        for batch in batches
+    ]
+    if not any(order.onnx.is_file() for order in orders):
+        graphs = ",".join(dict.fromkeys(PRECISIONS[precision].graph for precision in precisions))
+        first, *rest = dict.fromkeys(str(order.onnx) for order in orders)
+        missing = f"{first} and {len(rest)} more do" if rest else f"{first} does"
+        subjects = " ".join(names) if len(names) < 4 else "--all"
+        raise StoreError(f"Nothing is exported: {missing} not exist. Run: trtzoo export {subjects} --precision {graphs}")
+    return orders
+
+
+def check_space(orders: list[BuildOrder], target: Target, folder: Path, *, force: bool) -> int:
+    """The approximate size in bytes of the engines that will be built. Raises StoreError if the disk has less space."""
+    place = engines.folder(folder, target.gpu, target.flavour.name, target.version)
     sizes = [
         engines.likely_bytes(order.onnx.stat().st_size)
-        for order in todo
-        if order.onnx.is_file() and (force or not (where / order.file_name).is_file())
+        for order in orders
+        if order.onnx.is_file() and (force or not (place / order.file_name).is_file())
     ]
     needed, free = sum(sizes), free_space(folder)
     if needed > free:
         raise StoreError(
-            f"{pluralize(len(sizes), 'engine')} will take about {size_text(needed)}, "
-            f"and {size_text(free)} are free where {folder} is. Free some, build fewer, or say --engines-dir"
+            f"{pluralize(len(sizes), 'engine')} will need about {size_text(needed)}, but only {size_text(free)} is free "
+            f"for {folder}. Free some space, build fewer engines, or use --engines-dir"
         )
     return needed
 
 
-def build(
-    todo: list[BuildOrder], aim: Target, folder: Path, settings: BuildSettings, watch: OnBuildProgress
-) -> Generator[BuildResult]:
-    """Make the engines, `settings.jobs` at once, and yield each as it ends; a failed one stops nothing.
-
-    An engine whose inputs have not changed is not made again unless forced. Closing the iterator, as Ctrl-C does, cancels
-    what is being built and leaves nothing half-written. `watch` is told of each build's progress, from other threads.
-    """
-    stop = threading.Event()
-    waiting: queue.SimpleQueue[BuildOrder] = queue.SimpleQueue()
-    ended: queue.SimpleQueue[BuildResult] = queue.SimpleQueue()
-    for order in todo:
-        waiting.put(order)
-
-    def work() -> None:
-        while not stop.is_set():
-            try:
-                order = waiting.get_nowait()
-            except queue.Empty:
-                return
-            ended.put(_one(order, aim, folder, settings, stop, watch))
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(max(1, settings.jobs))]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in todo:
-            yield ended.get()
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(timeout=15)  # longer than a cancelled child lives; a thread that waits for another's lock may stay
-
-
-def _one(
-    order: BuildOrder, aim: Target, folder: Path, settings: BuildSettings, stop: threading.Event, watch: OnBuildProgress
-) -> BuildResult:
-    """One order, its error caught."""
-    path = engines.folder(folder, aim.gpu, aim.flavour.name, aim.version) / order.file_name
-    start = time.perf_counter()
-
-    def outcome(**what: Any) -> BuildResult:
-        return BuildResult(order=order, path=path, seconds=time.perf_counter() - start, **what)
-
-    try:
-        if done := _up_to_date(order, path, aim, settings):
-            return outcome(up_to_date=True, sidecar=done)
-        watch(order, "waiting for its lock", 0.0)
-        with replacing(path) as work:
-            if done := _up_to_date(order, path, aim, settings):  # another builder made it while this one waited
-                return outcome(up_to_date=True, sidecar=done)
-            return outcome(sidecar=_make(order, work / path.name, path, aim, settings, stop, watch))
-    except TrtzooError as error:
-        return outcome(error=str(error))
-    except OSError as error:
-        return outcome(error=f"{path} could not be written: {error.strerror or error}. Nothing was changed.")
-
-
-def _up_to_date(order: BuildOrder, path: Path, aim: Target, settings: BuildSettings) -> EngineSidecar | None:
-    sidecar = None if settings.force else engines.read_sidecar_unchecked(path)
-    if sidecar is None:
-        return None
-    found, _ = engines.source(order.onnx, sidecar.onnx)
-    same = sidecar.inputs_sha256 == _recipe(order, found, aim, settings).sha256
-    return sidecar if same and engines.intact(path, sidecar) else None
-
-
-def _recipe(order: BuildOrder, onnx: Stamp, aim: Target, settings: BuildSettings) -> Recipe:
-    return Recipe(
-        onnx_sha256=onnx.sha256,
-        precision=order.precision,
-        tf32=PRECISIONS[order.precision].tf32,
-        batch=order.batch,
-        gpu=aim.gpu.name,
-        sm=aim.gpu.sm,
-        flavour=aim.flavour.name,
-        version=aim.version,
-        workspace=settings.workspace,
-        detailed=settings.detailed,
-        code=engines.builder_code(),
-    )
-
-
-def _make(
-    order: BuildOrder,
-    work: Path,
-    path: Path,
-    aim: Target,
-    settings: BuildSettings,
-    stop: threading.Event,
-    watch: OnBuildProgress,
-) -> EngineSidecar:
-    """Build into the hidden folder of `work`: the engine, the graph's golden sample for who runs it, the sidecar."""
-    onnx, exported = engines.source(order.onnx, None)
-    native = aim.flavour.name == "tensorrt"
-    job = BuildJob(
-        onnx=str(order.onnx),
-        engine=str(work),
-        module=aim.flavour.module,
-        sm=aim.gpu.sm,
-        graph=PRECISIONS[order.precision].graph,
-        tf32=PRECISIONS[order.precision].tf32,
-        batch=order.batch,
-        workspace=settings.workspace,
-        detailed=settings.detailed,
-        opens=aim.here,
-        visible=_visible(aim.device),
-        timing_cache=str(path.parent / "timing.cache") if native else "",  # TensorRT-RTX times nothing
-    )
-    finished = run(job, stop=stop, timeout=settings.timeout, watch=lambda phase, done: watch(order, phase, done))
-    if finished.version != aim.version:
-        raise BuildError(f"{aim.flavour.title} {finished.version} built it where {aim.version} was found before. Run it again")
-    sidecar = _describe(order, work, aim, finished, onnx, exported, _recipe(order, onnx, aim, settings))
-    if exported:
-        shutil.copyfile(order.onnx.with_name(exported.golden), work.with_name(exported.golden))
-    sidecar_path(work).write_bytes(encode(sidecar))
-    return sidecar
-
-
-def _visible(device: int) -> str:
-    """The one GPU that a builder may see, as CUDA_VISIBLE_DEVICES wants it: TensorRT builds for the first that it sees."""
-    if device < 0:
-        return ""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return allowed.split(",")[device] if allowed else str(device)
-
-
-def _describe(
-    order: BuildOrder, work: Path, aim: Target, finished: Finished, onnx: Stamp, exported: OnnxSidecar | None, recipe: Recipe
-) -> EngineSidecar:
-    status = work.stat()
-    return EngineSidecar(
-        model=exported.model if exported else order.name,
-        precision=order.precision,
-        batch=order.batch,
-        gpu=aim.gpu.name,
-        sm=aim.gpu.sm,
-        flavour=aim.flavour.name,
-        version=aim.version,
-        flags=finished.flags,
-        onnx=onnx,
-        weights=exported.weights if exported else None,
-        golden=exported.golden if exported else "",
-        golden_sha256=exported.golden_sha256 if exported else "",
-        inputs=finished.inputs,
-        outputs=finished.outputs,
-        profile={each.name: Profile(min=each.shape, opt=each.shape, max=each.shape) for each in finished.inputs},
-        layers=finished.layers,
-        build_seconds=finished.seconds,
-        peak_memory=finished.peak_memory,
-        host=platform.node(),
-        driver=aim.driver,
-        inputs_sha256=recipe.sha256,
-        sha256=finished.sha256,
-        bytes=status.st_size,
-        modified=status.st_mtime_ns,
-        versions={"trtzoo": version("trtzoo"), aim.flavour.module: aim.version},
-    )
+def default_jobs(target: Target) -> int:
+    """Builds at once: one where the builder times kernels on the GPU, else one per core as far as memory allows."""
+    if target.flavour.name == "tensorrt":
+        return 1
+    return max(1, min(available_cores(), (total_memory() or 4 << 30) // BYTES_PER_JOB))
 
 
 def pluralize(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def default_jobs(aim: Target) -> int:
-    """How many builds at once: one on a GPU that kernels are timed on, else one a core, as far as memory goes."""
-    if aim.flavour.name == "tensorrt":
-        return 1
-    cores = available_cores()
-    memory = total_memory() or 4 << 30
-    return max(1, min(cores, memory // (3 << 29)))
+# --- building ---
+
+
+def build(
+    orders: list[BuildOrder], target: Target, folder: Path, settings: BuildSettings, on_progress: OnBuildProgress
+) -> Generator[BuildResult]:
+    """Build the engines, `settings.jobs` at once, and yield each result as it ends; a failed build does not stop the others.
+
+    An engine whose inputs have not changed is not rebuilt unless forced. Closing the generator, as Ctrl-C does, cancels the
+    running builds and leaves no partial files.
+    """
+    stop = threading.Event()
+    builder = _Builder(target, folder, settings, on_progress, stop)
+    waiting: queue.SimpleQueue[BuildOrder] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[BuildResult] = queue.SimpleQueue()
+    for order in orders:
+        waiting.put(order)
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                ended.put(builder.run(waiting.get_nowait()))
+            except queue.Empty:
+                return
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(max(1, settings.jobs))]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in orders:
+            yield ended.get()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(timeout=15)  # a cancelled child ends sooner; a thread that waits for a lock is left behind
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Runs orders for one target; `stop` cancels them."""
+
+    target: Target
+    folder: Path
+    settings: BuildSettings
+    on_progress: OnBuildProgress
+    stop: threading.Event
+
+    def run(self, order: BuildOrder) -> BuildResult:
+        """Build one engine unless it is up to date. Every error becomes the result's: nobody waits for a thread that died."""
+        target, start = self.target, time.perf_counter()
+        path = engines.folder(self.folder, target.gpu, target.flavour.name, target.version) / order.file_name
+
+        def result(**fields: Any) -> BuildResult:
+            return BuildResult(order=order, path=path, seconds=time.perf_counter() - start, **fields)
+
+        try:
+            if sidecar := self._up_to_date(order, path):
+                return result(up_to_date=True, sidecar=sidecar)
+            self.on_progress(order, "waiting for its lock", 0.0)
+            with replacing(path) as work:
+                if sidecar := self._up_to_date(order, path):  # another process built it while this one waited
+                    return result(up_to_date=True, sidecar=sidecar)
+                return result(sidecar=self._build(order, path, work / path.name))
+        except TrtzooError as error:
+            return result(error=str(error))
+        except OSError as error:
+            return result(error=f"{path} could not be written: {error.strerror or error}. Nothing was changed.")
+        except BaseException as error:
+            return result(error=f"{type(error).__name__}: {error}")
+
+    def _up_to_date(self, order: BuildOrder, path: Path) -> EngineSidecar | None:
+        sidecar = None if self.settings.force else engines.read_sidecar_unchecked(path)
+        if sidecar is None:
+            return None
+        onnx, _ = engines.source(order.onnx, sidecar.onnx)
+        same = sidecar.inputs_sha256 == self._recipe(order, onnx).sha256
+        return sidecar if same and engines.intact(path, sidecar) else None
+
+    def _recipe(self, order: BuildOrder, onnx: Stamp) -> Recipe:
+        return Recipe(
+            onnx_sha256=onnx.sha256,
+            precision=order.precision,
+            tf32=PRECISIONS[order.precision].tf32,
+            batch=order.batch,
+            gpu=self.target.gpu.name,
+            sm=self.target.gpu.sm,
+            flavour=self.target.flavour.name,
+            version=self.target.version,
+            workspace=self.settings.workspace,
+            detailed=self.settings.detailed,
+            code=engines.builder_code(),
+        )
+
+    def _build(self, order: BuildOrder, path: Path, work: Path) -> EngineSidecar:
+        """Write the engine to `work`, and beside it its sidecar and the graph's golden sample, for the machine that runs it."""
+        target, settings = self.target, self.settings
+        onnx, exported = engines.source(order.onnx, None)
+        recipe = self._recipe(order, onnx)
+        job = BuildJob(
+            recipe=recipe,
+            onnx=str(order.onnx),
+            engine=str(work),
+            opens=target.device is not None,
+            visible=_visible(target.device),
+            timing_cache=str(path.parent / "timing.cache") if recipe.flavour == "tensorrt" else "",  # RTX times no kernels
+        )
+        output = run_build(
+            job,
+            stop=self.stop,
+            timeout=settings.timeout,
+            on_progress=lambda progress: self.on_progress(order, progress.phase, progress.done),
+        )
+        if output.version != recipe.version:
+            raise BuildError(f"{target.flavour.title} changed from {recipe.version} to {output.version}. Run the command again")
+        status = work.stat()
+        sidecar = EngineSidecar(
+            model=exported.model if exported else order.name,
+            precision=recipe.precision,
+            batch=recipe.batch,
+            gpu=recipe.gpu,
+            sm=recipe.sm,
+            flavour=recipe.flavour,
+            version=recipe.version,
+            flags=output.flags,
+            onnx=onnx,
+            weights=exported.weights if exported else None,
+            golden=exported.golden if exported else "",
+            golden_sha256=exported.golden_sha256 if exported else "",
+            inputs=output.inputs,
+            outputs=output.outputs,
+            profile={each.name: Profile(min=each.shape, opt=each.shape, max=each.shape) for each in output.inputs},
+            layers=output.layers,
+            build_seconds=output.seconds,
+            peak_memory=output.peak_memory,
+            host=platform.node(),
+            driver=target.driver,
+            inputs_sha256=recipe.sha256,
+            sha256=output.sha256,
+            bytes=status.st_size,
+            modified=status.st_mtime_ns,
+            versions={"trtzoo": version("trtzoo"), target.flavour.module: recipe.version},
+        )
+        if exported:
+            shutil.copyfile(order.onnx.with_name(exported.golden), work.with_name(exported.golden))
+        sidecar_path(work).write_bytes(encode(sidecar))
+        return sidecar
+
+
+def _visible(device: int | None) -> str:
+    """CUDA_VISIBLE_DEVICES with this one GPU: TensorRT builds for the first that it sees."""
+    if device is None:
+        return ""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return allowed.split(",")[device] if allowed else str(device)

@@ -81,12 +81,12 @@ def run_child(
             guard.join()
         if found and found.kind == "answer":
             return msgspec.json.decode(found.content, type=answer)
-        if found:
-            raise ChildError("error", msgspec.json.decode(found.content, type=str))
         if stop and stop.is_set():
             raise ChildError("cancelled", "cancelled")
         if late.is_set():
             raise ChildError("timeout", f"no result after {timeout:g} s")
+        if found:
+            raise ChildError("error", msgspec.json.decode(found.content, type=str))
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - STDERR_BYTES))
         failure = exit_failure(child.returncode, errors.read().decode(errors="replace"), name=name)
         raise ChildError(failure.kind, failure.reason)

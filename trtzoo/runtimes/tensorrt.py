@@ -24,7 +24,7 @@ from trtzoo.core.records import Sample
 from trtzoo.hardware.gpus import FLAVOURS
 from trtzoo.runtimes import cuda
 from trtzoo.runtimes.cuda import drv
-from trtzoo.runtimes.trt_logger import logger, said
+from trtzoo.runtimes.trt_logger import logged_errors, make_logger
 
 DTYPES = {"FLOAT": np.float32, "HALF": np.float16}
 
@@ -174,7 +174,7 @@ class Session:
 
     def _refused(self, what: str) -> Exception:
         """What TensorRT did not do, and why: for want of memory, or else."""
-        words = said(self._log)
+        words = logged_errors(self._log)
         kind = MemoryError if re.search("out of memory|could not be allocated", words, re.IGNORECASE) else RunError
         return kind(f"{self._doing}: {what}. {words}")
 
@@ -192,7 +192,7 @@ class Session:
         self.versions = {trt.__name__: trt.__version__} | cuda.versions()
         plan, sidecar = engines.load_plan(path, flavour=flavour, version=trt.__version__, sm=gpu.sm, device=gpu.name)
         self._plan = hashlib.sha256(plan).hexdigest()
-        self._own(_log=logger(trt))
+        self._own(_log=make_logger(trt))
         self._own(_runtime=trt.Runtime(self._log))
         self._own(_engine=self._runtime.deserialize_cuda_engine(plan))
         if self._engine is None:

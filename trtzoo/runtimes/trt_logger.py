@@ -3,10 +3,10 @@
 from typing import Any
 
 
-def logger(trt: Any) -> Any:
-    """Keeps warnings and errors, which is where TensorRT says why it failed."""
+def make_logger(trt: Any) -> Any:
+    """A logger for the module `trt` that keeps error messages in `errors` and discards the rest."""
 
-    class Logger(trt.ILogger):  # type: ignore[misc] # the base is known at run time only
+    class Logger(trt.ILogger):  # type: ignore[misc] # the base class is known at run time only
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
@@ -18,5 +18,6 @@ def logger(trt: Any) -> Any:
     return Logger()
 
 
-def said(log: Any) -> str:
-    return f"TensorRT says: {'; '.join(log.errors[-4:])}" if log.errors else "TensorRT does not say why."
+def logged_errors(logger: Any) -> str:
+    """The last errors as a sentence."""
+    return f"TensorRT reports: {'; '.join(logger.errors[-4:])}" if logger.errors else "TensorRT gives no reason."
