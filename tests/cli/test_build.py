@@ -46,8 +46,8 @@ def test_the_onnx_package_s_own_densenet_is_built(trtzoo):
 @pytest.mark.parametrize(
     ("make", "options", "sentence"),
     [
-        (lambda path: path.write_bytes(b""), (), "bad.onnx holds no network: it is empty or not an ONNX file"),
-        (lambda path: path.write_text("hello"), (), "bad.onnx holds no network: it is empty or not an ONNX file"),
+        (lambda path: path.write_bytes(b""), (), "bad.onnx contains no network: it is empty or not an ONNX file"),
+        (lambda path: path.write_text("hello"), (), "bad.onnx contains no network: it is empty or not an ONNX file"),
         (
             lambda path: os.truncate(tiny(path), 300),
             (),
@@ -62,19 +62,19 @@ def test_the_onnx_package_s_own_densenet_is_built(trtzoo):
         (
             lambda path: tiny(path, batch=8),
             ("--batch", "4"),
-            "the batch of bad.onnx is fixed at 8, and 4 was asked for. Say --batch 8, or export it with a dynamic batch",
+            "bad.onnx has a fixed batch of 8, not 4. Use --batch 8, or export it with a dynamic batch",
         ),
         (
             lambda path: tiny(path, dtype="fp16"),
             ("--precision", "fp32"),
-            "fp32 was asked for, but the layers of bad.onnx compute in 1 FP16 (from the network). "
-            "Precision is the graph's: export it as fp32, or say --precision fp16",
+            "bad.onnx is not fp32: its layers compute in 1 FP16 (from the network). "
+            "The graph decides the precision: export it as fp32, or use --precision fp16",
         ),
         (
             tiny,
             ("--precision", "fp16"),
-            "fp16 was asked for, but the layers of bad.onnx compute in 1 FP32 (from the network). "
-            "Precision is the graph's: export it as fp16, or say --precision fp32",
+            "bad.onnx is not fp16: its layers compute in 1 FP32 (from the network). "
+            "The graph decides the precision: export it as fp16, or use --precision fp32",
         ),
     ],
     ids=["empty", "text", "truncated", "unknown operations", "fixed batch", "fp32 of fp16", "fp16 of fp32"],
@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_built_is_told_and_leaves_nothing(trtzoo, tmp_path
         (("densenet12",), 2, "There is no model 'densenet12'. Did you mean densenet121?"),
         (("dpn68", "--onnx", "x.onnx"), 2, "Say either model names or --onnx FILE."),
         (("--onnx", "x.onnx"), 1, "There is no x.onnx."),
-        (("dpn68",), 1, "Nothing is exported: onnx/dpn68-fp32.onnx is not there. Run: trtzoo export dpn68 --precision fp32"),
+        (("dpn68",), 1, "Nothing is exported: onnx/dpn68-fp32.onnx does not exist. Run: trtzoo export dpn68 --precision fp32"),
         (("--gpu", "v100"), 3, f"TensorRT-RTX {VERSION} cannot build for Tesla V100 (SM70): TensorRT-RTX starts at Turing"),
         (("--gpu", "h100"), 3, f"TensorRT-RTX {VERSION} cannot build for H100 (SM90): TensorRT-RTX has no data-centre Hopper"),
         (("--precision", "tf32", "--gpu", "t4"), 2, "Tesla T4 (SM75) has no TF32; it came with SM80. Say --precision fp32"),
