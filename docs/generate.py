@@ -67,7 +67,7 @@ def latency(precision: str) -> str:
 
 
 def gpus(_: str) -> str:
-    """Which TensorRT builds for which GPU, from the rows of GPUS."""
+    """Which TensorRT builds for which GPU, from the tables of gpus.toml."""
     from trtzoo.hardware.gpus import support_table
 
     head = ("GPU", "Compute capability", "TensorRT, on that GPU", "TensorRT-RTX, ahead of time")
@@ -86,6 +86,7 @@ def filled(text: str) -> str:
 
 CAPTIONS = {
     "cli": "one file per command: parse, call a stage, print",
+    "api": "the public Python functions; the commands call them",
     "report": "tables, figures, page, comparison; reads result files only",
     "exporter": "network to checked ONNX file",
     "builder": "ONNX file to TensorRT engine",

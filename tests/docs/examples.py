@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
 
 ROW = re.compile(r"Add to `(?P<table>\w+)` in `(?P<path>[\w./]+)`:\n\n```python\n(?P<code>.*?)```", re.DOTALL)
+LINES = re.compile(r"Append to `(?P<path>[\w./]+)`:\n\n```toml\n(?P<code>.*?)```", re.DOTALL)
 FILE = re.compile(r"Create `(?P<path>[\w./]+)`:\n\n```python\n(?P<code>.*?)```", re.DOTALL)
 COMMANDS = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
@@ -26,8 +27,11 @@ def sections() -> dict[str, str]:
 def follow(section: str, folder: Path) -> list[str]:
     """Apply a section's rows and files to a copy of the package in `folder` and run its commands; the output of each."""
     shutil.copytree(ROOT / "trtzoo", folder / "trtzoo", ignore=shutil.ignore_patterns("__pycache__"))
-    rows = list(ROW.finditer(section))
-    assert rows, "the example adds no row"
+    rows, lines = list(ROW.finditer(section)), list(LINES.finditer(section))
+    assert len(rows) + len(lines) == 1, "an example adds one row"
+    for appended in lines:
+        path = folder / appended["path"]
+        path.write_text(path.read_text() + "\n" + appended["code"])
     for row in rows:
         path = folder / row["path"]
         path.write_text(with_row(path.read_text(), row["table"], row["code"]))
