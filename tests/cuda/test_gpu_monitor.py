@@ -90,7 +90,7 @@ def test_gpus_are_told_apart_by_their_bus(seen):
         ("nvmlDeviceGetHandleByPciBusId_v2:1:15", 0, "NVML: GPU is lost"),
         ("nvmlDeviceGetPowerUsage:3:15", 2, "NVML: GPU is lost"),
         ("nvmlDeviceGetPowerUsage:3:abort", 2, "NVML's process died of SIGABRT"),
-        ("nvmlDeviceGetPowerUsage:3:hang", 2, "NVML does not answer any more"),
+        ("nvmlDeviceGetPowerUsage:3:hang", 2, "NVML does not respond"),
     ],
 )
 def test_a_dying_nvml_is_named_and_what_it_told_before_is_kept(seen, fault, readings, error):
@@ -102,7 +102,7 @@ def test_a_dying_nvml_is_named_and_what_it_told_before_is_kept(seen, fault, read
 def test_an_nvml_that_hangs_from_the_first_is_given_up(seen, monkeypatch):
     monkeypatch.setattr(gpu_monitor, "START", 0.5)
     monkeypatch.setattr(gpu_monitor, "GRACE", 0.5)
-    assert seen("fail=nvmlInitWithFlags:1:hang", seconds=0).error == "NVML does not answer any more"
+    assert seen("fail=nvmlInitWithFlags:1:hang", seconds=0).error == "NVML does not respond"
 
 
 def test_a_driver_without_nvml_is_told(seen, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What this machine has."""
+"""The devices of this machine, and how --gpu chooses one."""
 
 import os
 
@@ -17,11 +17,11 @@ from trtzoo.hardware.devices import choose_device, cpu_device, slug
         ("AMD EPYC 7B12", "amd-epyc-7b12"),
     ],
 )
-def test_a_devices_folder_is_its_name_in_plain_letters(name, key):
+def test_a_device_s_folder_is_its_name_in_lower_case_and_hyphens(name, key):
     assert slug(name) == key
 
 
-def test_the_processor_has_a_name_cores_and_memory():
+def test_the_processor_has_name_cores_and_memory():
     cpu = cpu_device()
     assert cpu.kind == "cpu" and cpu.name and cpu.memory > 1 << 28
     assert cpu.cores == len(os.sched_getaffinity(0))

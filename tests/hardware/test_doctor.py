@@ -1,4 +1,4 @@
-"""What a machine can do, judged from what its probes answered."""
+"""What a machine can do, judged from its probes' results."""
 
 from trtzoo.cli.doctor import text
 from trtzoo.hardware.doctor import diagnose
@@ -45,13 +45,13 @@ def test_a_t4_with_everything_builds_and_runs():
     assert ability("run engines", **here) == (True, "TensorRT and TensorRT-RTX on Tesla T4", "")
 
 
-def test_a_gpu_without_tensorrt_or_pycuda_is_told_what_to_install():
+def test_a_gpu_without_tensorrt_or_pycuda_says_what_to_install():
     here = {"cuda": ProbeResult(version=DRIVER, devices=(T4,))}
     assert ability("build for the GPU here", **here) == (False, "TensorRT is not installed", "pip install 'tensorrt-cu12'")
     assert ability("run engines", **here) == (False, "PyCUDA is not installed", "pip install 'trtzoo[gpu]'")
 
 
-def test_a_v100_with_a_new_tensorrt_is_told_which_one_to_install():
+def test_a_v100_with_a_new_tensorrt_says_which_one_to_install():
     here = {"cuda": ProbeResult(version=DRIVER, devices=(V100,)), "tensorrt": ProbeResult(version="11.4.0.106")}
     can, why, remedy = ability("build for the GPU here", **here)
     assert not can
@@ -68,7 +68,7 @@ def test_what_is_missing_for_export_is_named():
     )
 
 
-def test_a_small_disk_is_told():
+def test_a_small_disk_is_reported():
     assert ability("keep them all", free=3_000_000_000) == (
         False,
         "3 GB free; the ten networks in FP32 and FP16 take about 10",
@@ -76,7 +76,7 @@ def test_a_small_disk_is_told():
     )
 
 
-def test_the_text_has_a_line_for_each_thing():
+def test_the_text_has_a_line_for_each_ability():
     report = diagnose(found(), free=1 << 40)
     assert text(report).split("\n\n")[1] == (
         "export                  yes  the ten networks to ONNX, checked\n"

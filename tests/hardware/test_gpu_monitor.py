@@ -1,15 +1,15 @@
-"""What a watch's readings come to, and a watch that cannot be kept. Watches that are kept: tests/cuda/test_watch.py."""
+"""Summaries of GPU readings, and monitors that cannot start. Monitors that run: tests/cuda/test_gpu_monitor.py."""
 
 import pytest
 
 from trtzoo.core.records import Device, GpuState, Span
-from trtzoo.hardware.gpu_monitor import REASONS, GpuMonitor, Reading, summary
+from trtzoo.hardware.gpu_monitor import REASONS, GpuMonitor, Reading, summarise_readings
 
 GPU = Device(key="tesla-t4", name="Tesla T4", kind="gpu", bus_id="0000:01:00.0")
 
 
-def test_readings_become_the_least_middle_and_most_of_each_quantity():
-    state = summary([
+def test_readings_become_minimum_median_and_maximum_of_each_quantity():
+    state = summarise_readings([
         Reading(),
         Reading(sm_clock=1590e6, memory_clock=5001e6, power=60.0, temperature=50, reasons=0, processes=1),
         Reading(sm_clock=900e6, memory_clock=5001e6, power=70.5, temperature=80, reasons=0x24, processes=3),
@@ -27,49 +27,47 @@ def test_readings_become_the_least_middle_and_most_of_each_quantity():
 
 
 @pytest.mark.parametrize("bits", [0x0, 0x1, 0x2, 0x3], ids=["none", "idle", "application clocks", "both"])
-def test_an_idle_gpu_and_a_users_own_clocks_are_no_slowdown(bits):
-    assert summary([Reading(sm_clock=1590e6, reasons=bits)] * 3).reasons == {}
+def test_idle_and_application_clocks_are_no_slowdown(bits):
+    assert summarise_readings([Reading(sm_clock=1590e6, reasons=bits)] * 3).reasons == {}
 
 
 @pytest.mark.parametrize(("bit", "name"), REASONS.items(), ids=REASONS.values())
-def test_each_reason_is_told_by_name(bit, name):
-    assert summary([Reading(reasons=bit | 0x3), Reading(reasons=0x3)]).reasons == {name: 1}
+def test_each_reason_has_a_name(bit, name):
+    assert summarise_readings([Reading(reasons=bit | 0x3), Reading(reasons=0x3)]).reasons == {name: 1}
 
 
-def test_a_gpu_that_lists_no_process_not_even_ours_tells_nothing_of_others():
-    assert summary([Reading(sm_clock=1590e6, processes=0)] * 3).others is None
-    assert summary([Reading(sm_clock=1590e6)] * 3).others is None
-    assert summary([Reading(sm_clock=1590e6, processes=1)] * 3).others == 0
+def test_other_processes_are_unknown_if_not_even_ours_is_listed():
+    assert summarise_readings([Reading(sm_clock=1590e6, processes=0)] * 3).others is None
+    assert summarise_readings([Reading(sm_clock=1590e6)] * 3).others is None
+    assert summarise_readings([Reading(sm_clock=1590e6, processes=1)] * 3).others == 0
 
 
-def test_the_first_error_is_the_cause():
+def test_the_first_error_is_kept():
     readings = [Reading(), Reading(power=60.0), Reading(error="NVML: GPU is lost")]
-    assert summary(readings, "NVML's process ended with status 1").error == "NVML: GPU is lost"
-    assert summary(readings[:2], "NVML's process ended with status 1").error == "NVML's process ended with status 1"
-    assert summary([], "NVML does not answer any more") == GpuState(error="NVML does not answer any more")
+    assert summarise_readings(readings, "NVML's process ended with status 1").error == "NVML: GPU is lost"
+    assert summarise_readings(readings[:2], "NVML's process ended with status 1").error == "NVML's process ended with status 1"
+    assert summarise_readings([], "NVML does not respond") == GpuState(error="NVML does not respond")
 
 
-def test_a_processor_is_not_watched():
-    with GpuMonitor(Device(key="a-cpu", name="A CPU", kind="cpu")) as watch:
+def test_a_processor_is_not_monitored():
+    with GpuMonitor(Device(key="a-cpu", name="A CPU", kind="cpu")) as monitor:
         pass
-    assert watch.state is None
+    assert monitor.state is None
 
 
-def test_without_its_bindings_the_watch_says_what_to_install_and_the_work_is_done(tmp_path, monkeypatch):
+def test_without_bindings_the_state_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", [str(tmp_path)])
-    with GpuMonitor(GPU) as watch:
-        done = True
-    assert done
-    assert watch.state == GpuState(
-        error="a watch on the GPU needs pynvml, which is not installed. Run: pip install 'trtzoo[gpu]'"
+    with GpuMonitor(GPU) as monitor:
+        pass
+    assert monitor.state == GpuState(
+        error="the GPU monitor needs pynvml, which is not installed. Run: pip install 'trtzoo[gpu]'"
     )
 
 
-def test_a_watch_that_cannot_start_says_so_and_the_work_is_done(tmp_path, monkeypatch):
+def test_a_monitor_that_cannot_start_reports_it(tmp_path, monkeypatch):
     (tmp_path / "pynvml.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("sys.executable", str(tmp_path / "no-python"))
-    with GpuMonitor(GPU) as watch:
-        done = True
-    assert done
-    assert watch.state.error.startswith("[Errno 2] No such file or directory")
+    with GpuMonitor(GPU) as monitor:
+        pass
+    assert monitor.state.error.startswith("[Errno 2] No such file or directory")

@@ -1,4 +1,4 @@
-"""What is installed and plugged in. The driver is played by a small library: only names are asked of it, nothing runs."""
+"""Probes for libraries and the driver. The driver is a small library that answers queries and runs nothing."""
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ def driver(tmp_path, monkeypatch):
     return make
 
 
-def test_a_driver_tells_its_version_and_devices(driver):
+def test_a_driver_reports_its_version_and_devices(driver):
     driver()
     answer = probes.run_probes("cuda")["cuda"]
     assert answer.version.endswith("CUDA 12.4")
@@ -59,7 +59,7 @@ def test_a_driver_tells_its_version_and_devices(driver):
     ("start", "version"),
     [("0", "550.54.15, CUDA 12.4"), ("9", "CUDA 12.4"), ("(abort(), 0)", "CUDA 12.4"), ("(sleep(60), 0)", "CUDA 12.4")],
 )
-def test_the_drivers_own_number_is_nvmls_and_nothing_hangs_or_dies_with_it(driver, tmp_path, start, version):
+def test_the_driver_s_version_comes_from_nvml_and_a_hanging_nvml_costs_only_the_version(driver, tmp_path, start, version):
     driver()
     (tmp_path / "nvml.c").write_text(NVML.replace("START", start))
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "libnvidia-ml.so.1", tmp_path / "nvml.c"], check=True)
@@ -68,19 +68,19 @@ def test_the_drivers_own_number_is_nvmls_and_nothing_hangs_or_dies_with_it(drive
     assert len(answer.devices) == 2
 
 
-def test_a_driver_that_answers_with_an_error_has_no_devices(driver):
+def test_a_driver_whose_init_fails_has_no_devices(driver):
     driver("100")
-    assert probes.run_probes("cuda")["cuda"] == probes.ProbeResult(error="the driver answers cuInit with error 100")
+    assert probes.run_probes("cuda")["cuda"] == probes.ProbeResult(error="the driver's cuInit failed with error 100")
 
 
-def test_a_driver_that_aborts_costs_only_its_own_answer(driver):
+def test_a_driver_that_aborts_fails_its_own_probe_only(driver):
     driver("(abort(), 0)")
     answers = probes.run_probes("cuda", "msgspec")
-    assert answers["cuda"].error == "the probe ended with status -6: it said nothing"
+    assert answers["cuda"].error == "the probe died of SIGABRT: it printed nothing"
     assert answers["msgspec"].version
 
 
-def test_a_library_that_is_not_there_or_broken_says_so(tmp_path, monkeypatch):
+def test_a_missing_or_broken_library_is_reported(tmp_path, monkeypatch):
     (tmp_path / "broken_library.py").write_text("import no_such_module_at_all")
     (tmp_path / "old_library.py").write_text("raise ImportError('libold.so: cannot open shared object file')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
@@ -90,5 +90,5 @@ def test_a_library_that_is_not_there_or_broken_says_so(tmp_path, monkeypatch):
     assert answers["old_library"].error == "cannot be loaded: libold.so: cannot open shared object file"
 
 
-def test_onnxruntime_tells_its_providers():
+def test_onnxruntime_s_features_are_its_providers():
     assert "CPUExecutionProvider" in probes.run_probes("onnxruntime")["onnxruntime"].features

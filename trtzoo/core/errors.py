@@ -1,59 +1,62 @@
-"""The error tree. The command line prints the sentence and exits with the code; nobody else catches these.
+"""The error tree, with exit codes. The command line catches these once and prints the sentence.
 
-TrtzooError            1  something failed; what was done before is kept
-├── WeightsError       1  a checkpoint cannot be had, read or trusted
-│   └── UnreachableError  a server cannot be reached or will not give the file
-├── StoreError         1  a file of ours is missing, damaged or cannot be written
-├── ExportError        1  a network cannot be written as a valid graph
-├── BuildError         1  TensorRT cannot make an engine of a graph
+TrtzooError            1  something failed; earlier work is kept
+├── WeightsError       1  a checkpoint is missing, unreadable or unsafe
+│   └── UnreachableError  a server is unreachable or refuses the file
+├── StoreError         1  a file of trtzoo's is missing, damaged or cannot be written
+├── ExportError        1  a network has no valid ONNX graph
+├── BuildError         1  TensorRT cannot build an engine from a graph
 ├── RunError           1  an engine cannot be run
-├── DataError          1  a data set cannot be used as it is
-│   └── ImageError     1  one image of it cannot be read
-├── WrongOutputError   1  a file or engine does not compute what its network computes
-├── UsageError         2  the command asked for something that does not exist
+├── DataError          1  a data set is unusable
+│   └── ImageError     1  one of its images is unreadable
+├── WrongOutputError   1  a file or engine computes something else than its network
+├── UsageError         2  the command names something that does not exist
 └── MachineError       3  this machine cannot do it
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Row = TypeVar("Row")
 
 
 class TrtzooError(Exception):
-    """A sentence for the user: what happened, what is here, what to run."""
+    """A sentence for the user: what failed, what is here, what to run."""
 
     exit_code = 1
 
 
 class WeightsError(TrtzooError):
-    """A checkpoint cannot be had, read or trusted."""
+    """A checkpoint is missing, unreadable or unsafe."""
 
 
 class UnreachableError(WeightsError):
-    """A server cannot be reached or will not give the file."""
+    """A server is unreachable or refuses the file."""
 
 
 class StoreError(TrtzooError):
-    """A file of ours is missing, damaged or cannot be written."""
+    """A file of trtzoo's is missing, damaged or cannot be written."""
 
 
 class ExportError(TrtzooError):
-    """A network cannot be written as a valid graph."""
+    """A network has no valid ONNX graph."""
 
 
 class BuildError(TrtzooError):
-    """TensorRT cannot make an engine of a graph."""
+    """TensorRT cannot build an engine from a graph."""
 
 
 class RunError(TrtzooError):
-    """An engine cannot be run, in the words of TensorRT or of the driver."""
+    """An engine cannot be run; the message quotes TensorRT or the driver."""
 
 
 class DataError(TrtzooError):
-    """A data set cannot be used as it is."""
+    """A data set is unusable."""
 
 
 class ImageError(DataError):
-    """One image cannot be read: `reason` is the sentence without its name."""
+    """One image is unreadable; `reason` is the sentence without the image's name."""
 
     def __init__(self, name: object, reason: str) -> None:
         super().__init__(f"{name} cannot be read: {reason}.")
@@ -61,11 +64,11 @@ class ImageError(DataError):
 
 
 class WrongOutputError(TrtzooError):
-    """A file or engine does not compute what its network computes."""
+    """A file or engine computes something else than its network."""
 
 
 class UsageError(TrtzooError):
-    """The command asked for something that does not exist."""
+    """The command names something that does not exist."""
 
     exit_code = 2
 
@@ -77,8 +80,15 @@ class MachineError(TrtzooError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is in no table: it suggests the nearest and lists the rest."""
+    """The error for a name that is not in a table: it suggests the nearest name and lists all."""
     rows = list(known)
     near = difflib.get_close_matches(name.lower(), rows, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]}?" if near else ""
     return UsageError(f"There is no {kind} {name!r}.{guess} Known: {', '.join(rows)}.")
+
+
+def find_row(kind: str, name: str, rows: Mapping[str, Row]) -> Row:
+    """The row called `name`, in any case. Raises UsageError, with the nearest name, if there is none."""
+    if row := rows.get(name.lower()):
+        return row
+    raise unknown(kind, name, rows)

@@ -1,11 +1,11 @@
-"""PRECISIONS, one row each."""
+"""PRECISIONS, one row each: a new precision is a new row."""
 
 from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
-from trtzoo.core.errors import UsageError, unknown
+from trtzoo.core.errors import UsageError, find_row
 
 
 class Precision(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class Precision(msgspec.Struct, frozen=True):
     tolerance: float
 
 
-# Tolerances against float64. Measured over the ten networks (README, "How exact"): fp32 within 1e-6, fp16 within 6e-3 of
+# Tolerances against float64. Measured over the ten networks (docs/benchmarks.md): fp32 within 1e-6, fp16 within 6e-3 of
 # max|logit|; TF32 keeps FP16's ten bits of mantissa, so it shares FP16's bound.
 PRECISIONS: dict[str, Precision] = {
     row.name: row
@@ -33,13 +33,11 @@ PRECISIONS: dict[str, Precision] = {
 
 
 def find_precision(name: str) -> Precision:
-    """The row called `name`, in any case. Raises UsageError with the nearest name."""
-    if row := PRECISIONS.get(name.lower()):
-        return row
-    raise unknown("precision", name, PRECISIONS)
+    """The precision called `name`, in any case. Raises UsageError if there is none."""
+    return find_row("precision", name, PRECISIONS)
 
 
 def check_tf32(names: Iterable[str], gpu: str, sm: int) -> None:
-    """Raises UsageError for TF32 on a GPU that has none: its row would be FP32 under another name."""
+    """Raise UsageError for TF32 on a GPU without it: it would compute FP32 under another name."""
     if sm < 80 and any(PRECISIONS[name].tf32 for name in names):
         raise UsageError(f"{gpu} (SM{sm}) has no TF32; it came with SM80. Say --precision fp32")

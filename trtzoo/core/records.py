@@ -1,11 +1,11 @@
-"""The nouns of trtzoo: frozen values, no framework. Seconds and bytes inside; milliseconds and MiB only where text is made."""
+"""The nouns of trtzoo: frozen values without a framework. Times are in seconds, sizes in bytes; only text has ms and MiB."""
 
 from typing import Literal
 
 import msgspec
 
 SCHEMA = 1
-"""Version of every JSON file this program writes. A reader refuses any other."""
+"""Version of every JSON file that trtzoo writes. Readers refuse any other."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,7 +13,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Preprocessing(Record, frozen=True, kw_only=True):
-    """From a photograph to a network's input. It belongs to the weights, not to the network."""
+    """How a photograph becomes a network's input. It belongs to the weights, not to the network."""
 
     decoder: Literal["opencv", "pil"]
     interpolation: Literal["bilinear", "bicubic"]
@@ -24,7 +24,7 @@ class Preprocessing(Record, frozen=True, kw_only=True):
 
 
 class Weights(Record, frozen=True, kw_only=True):
-    """Where a network's parameters came from. `fallback` says why they are not the ones that were asked for."""
+    """Where a network's parameters came from. `fallback` says why they are not the requested ones, if so."""
 
     source: str
     origin: str
@@ -35,7 +35,7 @@ class Weights(Record, frozen=True, kw_only=True):
 
 
 class GoldenCheck(Record, frozen=True, kw_only=True):
-    """The outcome of comparing logits with the golden sample: error = max|difference| / max|reference|."""
+    """Logits compared with the golden sample: error = max|difference| / max|reference|."""
 
     error: float
     tolerance: float
@@ -43,7 +43,7 @@ class GoldenCheck(Record, frozen=True, kw_only=True):
 
 
 class Device(Record, frozen=True, kw_only=True):
-    """What ran. `name` is the maker's; `key` is its folder under benchmarks/; `sm`, `index` and `bus_id` (PCI) are a GPU's."""
+    """A processor or GPU. `name` is the maker's, `key` its folder under benchmarks/; `sm`, `index`, `bus_id` (PCI) are a GPU's."""
 
     key: str
     name: str
@@ -57,7 +57,7 @@ class Device(Record, frozen=True, kw_only=True):
 
 
 class Case(Record, frozen=True, kw_only=True):
-    """One cell of a table: one process, one file. `cuda_graph`: None where there is no such thing."""
+    """One cell of a table: one process, one result file. `cuda_graph` is None for runtimes without CUDA graphs."""
 
     model: str
     precision: str
@@ -76,8 +76,8 @@ class Case(Record, frozen=True, kw_only=True):
 class BenchJob(Record, frozen=True, kw_only=True):
     """One case, the file it runs, and options of the runtime's session.
 
-    `seconds` is the minimum sampling time, where it exceeds the protocol's. `selection_reason` says why a runtime was chosen
-    that the user did not name. `sgemm` is Result's.
+    `seconds` is the minimum sampling time, if it exceeds the protocol's. `selection_reason` says why the runtime was chosen,
+    if the user did not name it. `sgemm` is Result's.
     """
 
     case: Case
@@ -90,7 +90,7 @@ class BenchJob(Record, frozen=True, kw_only=True):
 
 
 class Sample(Record, frozen=True, kw_only=True, array_like=True):
-    """One timed query, in seconds. A part that a runtime cannot see apart is 0."""
+    """One timed query, in seconds. A part that the runtime cannot time separately is 0."""
 
     total: float
     compute: float
@@ -100,7 +100,7 @@ class Sample(Record, frozen=True, kw_only=True, array_like=True):
 
 
 class Failure(Record, frozen=True, kw_only=True):
-    """Why a case has no number. `kind`: crash, signal, timeout, memory, wrong-output, error."""
+    """Why a case has no number. `kind` is crash, signal, timeout, memory, wrong-output or error."""
 
     kind: str
     reason: str
@@ -114,7 +114,7 @@ class LayerTime(Record, frozen=True, kw_only=True):
 
 
 class Span(Record, frozen=True, kw_only=True):
-    """What was read of one quantity."""
+    """Minimum, median and maximum of the readings of one quantity."""
 
     low: float
     median: float
@@ -122,10 +122,10 @@ class Span(Record, frozen=True, kw_only=True):
 
 
 class GpuState(Record, frozen=True, kw_only=True):
-    """A GPU while it was sampled, by NVML: clocks in Hz, power in W, temperature in degrees Celsius; None was not told.
+    """A GPU during sampling, from NVML: clocks in Hz, power in W, temperature in degrees Celsius; None: not reported.
 
-    `reasons` counts the readings in which clocks were held down, by cause; `others` is the processes that had the GPU open
-    besides ours. `error` says why there are no readings, or no more.
+    `reasons` counts the readings in which clocks were limited, by cause; `others` is how many other processes had the GPU
+    open. `error` says why readings are missing or stopped.
     """
 
     sm_clock: Span | None = None
@@ -139,15 +139,15 @@ class GpuState(Record, frozen=True, kw_only=True):
 
 
 RUNS = "runs"
-"""The folder, in a device's, of a case's second and further results: for comparisons, which want several."""
+"""The folder inside a device's folder with the second and further results of each case, for comparisons."""
 
 
 class Result(Record, frozen=True, kw_only=True):
-    """One case as it went: raw samples when it went well, the failure when it did not. Statistics are derived.
+    """The result of one case: raw samples, or the failure. Statistics are derived from the samples.
 
     `selection_reason` ("choice" in JSON) says why this runtime was chosen, if the user did not name it. `sgemm` is a
-    processor's float32 matrix product rate, FLOP/s. `load` is seconds
-    to open the session, `other_load` the cores that other programs used meanwhile.
+    processor's rate of float32 matrix products, FLOP/s; 0: unknown. `load` is the time to open the session, seconds;
+    `other_load` is how many cores other programs used during sampling.
     """
 
     schema: int = SCHEMA

@@ -1,4 +1,4 @@
-"""What this machine has: its processor, and its NVIDIA GPUs as their driver names them."""
+"""The devices of this machine: its processor, and its NVIDIA GPUs as their driver names them."""
 
 import os
 import platform
@@ -14,35 +14,33 @@ from trtzoo.hardware.gpus import find_gpu
 
 
 def cpu_device() -> Device:
-    """This machine's processor, with the cores and memory (bytes) that this process may use."""
-    name = _processor()
-    cores = available_cores()
-    memory = total_memory() or 0
-    return Device(key=f"{slug(name)}-{cores}c", name=name, kind="cpu", cores=cores, memory=memory)
+    """This machine's processor, with the cores that this process may use and the memory in bytes."""
+    name, cores = _processor_name(), available_cores()
+    return Device(key=f"{slug(name)}-{cores}c", name=name, kind="cpu", cores=cores, memory=total_memory() or 0)
 
 
 def gpu_devices() -> list[Device]:
-    """NVIDIA GPUs in the driver's order, asked in a child process; none where there is no driver."""
-    answer = probes.run_probes("cuda")["cuda"]
+    """NVIDIA GPUs in the driver's order, queried in a child process; empty without a driver."""
+    found = probes.run_probes("cuda")["cuda"]
     return [
         Device(
-            key=slug(found.name),
-            name=found.name,
+            key=slug(gpu.name),
+            name=gpu.name,
             kind="gpu",
-            memory=found.memory,
-            driver=answer.version,
-            sm=found.sm,
+            memory=gpu.memory,
+            driver=found.version,
+            sm=gpu.sm,
             index=index,
-            bus_id=found.bus_id,
+            bus_id=gpu.bus_id,
         )
-        for index, found in enumerate(answer.devices)
+        for index, gpu in enumerate(found.devices)
     ]
 
 
 def choose_device(wanted: str) -> Device:
     """The device that `--gpu` names: cpu, auto (the first GPU, else the processor), or a GPU by its name.
 
-    Raises UsageError for a GPU that GPUS does not know, MachineError for one that is not here; it says what is.
+    Raises UsageError for a GPU that GPUS does not know, MachineError for one that is not here; it lists what is.
     """
     if wanted == "cpu":
         return cpu_device()
@@ -58,7 +56,7 @@ def choose_device(wanted: str) -> Device:
 
 
 class OtherLoad:
-    """Cores that other programs use while a `with` block runs; 0 where the system does not tell (no /proc/stat)."""
+    """Measures how many cores other programs use during a `with` block; 0 on a system without /proc/stat."""
 
     def __enter__(self) -> "OtherLoad":
         self._start, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
@@ -71,7 +69,7 @@ class OtherLoad:
 
 
 def _busy_seconds() -> float:
-    """Seconds of all cores since boot but idle and waiting ones; stolen ones are others' too."""
+    """Seconds that all cores were busy since boot, without idle and I/O wait; stolen time counts as others'."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return _own_seconds()
@@ -85,11 +83,11 @@ def _own_seconds() -> float:
 
 
 def slug(name: str) -> str:
-    """A device's name as a folder's: "Tesla T4" is "tesla-t4"."""
+    """A device's name as a folder's: "Tesla T4" becomes "tesla-t4"."""
     return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm|c)\)", "", name.lower())).strip("-")
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     info = Path("/proc/cpuinfo")
     text = info.read_text(errors="replace") if info.exists() else ""
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)

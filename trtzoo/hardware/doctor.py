@@ -1,6 +1,7 @@
-"""What is here, what this machine can therefore do, and what to install for the rest."""
+"""What this machine has, what it can therefore do, and what to install for the rest."""
 
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 from trtzoo.core.errors import MachineError
@@ -10,13 +11,15 @@ from trtzoo.hardware import probes
 from trtzoo.hardware.gpus import FLAVOURS, GPUS, check_target, identify_gpu, requirement
 from trtzoo.hardware.probes import ProbeResult
 
-ASKED = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "pycuda")
+PROBED = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "pycuda")
 SPACE = 10_000_000_000
-"""What the ten networks take in FP32 and FP16: 2.3 GB of graphs and 7 GB of engines, bytes."""
+"""Bytes that the ten networks take in FP32 and FP16: 2.3 GB of graphs and 7 GB of engines."""
+
+NO_GPU = "a machine with an NVIDIA GPU"
 
 
 class Ability(Record, frozen=True, kw_only=True):
-    """One thing to do with this program: whether it can be done here, how or why not, and what brings it."""
+    """One thing that trtzoo does: whether this machine can do it, how or why not, and what to install for it."""
 
     name: str
     can: bool
@@ -25,7 +28,7 @@ class Ability(Record, frozen=True, kw_only=True):
 
 
 class Report(Record, frozen=True, kw_only=True):
-    """All of it. `free` is bytes on the disk of the working folder."""
+    """The whole report. `free` is the space in the working folder, bytes."""
 
     schema: int = SCHEMA
     python: str
@@ -36,78 +39,85 @@ class Report(Record, frozen=True, kw_only=True):
 
 
 def examine(folder: Path) -> Report:
-    """Ask this machine; a second or two, all in child processes."""
-    return diagnose(probes.run_probes(*ASKED), free=free_space(folder))
+    """Probe this machine, in child processes; a second or two."""
+    return diagnose(probes.run_probes(*PROBED), free=free_space(folder))
 
 
 def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
     """Judge what was found; `free` is in bytes."""
-    abilities = (
-        _export(found),
-        _ahead_of_time(found["tensorrt_rtx"]),
-        _for_the_gpu(found),
-        _run_onnx(found["onnxruntime"]),
-        _run_engines(found),
-        _disk(free),
+    abilities = []
+    for name, check in CHECKS.items():
+        can, why, remedy = check(found)
+        abilities.append(Ability(name=name, can=can, why=why, remedy=remedy))
+    room = f"{free / 1e9:.0f} GB free; the ten networks in FP32 and FP16 take about {SPACE / 1e9:.0f}"
+    enough = free >= SPACE
+    abilities.append(Ability(name="keep them all", can=enough, why=room, remedy="" if enough else "another folder"))
+    return Report(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        free=free,
+        found=found,
+        abilities=tuple(abilities),
     )
-    system = f"{platform.system()} {platform.machine()}"
-    return Report(python=platform.python_version(), system=system, free=free, found=found, abilities=abilities)
 
 
-def _export(found: dict[str, ProbeResult]) -> Ability:
+Answer = tuple[bool, str, str]
+"""Ability's can, why and remedy."""
+
+
+def _export(found: dict[str, ProbeResult]) -> Answer:
     missing = [name for name in ("torch", "onnx", "onnxruntime") if found[name].error]
     if not missing:
-        return Ability(name="export", can=True, why="the ten networks to ONNX, checked")
-    why = "; ".join(f"{name} {found[name].error}" for name in missing)
-    return Ability(name="export", can=False, why=why, remedy=f"pip install {' '.join(missing)}")
+        return True, "the ten networks to ONNX, checked", ""
+    return False, "; ".join(f"{name} {found[name].error}" for name in missing), f"pip install {' '.join(missing)}"
 
 
-def _ahead_of_time(rtx: ProbeResult) -> Ability:
-    name = "build ahead of time"
+def _build_ahead_of_time(found: dict[str, ProbeResult]) -> Answer:
+    rtx = found["tensorrt_rtx"]
     if rtx.error:
-        install = f"pip install {FLAVOURS['rtx'].install}"
-        return Ability(name=name, can=False, why=f"TensorRT-RTX is {rtx.error}", remedy=install)
+        return False, f"TensorRT-RTX is {rtx.error}", f"pip install {FLAVOURS['rtx'].install}"
     targets = [row.name for row in GPUS.values() if not row.not_rtx and f"SM{row.sm}" in rtx.features]
-    return Ability(name=name, can=True, why=f"TensorRT-RTX {rtx.version} for {', '.join(targets)}")
+    return True, f"TensorRT-RTX {rtx.version} for {', '.join(targets)}", ""
 
 
-def _for_the_gpu(found: dict[str, ProbeResult]) -> Ability:
-    """TensorRT for the first GPU here."""
-    name, devices, tensorrt = "build for the GPU here", found["cuda"].devices, found["tensorrt"]
+def _build_for_the_gpu(found: dict[str, ProbeResult]) -> Answer:
+    """TensorRT, for the first GPU."""
+    devices, tensorrt = found["cuda"].devices, found["tensorrt"]
     if not devices:
-        return Ability(
-            name=name, can=False, why=found["cuda"].error or "the driver has no GPU", remedy="a machine with an NVIDIA GPU"
-        )
+        return False, found["cuda"].error or "the driver has no GPU", NO_GPU
     gpu = identify_gpu(devices[0].name, devices[0].sm)
+    remedy = f"pip install '{requirement(gpu)}'"
     if tensorrt.error:
-        remedy = f"pip install '{requirement(gpu)}'"
-        return Ability(name=name, can=False, why=f"TensorRT is {tensorrt.error}", remedy=remedy)
+        return False, f"TensorRT is {tensorrt.error}", remedy
     try:
         check_target(gpu, FLAVOURS["tensorrt"], tensorrt.version)
     except MachineError as error:
-        return Ability(name=name, can=False, why=str(error), remedy=f"pip install '{requirement(gpu)}'")
-    return Ability(name=name, can=True, why=f"TensorRT {tensorrt.version} for {devices[0].name}")
+        return False, str(error), remedy
+    return True, f"TensorRT {tensorrt.version} for {devices[0].name}", ""
 
 
-def _run_onnx(onnxruntime: ProbeResult) -> Ability:
-    name = "run ONNX files"
+def _run_onnx(found: dict[str, ProbeResult]) -> Answer:
+    onnxruntime = found["onnxruntime"]
     if onnxruntime.error:
-        return Ability(name=name, can=False, why=f"onnxruntime is {onnxruntime.error}", remedy="pip install onnxruntime")
+        return False, f"onnxruntime is {onnxruntime.error}", "pip install onnxruntime"
     providers = [provider.removesuffix("ExecutionProvider") for provider in onnxruntime.features if "Azure" not in provider]
-    return Ability(name=name, can=True, why=f"ONNX Runtime {onnxruntime.version} on {', '.join(providers)}")
+    return True, f"ONNX Runtime {onnxruntime.version} on {', '.join(providers)}", ""
 
 
-def _run_engines(found: dict[str, ProbeResult]) -> Ability:
-    name, cuda, pycuda = "run engines", found["cuda"], found["pycuda"]
+def _run_engines(found: dict[str, ProbeResult]) -> Answer:
+    cuda, pycuda = found["cuda"], found["pycuda"]
     if not cuda.devices:
-        return Ability(name=name, can=False, why=cuda.error or "the driver has no GPU", remedy="a machine with an NVIDIA GPU")
+        return False, cuda.error or "the driver has no GPU", NO_GPU
     flavours = [row.title for row in FLAVOURS.values() if not found[row.module].error]
     if pycuda.error or not flavours:
-        why = f"PyCUDA is {pycuda.error}" if pycuda.error else "there is no TensorRT"
-        return Ability(name=name, can=False, why=why, remedy="pip install 'trtzoo[gpu]'")
-    return Ability(name=name, can=True, why=f"{' and '.join(flavours)} on {cuda.devices[0].name}")
+        return False, f"PyCUDA is {pycuda.error}" if pycuda.error else "there is no TensorRT", "pip install 'trtzoo[gpu]'"
+    return True, f"{' and '.join(flavours)} on {cuda.devices[0].name}", ""
 
 
-def _disk(free: int) -> Ability:
-    room = f"{free / 1e9:.0f} GB free; the ten networks in FP32 and FP16 take about {SPACE / 1e9:.0f}"
-    return Ability(name="keep them all", can=free >= SPACE, why=room, remedy="" if free >= SPACE else "another folder")
+CHECKS: dict[str, Callable[[dict[str, ProbeResult]], Answer]] = {
+    "export": _export,
+    "build ahead of time": _build_ahead_of_time,
+    "build for the GPU here": _build_for_the_gpu,
+    "run ONNX files": _run_onnx,
+    "run engines": _run_engines,
+}

@@ -1,12 +1,11 @@
-"""A watch on the GPU while a case is sampled: its clocks, what holds them down, its power and heat, and who else is on it.
+"""Monitors a GPU while a case is sampled: clocks and what limits them, power, temperature, other processes. It sets nothing.
 
-NVML is asked by a child process (nvml_worker.py), so neither its calls nor its death disturb what is measured. Nothing is set.
+A child process (nvml_worker.py) asks NVML, so neither NVML's calls nor its crashes disturb the measurement.
 """
 
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -20,12 +19,13 @@ import msgspec
 from trtzoo.core.errors import MachineError
 from trtzoo.core.modules import require_module
 from trtzoo.core.records import Device, GpuState, Record, Span
+from trtzoo.core.subprocesses import module_command
 
 START = 10.0
-"""Seconds that the child may take to its first word."""
+"""Seconds that the child may take until it is ready."""
 
 GRACE = 2.0
-"""Seconds that it may take to end; a lost GPU can hold NVML's calls for ever."""
+"""Seconds that the child may take to end; NVML's calls can hang on a lost GPU."""
 
 REASONS = {
     0x4: "software power cap",
@@ -38,13 +38,13 @@ REASONS = {
     0x200: "board limit",
     0x400: "reliability limit",
 }
-"""NVML's clock-event bits. Idle (1) and the application-clocks setting (2) hold nothing down: the second is a user's wish."""
+"""NVML's clock-event bits. Idle (1) and application clocks (2) are left out: the second is the user's wish."""
 
 
 class Reading(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """What NVML told at one time, in GpuState's units; `reasons` is its bits, `processes` counts ours, too.
+    """One reading of NVML, in GpuState's units; `reasons` are NVML's bits, `processes` includes ours; None: not reported.
 
-    The child's first line has nothing in it: the watch has begun. One with an `error` is its last.
+    The child's first line is an empty Reading: it is ready. A Reading with an `error` is its last.
     """
 
     sm_clock: float | None = None
@@ -57,9 +57,9 @@ class Reading(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class GpuMonitor:
-    """Watches a GPU while a `with` block runs; `state` is there afterwards, None for a processor. Raises nothing.
+    """Monitors a GPU during a `with` block; afterwards `state` has the summary, or None for a processor. Raises nothing.
 
-    For the first `settle` seconds, while clocks rise from idle, nothing is read.
+    Reading starts after `settle` seconds, when the clocks have risen from idle.
     """
 
     state: GpuState | None = None
@@ -71,8 +71,8 @@ class GpuMonitor:
     def __enter__(self) -> "GpuMonitor":
         if self._device.kind == "gpu":
             try:
-                require_module("a watch on the GPU", module="pynvml", extra="gpu")
-                self._lines = tempfile.TemporaryFile()  # a pipe would fill; __exit__ closes it
+                require_module("the GPU monitor", module="pynvml", extra="gpu")
+                self._lines = tempfile.TemporaryFile()  # a pipe would fill up; __exit__ closes it
                 self._child = _start(self._device.bus_id, self._settle, self._lines)
             except (MachineError, OSError) as error:
                 self.state = GpuState(error=str(error))
@@ -81,31 +81,31 @@ class GpuMonitor:
     def __exit__(self, *_: object) -> None:
         if self._child:
             with self._lines:
-                death = _end(self._child)
-                self.state = summary(_readings(self._lines), death)
+                failure = _end(self._child)
+                self.state = summarise_readings(_readings(self._lines), failure)
 
 
 def _start(bus_id: str, settle: float, lines: IO[bytes]) -> subprocess.Popen[bytes]:
-    """The child, which has said its first word, or is dead, or is given up."""
-    command = [sys.executable, "-m", "trtzoo.hardware.nvml_worker", bus_id, str(settle)]
+    """Start the child and wait until it is ready, dead or late."""
+    command = module_command("trtzoo.hardware.nvml_worker", bus_id, str(settle))
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=lines, stderr=subprocess.DEVNULL)
-    late = time.monotonic() + START
-    while child.poll() is None and not os.fstat(lines.fileno()).st_size and time.monotonic() < late:
+    deadline = time.monotonic() + START
+    while child.poll() is None and not os.fstat(lines.fileno()).st_size and time.monotonic() < deadline:
         time.sleep(0.01)
     return child
 
 
 def _end(child: subprocess.Popen[bytes]) -> str:
-    """Let the child end, by closing its stdin; how it died, where it did."""
+    """End the child by closing its stdin, and say how it died, if it did."""
     assert child.stdin is not None
     child.stdin.close()
     try:
         code = child.wait(GRACE)
     except subprocess.TimeoutExpired:
         child.kill()
-        with suppress(subprocess.TimeoutExpired):  # in the kernel it cannot be killed
+        with suppress(subprocess.TimeoutExpired):  # a process that hangs in the kernel cannot be killed
             child.wait(GRACE)
-        return "NVML does not answer any more"
+        return "NVML does not respond"
     if code < 0:
         return f"NVML's process died of {signal.Signals(-code).name}"
     return f"NVML's process ended with status {code}" if code else ""
@@ -121,18 +121,18 @@ def _readings(lines: IO[bytes]) -> list[Reading]:
     return found
 
 
-def summary(readings: Sequence[Reading], death: str = "") -> GpuState:
-    """What a GPU's readings come to. `death` says how their taking ended, where it was not as it should."""
+def summarise_readings(readings: Sequence[Reading], failure: str = "") -> GpuState:
+    """Summarise a GPU's readings. `failure` is why the monitor ended early, if it did."""
     taken = [reading for reading in readings if reading != Reading() and not reading.error]
-    errors = [*(reading.error for reading in readings if reading.error), *filter(None, [death])]
-    held = Counter(name for reading in taken for bit, name in REASONS.items() if (reading.reasons or 0) & bit)
-    processes = [reading.processes for reading in taken if reading.processes]  # 0 cannot be: ours is there
+    errors = [*(reading.error for reading in readings if reading.error), *filter(None, [failure])]
+    limited = Counter(name for reading in taken for bit, name in REASONS.items() if (reading.reasons or 0) & bit)
+    processes = [reading.processes for reading in taken if reading.processes]  # 0 is no answer: ours is one of them
     return GpuState(
         sm_clock=_span([reading.sm_clock for reading in taken]),
         memory_clock=_span([reading.memory_clock for reading in taken]),
         power=_span([reading.power for reading in taken]),
         temperature=_span([reading.temperature for reading in taken]),
-        reasons=dict(held),
+        reasons=dict(limited),
         others=max(processes) - 1 if processes else None,
         readings=len(taken),
         error=errors[0] if errors else "",
@@ -140,5 +140,5 @@ def summary(readings: Sequence[Reading], death: str = "") -> GpuState:
 
 
 def _span(values: Sequence[float | None]) -> Span | None:
-    told = [value for value in values if value is not None]
-    return Span(low=min(told), median=median(told), high=max(told)) if told else None
+    known = [value for value in values if value is not None]
+    return Span(low=min(known), median=median(known), high=max(known)) if known else None

@@ -5,11 +5,11 @@ from importlib.resources import files
 
 import msgspec
 
-from trtzoo.core.errors import MachineError, unknown
+from trtzoo.core.errors import MachineError, find_row, unknown
 
 
 class Flavour(msgspec.Struct, frozen=True):
-    """A TensorRT. `install` is the pip requirement that brings `module`."""
+    """A variant of TensorRT. `install` is the pip requirement that installs `module`."""
 
     name: str
     title: str
@@ -18,9 +18,9 @@ class Flavour(msgspec.Struct, frozen=True):
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A GPU as its driver names it, and its peaks by the maker's document `source`; 0 where it has none or tells none.
+    """A GPU as its driver names it, with its peaks from the maker's document `source`; 0: none, or not published.
 
-    `fp32` outside tensor cores, `tf32` and `fp16` on them, dense, FLOP/s; `bandwidth` of its memory, bytes/s.
+    `fp32` is outside tensor cores, `tf32` and `fp16` on them, dense, FLOP/s; memory `bandwidth` is in bytes/s.
     """
 
     name: str
@@ -34,8 +34,8 @@ class Card(msgspec.Struct, frozen=True):
 class Gpu(msgspec.Struct, frozen=True):
     """A target, and the cards sold under its name.
 
-    `oldest` and `newest` bound the TensorRT versions that build for it (`newest` empty: still supported); `not_rtx` says why
-    TensorRT-RTX cannot (empty: it can).
+    TensorRT `oldest` to `newest` build for it (`newest` empty: still supported). `not_rtx` says why TensorRT-RTX cannot
+    (empty: it can).
     """
 
     name: str
@@ -48,7 +48,7 @@ class Gpu(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What drivers call it."""
+        """The names that drivers report."""
         return tuple(card.name for card in self.cards)
 
 
@@ -62,7 +62,7 @@ FLAVOURS: dict[str, Flavour] = {
 
 
 class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of gpus.toml, as its first lines explain it."""
+    """A table of gpus.toml, whose first lines explain the fields."""
 
     title: str
     sm: int
@@ -85,26 +85,24 @@ GPUS: dict[str, Gpu] = {name: row.gpu(name) for name, row in _ROWS.items()}
 
 
 def find_card(name: str) -> Card | None:
-    """The card that its driver calls `name`; None for one without a row."""
+    """The card with this driver name; None if it has no row."""
     return next((card for row in GPUS.values() for card in row.cards if card.name == name), None)
 
 
 def find_gpu(name: str) -> Gpu:
-    """The row called `name`, however it is written: "T4", "RTX 4090". Raises UsageError with the nearest name."""
+    """The GPU called `name`, in any spelling: "T4", "RTX 4090". Raises UsageError if there is none."""
     if row := GPUS.get(re.sub(r"[\s_-]", "", name.lower())):
         return row
     raise unknown("GPU", name, GPUS)
 
 
 def find_flavour(name: str) -> Flavour:
-    """The row called `name`. Raises UsageError with the nearest name."""
-    if row := FLAVOURS.get(name.lower()):
-        return row
-    raise unknown("flavour", name, FLAVOURS)
+    """The flavour called `name`. Raises UsageError if there is none."""
+    return find_row("flavour", name, FLAVOURS)
 
 
 def identify_gpu(name: str, sm: int) -> Gpu:
-    """The row of a GPU that its driver calls `name`; one of its own, without peaks, for a GPU that has none."""
+    """The row of the GPU with this driver name; a new one, without peaks, for a GPU that has no row."""
     for row in GPUS.values():
         if name in row.names:
             return row
@@ -121,7 +119,7 @@ def identify_gpu(name: str, sm: int) -> Gpu:
 
 
 def check_target(gpu: Gpu, flavour: Flavour, version: str) -> None:
-    """Raises MachineError where this flavour, in this version, cannot build for `gpu`; it says what to install."""
+    """Raise MachineError if this version of this flavour cannot build for `gpu`; it says what to install."""
     if flavour.name == "rtx":
         if gpu.not_rtx:
             raise MachineError(
@@ -150,13 +148,13 @@ def requirement(gpu: Gpu) -> str:
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
-    """A version's leading numbers: "10.13.2.6.post1" is (10, 13, 2, 6)."""
+    """A version's leading numbers: "10.13.2.6.post1" gives (10, 13, 2, 6)."""
     found = re.match(r"\d+(\.\d+)*", version)
     return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
 def support_table() -> list[tuple[str, str, str, str]]:
-    """The README's rows: GPU, SM, TensorRT versions, TensorRT-RTX."""
+    """Rows for the documentation: GPU, SM, TensorRT versions, TensorRT-RTX."""
     rows = []
     for gpu in GPUS.values():
         versions = f"{gpu.oldest} to {gpu.newest}" if gpu.newest else f"{gpu.oldest} to 11"

@@ -1,10 +1,8 @@
-"""Asks NVML for a GPU's state ten times a second, and sets nothing. The only file that knows pynvml.
+"""Reads a GPU's state from NVML ten times a second; it sets nothing. The only file that imports pynvml.
 
-`python -m trtzoo.hardware.nvml_worker BUS_ID SETTLE` prints Readings as lines of JSON until its stdin closes, so it ends when
-its parent ends, however that happens. GPUs are named by PCI bus id: NVML counts them in an order of its own.
+`python -m trtzoo.hardware.nvml_worker BUS_ID SETTLE` prints Readings as lines of JSON until its stdin closes, so it ends
+with its parent. A GPU is named by its PCI bus id, because NVML numbers GPUs in an order of its own.
 """
-
-from __future__ import annotations
 
 import os
 import sys
@@ -18,15 +16,15 @@ import pynvml
 
 from trtzoo.hardware.gpu_monitor import Reading
 
-Ask = Callable[[Any], Any]
+Query = Callable[[Any], Any]
 
 PERIOD = 0.1
 """Seconds between readings."""
 
 
-def _by(name: str, *arguments: int, into: Ask = int) -> Ask:
-    """Ask by the function of that name, which these bindings may not have, and turn the answer into our units."""
-    return lambda gpu: into(getattr(pynvml, name)(gpu, *arguments))
+def _query(name: str, *arguments: int, convert: Query = int) -> Query:
+    """Call NVML's function of that name, which old bindings may lack, and convert its result into our units."""
+    return lambda gpu: convert(getattr(pynvml, name)(gpu, *arguments))
 
 
 def _hertz(megahertz: int) -> float:
@@ -37,24 +35,24 @@ def _distinct(processes: list[Any]) -> int:
     return len({process.pid for process in processes})
 
 
-QUESTIONS: dict[str, tuple[Ask, ...]] = {
-    "sm_clock": (_by("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM, into=_hertz),),
-    "memory_clock": (_by("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_MEM, into=_hertz),),
-    "power": (_by("nvmlDeviceGetPowerUsage", into=lambda milliwatts: milliwatts * 1e-3),),
+QUERIES: dict[str, tuple[Query, ...]] = {
+    "sm_clock": (_query("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM, convert=_hertz),),
+    "memory_clock": (_query("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_MEM, convert=_hertz),),
+    "power": (_query("nvmlDeviceGetPowerUsage", convert=lambda milliwatts: milliwatts * 1e-3),),
     "temperature": (
-        _by("nvmlDeviceGetTemperatureV", pynvml.NVML_TEMPERATURE_GPU),
-        _by("nvmlDeviceGetTemperature", pynvml.NVML_TEMPERATURE_GPU),
+        _query("nvmlDeviceGetTemperatureV", pynvml.NVML_TEMPERATURE_GPU),
+        _query("nvmlDeviceGetTemperature", pynvml.NVML_TEMPERATURE_GPU),
     ),
-    "reasons": (_by("nvmlDeviceGetCurrentClocksEventReasons"), _by("nvmlDeviceGetCurrentClocksThrottleReasons")),
+    "reasons": (_query("nvmlDeviceGetCurrentClocksEventReasons"), _query("nvmlDeviceGetCurrentClocksThrottleReasons")),
     "processes": (
-        _by("nvmlDeviceGetComputeRunningProcesses_v3", into=_distinct),
-        _by("nvmlDeviceGetComputeRunningProcesses_v2", into=_distinct),
+        _query("nvmlDeviceGetComputeRunningProcesses_v3", convert=_distinct),
+        _query("nvmlDeviceGetComputeRunningProcesses_v2", convert=_distinct),
     ),
 }
-"""How each field of a Reading is asked for: as new drivers and bindings have it, then as old ones do."""
+"""The queries for each field of a Reading: for new drivers and bindings first, then for old ones."""
 
-UNTOLD = (
-    AttributeError,  # these bindings do not have it
+NOT_REPORTED = (
+    AttributeError,  # these bindings lack the function
     pynvml.NVMLError_FunctionNotFound,
     pynvml.NVMLError_NotSupported,
     pynvml.NVMLError_NoPermission,
@@ -62,40 +60,36 @@ UNTOLD = (
 
 
 def read(gpu: Any) -> Reading:
-    """One reading; what this GPU or driver does not tell is None. Raises NVMLError where it tells nothing any more."""
-    return Reading(**{name: _ask(ways, gpu) for name, ways in QUESTIONS.items()})
+    """One reading; a field that this GPU or driver does not report is None. Raises NVMLError if the GPU is lost."""
+    return Reading(**{name: _first_reported(queries, gpu) for name, queries in QUERIES.items()})
 
 
-def _ask(ways: tuple[Ask, ...], gpu: Any) -> Any:
-    for way in ways:
-        with suppress(*UNTOLD):
-            return way(gpu)
+def _first_reported(queries: tuple[Query, ...], gpu: Any) -> Any:
+    for query in queries:
+        with suppress(*NOT_REPORTED):
+            return query(gpu)
     return None
 
 
-def watch(bus_id: str, settle: float, tell: Callable[[Reading], object], ended: threading.Event) -> None:
-    """Tell the beginning, then readings until `ended`; an error is the last."""
+def monitor(bus_id: str, settle: float, send: Callable[[Reading], object], stopped: threading.Event) -> None:
+    """Send an empty Reading when ready, then readings until `stopped`; an error is the last."""
     try:
         pynvml.nvmlInit()
         gpu = pynvml.nvmlDeviceGetHandleByPciBusId(bus_id.encode())
-        tell(Reading())
-        ended.wait(settle)
-        while not ended.wait(PERIOD):
-            tell(read(gpu))
+        send(Reading())
+        stopped.wait(settle)
+        while not stopped.wait(PERIOD):
+            send(read(gpu))
     except pynvml.NVMLError as error:
-        tell(Reading(error=f"NVML: {error}"))
+        send(Reading(error=f"NVML: {error}"))
 
 
-def _await_end(ended: threading.Event) -> None:
+def _wait_for_end_of_stdin(stopped: threading.Event) -> None:
     sys.stdin.buffer.read()
-    ended.set()
-
-
-def main() -> None:
-    ended = threading.Event()
-    threading.Thread(target=_await_end, args=(ended,), daemon=True).start()
-    watch(sys.argv[1], float(sys.argv[2]), lambda reading: os.write(1, msgspec.json.encode(reading) + b"\n"), ended)
+    stopped.set()
 
 
 if __name__ == "__main__":
-    main()
+    ended = threading.Event()
+    threading.Thread(target=_wait_for_end_of_stdin, args=(ended,), daemon=True).start()
+    monitor(sys.argv[1], float(sys.argv[2]), lambda reading: os.write(1, msgspec.json.encode(reading) + b"\n"), ended)

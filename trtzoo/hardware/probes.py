@@ -1,8 +1,7 @@
-"""What is installed and plugged in, asked in child processes: a library or a driver that crashes costs its own answer only."""
+"""What is installed and plugged in. Each probe is a child process: a library that crashes costs its own answer only."""
 
 import ctypes
 import importlib
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
@@ -11,13 +10,17 @@ from typing import Any
 import msgspec
 
 from trtzoo.core.records import Record
+from trtzoo.core.subprocesses import ChildError, module_command, run_child, serve
 
 SECONDS = 60.0
-"""How long a child may take; torch on a cold disk takes ten."""
+"""Time limit of a probe; importing torch from a cold disk takes ten."""
+
+COMPUTE_CAPABILITY = (75, 76)
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
 
 
 class CudaDevice(Record, frozen=True, kw_only=True):
-    """A GPU as its driver tells it; memory in bytes, `bus_id` as "0000:01:00.0"."""
+    """A GPU as its driver describes it; memory in bytes, `bus_id` as "0000:01:00.0"."""
 
     name: str
     sm: int
@@ -26,7 +29,7 @@ class CudaDevice(Record, frozen=True, kw_only=True):
 
 
 class ProbeResult(Record, frozen=True, kw_only=True):
-    """One probe's answer. `error` says why there is no `version`; `features` are a library's own list of what it can."""
+    """The result of one probe. `error` says why there is no `version`; `features` are what the library says it can do."""
 
     version: str = ""
     features: tuple[str, ...] = ()
@@ -35,38 +38,32 @@ class ProbeResult(Record, frozen=True, kw_only=True):
 
 
 def run_probes(*names: str) -> dict[str, ProbeResult]:
-    """The answers of the named probes, each from its own process, all at once."""
+    """Run the named probes at once, each in its own process. A name that is not in PROBES is a module's."""
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
-        return dict(zip(names, pool.map(_ask, names), strict=True))
+        return dict(zip(names, pool.map(_run_probe, names), strict=True))
 
 
-def _ask(name: str, seconds: float = SECONDS) -> ProbeResult:
-    command = [sys.executable, "-m", "trtzoo.hardware.probes", name]
+def _run_probe(name: str, seconds: float = SECONDS) -> ProbeResult:
+    command = module_command("trtzoo.hardware.probes")
     try:
-        done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
-        if done.returncode == 0:
-            return msgspec.json.decode(done.stdout.splitlines()[-1], type=ProbeResult)
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        return ProbeResult(error=f"the probe ended with status {done.returncode}: {' '.join(last) or 'it said nothing'}")
-    except subprocess.TimeoutExpired:
-        return ProbeResult(error=f"no answer in {seconds:.0f} s")
+        return run_child(command, name, answer=ProbeResult, timeout=seconds, name="the probe")
+    except ChildError as error:
+        return ProbeResult(error=str(error))
 
 
-def _module(name: str) -> tuple[Any, ProbeResult]:
-    """An imported module and its version, or None and why not."""
+def _import(name: str) -> tuple[Any, ProbeResult]:
+    """The imported module and its version, or None and why it cannot be imported."""
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name:
-            return None, ProbeResult(error=f"cannot be loaded: {error}")
-        return None, ProbeResult(error="not installed")
+        return None, ProbeResult(error="not installed" if error.name == name else f"cannot be loaded: {error}")
     except (ImportError, OSError, RuntimeError) as error:
         return None, ProbeResult(error=f"cannot be loaded: {error}")
     found = getattr(module, "__version__", None)
-    return module, ProbeResult(version=str(found) if found else _installed(name))
+    return module, ProbeResult(version=str(found) if found else _installed_version(name))
 
 
-def _installed(name: str) -> str:
+def _installed_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
@@ -74,28 +71,29 @@ def _installed(name: str) -> str:
 
 
 def library(name: str) -> ProbeResult:
-    return _module(name)[1]
+    """Import any module."""
+    return _import(name)[1]
 
 
 def onnxruntime() -> ProbeResult:
     """Features: the execution providers."""
-    module, answer = _module("onnxruntime")
-    return msgspec.structs.replace(answer, features=tuple(module.get_available_providers())) if module else answer
+    module, found = _import("onnxruntime")
+    return msgspec.structs.replace(found, features=tuple(module.get_available_providers())) if module else found
 
 
 def tensorrt_rtx() -> ProbeResult:
-    """Features: the compute capabilities it builds for, "SM75" and so on."""
-    module, answer = _module("tensorrt_rtx")
+    """Features: the compute capabilities that it builds for, such as "SM75"."""
+    module, found = _import("tensorrt_rtx")
     members = module.ComputeCapability.__members__ if module and hasattr(module, "ComputeCapability") else ()
-    return msgspec.structs.replace(answer, features=tuple(name for name in members if name.startswith("SM")))
+    return msgspec.structs.replace(found, features=tuple(name for name in members if name.startswith("SM")))
 
 
 def pycuda() -> ProbeResult:
-    """Its driver module, too, loads: a PyCUDA built for another CUDA does not."""
-    answer = _module("pycuda")[1]
-    if answer.error:
-        return answer
-    return msgspec.structs.replace(_module("pycuda.driver")[1], version=_installed("pycuda"))
+    """PyCUDA with its driver module: one that was built for another CUDA does not load."""
+    found = library("pycuda")
+    if found.error:
+        return found
+    return msgspec.structs.replace(library("pycuda.driver"), version=_installed_version("pycuda"))
 
 
 def cuda() -> ProbeResult:
@@ -105,26 +103,26 @@ def cuda() -> ProbeResult:
     except OSError:
         return ProbeResult(error="no NVIDIA driver")
     if status := driver.cuInit(0):
-        return ProbeResult(error=f"the driver answers cuInit with error {status}")
+        return ProbeResult(error=f"the driver's cuInit failed with error {status}")
     number, count = ctypes.c_int(), ctypes.c_int()
     driver.cuDriverGetVersion(ctypes.byref(number))
     driver.cuDeviceGetCount(ctypes.byref(count))
     supported = f"CUDA {number.value // 1000}.{number.value % 1000 // 10}"
+    release = _run_probe("driver", seconds=10).version  # its own process: NVML may hang where the driver does not
     devices = tuple(_device(driver, index) for index in range(count.value))
-    release = _ask("driver", seconds=10).version  # a process of its own: NVML may hang where the driver does not
     return ProbeResult(version=", ".join(filter(None, [release, supported])), devices=devices)
 
 
 def _device(driver: ctypes.CDLL, index: int) -> CudaDevice:
     handle, memory = ctypes.c_int(), ctypes.c_size_t()
-    name, bus = ctypes.create_string_buffer(256), ctypes.create_string_buffer(32)
+    name, bus_id = ctypes.create_string_buffer(256), ctypes.create_string_buffer(32)
     driver.cuDeviceGet(ctypes.byref(handle), index)
     driver.cuDeviceGetName(name, len(name), handle)
     driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle)
-    driver.cuDeviceGetPCIBusId(bus, len(bus), handle)
-    major, minor = (_attribute(driver, handle, code) for code in (75, 76))  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_…
-    label, place = name.value.decode(errors="replace"), bus.value.decode(errors="replace")
-    return CudaDevice(name=label, sm=10 * major + minor, memory=memory.value, bus_id=place)
+    driver.cuDeviceGetPCIBusId(bus_id, len(bus_id), handle)
+    major, minor = (_attribute(driver, handle, code) for code in COMPUTE_CAPABILITY)
+    texts = [text.value.decode(errors="replace") for text in (name, bus_id)]
+    return CudaDevice(name=texts[0], sm=10 * major + minor, memory=memory.value, bus_id=texts[1])
 
 
 def _attribute(driver: ctypes.CDLL, handle: ctypes.c_int, code: int) -> int:
@@ -134,25 +132,20 @@ def _attribute(driver: ctypes.CDLL, handle: ctypes.c_int, code: int) -> int:
 
 
 def driver() -> ProbeResult:
-    """The driver's own number, which only NVML tells."""
+    """The driver's own version, which only NVML reports."""
     try:
         nvml = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
     except OSError:
         return ProbeResult(error="no NVML")
     text = ctypes.create_string_buffer(96)
-    known = nvml.nvmlInit_v2() == 0 and nvml.nvmlSystemGetDriverVersion(text, len(text)) == 0
-    return ProbeResult(version=text.value.decode(errors="replace")) if known else ProbeResult(error="NVML does not tell")
+    if nvml.nvmlInit_v2() or nvml.nvmlSystemGetDriverVersion(text, len(text)):
+        return ProbeResult(error="NVML does not report the driver's version")
+    return ProbeResult(version=text.value.decode(errors="replace"))
 
 
 PROBES = {"onnxruntime": onnxruntime, "tensorrt_rtx": tensorrt_rtx, "pycuda": pycuda, "cuda": cuda, "driver": driver}
-"""Those that tell more than a version; any other name is a module's."""
-
-
-def main() -> None:
-    name = sys.argv[1]
-    answer = PROBES[name]() if name in PROBES else library(name)
-    sys.stdout.buffer.write(b"\n" + msgspec.json.encode(answer) + b"\n")
+"""Probes that report more than a module's version."""
 
 
 if __name__ == "__main__":
-    main()
+    serve(str, lambda name, report, stopped: PROBES[name]() if name in PROBES else library(name))
