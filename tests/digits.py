@@ -61,7 +61,7 @@ def train(name: str, path: Path, *, seed: int = 0) -> None:
     pictures, classes = images()
     seen = ~held_out(len(pictures))
     inputs = torch.from_numpy(normalise(pictures[seen], checkpoint.preprocessing(SIZE)))
-    network = build_network(find_model(name), classes=CLASSES, epsilon=checkpoint.convention.epsilon)
+    network = build_network(find_model(name), classes=CLASSES, epsilon=checkpoint.publisher.epsilon)
     _fit(network, inputs, torch.from_numpy(classes[seen]))
     _settle(network, inputs)
     torch.save(network.state_dict(), path)

@@ -128,16 +128,16 @@ def test_a_sidecar_of_another_schema_is_refused(engine):
 
 def test_a_copied_engine_is_intact_by_its_hash(engine):
     os.utime(engine, ns=(5, 5))
-    assert engines.intact(engine, sidecar(modified=5))
-    assert engines.intact(engine, sidecar(modified=6))
-    assert not engines.intact(engine, sidecar(modified=6, sha256="0"))
-    assert not engines.intact(engine, sidecar(bytes=1))
-    assert not engines.intact(engine.with_name("other"), sidecar())
+    assert engines.is_intact(engine, sidecar(modified=5))
+    assert engines.is_intact(engine, sidecar(modified=6))
+    assert not engines.is_intact(engine, sidecar(modified=6, sha256="0"))
+    assert not engines.is_intact(engine, sidecar(bytes=1))
+    assert not engines.is_intact(engine.with_name("other"), sidecar())
 
 
 def test_an_unchanged_file_is_not_hashed_again(engine):
-    known = engines.stamp(engine)
+    known = engines.stamp_file(engine)
     believed = msgspec.structs.replace(known, sha256="believed")
-    assert engines.stamp(engine, believed).sha256 == "believed"
+    assert engines.stamp_file(engine, believed).sha256 == "believed"
     engine.write_bytes(PLAN + b"!")
-    assert engines.stamp(engine, believed).sha256 == hashlib.sha256(PLAN + b"!").hexdigest()
+    assert engines.stamp_file(engine, believed).sha256 == hashlib.sha256(PLAN + b"!").hexdigest()

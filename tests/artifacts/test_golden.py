@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from trtzoo.artifacts import golden
-from trtzoo.artifacts.golden import IMAGES, Golden, compare
+from trtzoo.artifacts.golden import IMAGES, Golden, check_logits
 from trtzoo.core.errors import StoreError, WrongOutputError
 
 REFERENCE = np.array([[1.0, -2.0, 4.0], [0.5, 3.0, -1.0]])
@@ -20,12 +20,12 @@ LOGITS = hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=2, min_sid
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_equal_logits_have_no_error_in_any_type(kind: type) -> None:
-    check = compare(REFERENCE.astype(kind), REFERENCE, tolerance=0.0)
+    check = check_logits(REFERENCE.astype(kind), REFERENCE, tolerance=0.0)
     assert (check.error, check.tolerance, check.images) == (0.0, 0.0, 2)
 
 
 def test_the_error_is_relative_to_the_largest_logit() -> None:
-    assert compare(REFERENCE + np.array([[0, 0, 0.04], [0, 0, 0]]), REFERENCE, tolerance=0.02).error == pytest.approx(0.01)
+    assert check_logits(REFERENCE + np.array([[0, 0, 0.04], [0, 0, 0]]), REFERENCE, tolerance=0.02).error == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_error_is_relative_to_the_largest_logit() -> None:
 )
 def test_wrong_logits_are_refused_with_the_reason(logits: np.ndarray, sentence: str) -> None:
     with pytest.raises(WrongOutputError) as caught:
-        compare(logits, REFERENCE, tolerance=0.02)
+        check_logits(logits, REFERENCE, tolerance=0.02)
     assert str(caught.value) == sentence
 
 
@@ -51,9 +51,9 @@ def test_wrong_logits_are_refused_with_the_reason(logits: np.ndarray, sentence: 
 def test_fp16_logits_are_not_compared_in_fp16() -> None:
     """60000 - (-60000) overflows FP16."""
     reference = np.array([[60000.0, -60000.0]])
-    assert compare(reference.astype(np.float16), reference, tolerance=1e-3).error < 1e-3
+    assert check_logits(reference.astype(np.float16), reference, tolerance=1e-3).error < 1e-3
     with pytest.raises(WrongOutputError):
-        compare(-reference.astype(np.float16), reference, tolerance=1e-3)
+        check_logits(-reference.astype(np.float16), reference, tolerance=1e-3)
 
 
 @given(reference=LOGITS, scale=st.floats(0, 2), data=st.data())
@@ -66,9 +66,9 @@ def test_an_error_is_found_whatever_image_it_is_in(reference: np.ndarray, scale:
     logits[image, 0] += scale * largest
     if scale > 0.1 + 1e-9:
         with pytest.raises(WrongOutputError, match=r"differ|all logits"):
-            compare(logits, reference, tolerance=0.1)
+            check_logits(logits, reference, tolerance=0.1)
     elif scale < 0.1 - 1e-9:
-        assert compare(logits, reference, tolerance=0.1).error == pytest.approx(scale, abs=1e-9)
+        assert check_logits(logits, reference, tolerance=0.1).error == pytest.approx(scale, abs=1e-9)
 
 
 @given(reference=LOGITS, factor=st.floats(1e-3, 1e3))
@@ -78,8 +78,8 @@ def test_the_error_does_not_depend_on_the_unit(reference: np.ndarray, factor: fl
     noisy = reference + 0.01 * np.abs(reference).max() * np.cos(np.arange(reference.size)).reshape(reference.shape)
     if np.ptp(noisy) == 0:
         return
-    plain = compare(noisy, reference, tolerance=1.0).error
-    assert compare(noisy * factor, reference * factor, tolerance=1.0).error == pytest.approx(plain)
+    plain = check_logits(noisy, reference, tolerance=1.0).error
+    assert check_logits(noisy * factor, reference * factor, tolerance=1.0).error == pytest.approx(plain)
 
 
 @pytest.mark.parametrize("size", [32, 224, 231])

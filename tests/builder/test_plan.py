@@ -149,7 +149,7 @@ def test_any_change_rebuilds(change, tmp_path):
         (about if change == "no sidecar" else plan).unlink()
     again = one(onnx, tmp_path, batch=2 if change == "batch" else 1, **settings)
     assert (again.up_to_date, again.error) == (False, "")
-    assert engines.intact(again.path, engines.read_sidecar_unchecked(again.path))
+    assert engines.is_intact(again.path, engines.read_sidecar_unchecked(again.path))
 
 
 def test_an_engine_whose_file_was_only_touched_is_up_to_date(tmp_path):
@@ -232,7 +232,7 @@ def test_leaving_early_cancels_what_runs_and_leaves_nothing_half_written(exporte
     assert first.path.is_file()
     assert not list(folder.glob(".*.tmp-*"))
     for engine in folder.glob("*.engine"):
-        assert engines.intact(engine, engines.read_sidecar_unchecked(engine))
+        assert engines.is_intact(engine, engines.read_sidecar_unchecked(engine))
     assert len(list(folder.glob("*.engine"))) < len(todo)
 
 

@@ -125,7 +125,7 @@ def wait_for_a_build(folder):
 def whole(folder):
     """The engines in a folder, each of which is whole or is seen not to be: (taken as good, not)."""
     found = list((folder / T4).glob("*.engine"))
-    good = [path for path in found if (about := engines.read_sidecar_unchecked(path)) and engines.intact(path, about)]
+    good = [path for path in found if (about := engines.read_sidecar_unchecked(path)) and engines.is_intact(path, about)]
     for path in set(found) - set(good):
         with pytest.raises(engines.StoreError):
             engines.load_plan(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")

@@ -137,7 +137,7 @@ def test_a_graph_computes_its_network(
 ) -> None:
     images = golden.images(SIZE)
     reference = logits(networks(name), images)
-    golden.compare(run(graph_of(networks(name), precision=precision), images), reference, tolerance=tolerance)
+    golden.check_logits(run(graph_of(networks(name), precision=precision), images), reference, tolerance=tolerance)
 
 
 @pytest.mark.parametrize("opset", OPSETS)
@@ -146,7 +146,7 @@ def test_every_opset_gives_a_valid_graph_that_runs(opset: int, networks: Callabl
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
     images = golden.images(SIZE)
-    golden.compare(run(model, images), logits(networks("dpn68"), images), tolerance=2e-5)
+    golden.check_logits(run(model, images), logits(networks("dpn68"), images), tolerance=2e-5)
 
 
 @pytest.mark.parametrize("name", ["densenet121", "dpn68"])
@@ -156,7 +156,7 @@ def test_pytorchs_own_exporter_agrees(name: str, networks: Callable[[str], nn.Mo
     example = (torch.from_numpy(images),)
     torch.onnx.export(networks(name), example, tmp_path / "torch.onnx", dynamo=True, verbose=False)
     witness = run(tmp_path / "torch.onnx", images)
-    golden.compare(run(graph_of(networks(name)), images), witness.astype(np.float64), tolerance=1e-5)
+    golden.check_logits(run(graph_of(networks(name)), images), witness.astype(np.float64), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("name", ["densenet201", "dpn92"])
@@ -165,7 +165,7 @@ def test_pytorchs_old_exporter_agrees(name: str, networks: Callable[[str], nn.Mo
     images = golden.images(SIZE)
     torch.onnx.export(networks(name), (torch.from_numpy(images),), str(tmp_path / "torch.onnx"), dynamo=False, opset_version=17)
     witness = run(tmp_path / "torch.onnx", images)
-    golden.compare(run(graph_of(networks(name)), images), witness.astype(np.float64), tolerance=1e-5)
+    golden.check_logits(run(graph_of(networks(name)), images), witness.astype(np.float64), tolerance=1e-5)
 
 
 # --- one operation at a time ---
@@ -295,7 +295,7 @@ def test_an_operation_is_what_pytorch_says_it_is(kind: str) -> None:
     images = golden.images(16)[:2]
     model = graph_of(network, size=16)
     assert {node.op_type for node in model.graph.node} == operations
-    golden.compare(run(model, images), logits(network, images), tolerance=1e-6)
+    golden.check_logits(run(model, images), logits(network, images), tolerance=1e-6)
 
 
 def test_a_pointwise_convolution_goes_behind_the_mean_and_a_wide_one_does_not() -> None:

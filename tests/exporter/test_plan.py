@@ -99,7 +99,7 @@ def test_the_golden_sample_is_the_networks_own_float64(tmp_path: Path) -> None:
     with torch.inference_mode():
         reference = network(torch.from_numpy(sample.images).double()).numpy()
     assert np.abs(sample.logits - reference).max() <= 1e-12 * np.abs(reference).max()
-    check = golden.compare(runs(done.path, sample.images), sample.logits, tolerance=2e-5)
+    check = golden.check_logits(runs(done.path, sample.images), sample.logits, tolerance=2e-5)
     assert done.sidecar is not None and check.error == pytest.approx(done.sidecar.check.error, rel=0.5)
 
 
@@ -124,7 +124,7 @@ def test_an_order_is_made_as_it_says_under_a_name_that_says_so(changes: dict[str
     assert model.opset_import[0].version == order.opset
     batch = 4 if order.batch == "dynamic" else order.batch
     images, reference = golden.load(done.path.with_suffix(".npz")).batch(batch)
-    golden.compare(runs(done.path, images), reference, tolerance=PRECISIONS[order.precision].tolerance)
+    golden.check_logits(runs(done.path, images), reference, tolerance=PRECISIONS[order.precision].tolerance)
 
 
 def test_what_is_up_to_date_is_not_made_again(tmp_path: Path) -> None:

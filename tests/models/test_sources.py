@@ -63,7 +63,7 @@ def test_seeded_needs_nothing() -> None:
 def test_the_default_without_a_network_is_seeded_and_says_why() -> None:
     found = locate(MODELS["dpn68"], None)
     assert found == Checkpoint("seeded", origin="seeded", fallback=f"{NOWHERE[7:]} cannot be reached (ConnectionError).")
-    assert found.convention is PUBLISHERS["paddle"]
+    assert found.publisher is PUBLISHERS["paddle"]
 
 
 @pytest.mark.parametrize("source", ["paddle", "torchvision", "timm"])
@@ -128,4 +128,4 @@ def test_a_local_file_follows_the_publisher_of_its_format(file: str, model: str,
 def test_preprocessing_is_for_the_size_that_was_exported(origin, size, resize):
     checkpoint = Checkpoint("torchvision", Path("my.pth"), origin)
     how = checkpoint.preprocessing(size)
-    assert (how.resize, how.crop, how.mean) == (resize, size, checkpoint.convention.preprocessing.mean)
+    assert (how.resize, how.crop, how.mean) == (resize, size, checkpoint.publisher.preprocessing.mean)

@@ -58,7 +58,7 @@ def opened(gpu, tiny):
 def test_the_logits_are_the_golden_samples(opened, flavour, precision, batch, cuda_graph):
     session, sample = opened(flavour=flavour, precision=precision, batch=batch, cuda_graph=cuda_graph)
     images, reference = sample.batch(batch)
-    assert golden.compare(session.infer(images), reference, tolerance=TOLERANCE[precision]).images == batch
+    assert golden.check_logits(session.infer(images), reference, tolerance=TOLERANCE[precision]).images == batch
     assert session.settings["cuda graph"] == ("on" if cuda_graph else "off")
 
 
@@ -66,7 +66,7 @@ def test_each_inference_is_of_the_images_it_is_given(opened):
     session, sample = opened(batch=1)
     for index in (2, 0, 3):
         logits = session.infer(sample.images[index : index + 1])
-        golden.compare(logits, sample.logits[index : index + 1], tolerance=1e-5)
+        golden.check_logits(logits, sample.logits[index : index + 1], tolerance=1e-5)
 
 
 def test_a_sample_has_all_its_parts_in_seconds(opened):
@@ -84,12 +84,12 @@ def test_a_sample_computes_on_the_images_given_last(opened):
     session.infer(sample.images)
     session.infer(sample.images[::-1])
     session.sample()
-    golden.compare(session._logits.copy(), sample.logits[::-1], tolerance=1e-5)
+    golden.check_logits(session._logits.copy(), sample.logits[::-1], tolerance=1e-5)
 
 
 def test_without_transfers_only_compute_is_timed(opened):
     session, sample = opened(transfers=False)
-    golden.compare(session.infer(sample.images), sample.logits, tolerance=1e-5)
+    golden.check_logits(session.infer(sample.images), sample.logits, tolerance=1e-5)
     taken = session.sample()
     assert (taken.h2d, taken.d2h) == (0, 0)
     assert 0 < taken.compute <= taken.total
@@ -101,13 +101,13 @@ def test_rotating_inputs_are_larger_than_the_cache_and_all_right(opened, cuda_gr
     copies = int(session.settings["input copies"])
     assert (copies - 1) * sample.images.nbytes > 4 << 20
     for _ in range(3):
-        golden.compare(session.infer(sample.images), sample.logits, tolerance=1e-5)
+        golden.check_logits(session.infer(sample.images), sample.logits, tolerance=1e-5)
         session.sample()
 
 
 def test_pageable_memory_gives_the_same_logits(opened):
     session, sample = opened(pinned=False)
-    golden.compare(session.infer(sample.images), sample.logits, tolerance=1e-5)
+    golden.check_logits(session.infer(sample.images), sample.logits, tolerance=1e-5)
     assert session.sample().h2d > 0
     assert session.settings["host memory"] == "pageable"
 
@@ -127,7 +127,7 @@ def test_closing_twice_is_closing_once(opened):
 def test_an_engine_can_be_opened_again_and_again(opened):
     for _ in range(3):
         session, sample = opened()
-        golden.compare(session.infer(sample.images), sample.logits, tolerance=1e-5)
+        golden.check_logits(session.infer(sample.images), sample.logits, tolerance=1e-5)
         session.close()
 
 
@@ -135,9 +135,9 @@ def test_two_sessions_live_side_by_side(opened):
     first, sample = opened()
     second, _ = opened(batch=1)
     second.infer(sample.images[:1])
-    golden.compare(first.infer(sample.images), sample.logits, tolerance=1e-5)
+    golden.check_logits(first.infer(sample.images), sample.logits, tolerance=1e-5)
     second.close()
-    golden.compare(first.infer(sample.images), sample.logits, tolerance=1e-5)
+    golden.check_logits(first.infer(sample.images), sample.logits, tolerance=1e-5)
 
 
 def test_images_of_another_shape_are_refused(opened):
@@ -156,7 +156,7 @@ def test_kernels_of_rtx_are_kept_and_used_again(opened):
     seen = []
     for _ in range(2):
         session, sample = opened(flavour="rtx")
-        golden.compare(session.infer(sample.images), sample.logits, tolerance=1e-5)
+        golden.check_logits(session.infer(sample.images), sample.logits, tolerance=1e-5)
         seen.append(session.settings["kernel cache"])
         session.close()
     assert seen == ["new", "used"]
@@ -180,7 +180,7 @@ def test_a_real_networks_logits_are_its_golden_samples(driver, trtzoo, tmp_path,
     images, reference = golden.load(onnx.with_name(exported.golden)).batch(4)
     opened = session(engines.emulated(tmp_path, onnx, batch=4, precision=precision))
     try:
-        golden.compare(opened.infer(images), reference, tolerance=PRECISIONS[precision].tolerance)
+        golden.check_logits(opened.infer(images), reference, tolerance=PRECISIONS[precision].tolerance)
     finally:
         opened.close()
 

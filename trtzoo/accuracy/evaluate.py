@@ -135,7 +135,7 @@ def _empty(task: EvaluationTask, found: Subject, weights: Weights, data: DataSet
 
 def _check(session: Session, found: Subject, case: Evaluation) -> None:
     images, reference = found.golden.batch(case.batch)
-    golden.compare(session.infer(images), reference, tolerance=find_precision(case.precision).tolerance)
+    golden.check_logits(session.infer(images), reference, tolerance=find_precision(case.precision).tolerance)
 
 
 def _finished(results: Path, whole: Evaluation) -> Evaluation | None:

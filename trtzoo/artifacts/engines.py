@@ -22,7 +22,7 @@ class Stamp(Record, frozen=True, kw_only=True):
     modified: int
 
 
-class Tensor(Record, frozen=True, kw_only=True):
+class TensorSpec(Record, frozen=True, kw_only=True):
     """An input or output of an engine; `dtype` in TensorRT's words."""
 
     name: str
@@ -30,7 +30,7 @@ class Tensor(Record, frozen=True, kw_only=True):
     shape: tuple[int, ...]
 
 
-class Profile(Record, frozen=True, kw_only=True):
+class OptimizationProfile(Record, frozen=True, kw_only=True):
     """The shapes of an input that an engine was optimised for."""
 
     min: tuple[int, ...]
@@ -70,9 +70,9 @@ class EngineSidecar(Record, frozen=True, kw_only=True):
     weights: Weights | None
     golden: str
     golden_sha256: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    profile: dict[str, Profile]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    profile: dict[str, OptimizationProfile]
     layers: LayerTypes
     build_seconds: float
     peak_memory: int
@@ -111,11 +111,11 @@ def builder_code() -> str:
     return sha256_file(Path(__file__).parent.parent / "builder" / "tensorrt_worker.py")
 
 
-def folder(root: Path, gpu: Gpu, flavour: str, version: str) -> Path:
+def engine_folder(root: Path, gpu: Gpu, flavour: str, version: str) -> Path:
     return root / gpu.name / f"{flavour}-{version}"
 
 
-def command(engine: Path, sidecar: EngineSidecar | None = None, *, options: str = "") -> str:
+def build_command(engine: Path, sidecar: EngineSidecar | None = None, *, options: str = "") -> str:
     """What makes this engine, by its name: `trtzoo build densenet121 --precision fp16 --batch 1`."""
     named = re.fullmatch(r"(.+)-([a-z0-9]+)-b(\d+)", engine.stem)
     if named is None:
@@ -124,7 +124,7 @@ def command(engine: Path, sidecar: EngineSidecar | None = None, *, options: str 
     return f"trtzoo build {subject} --precision {named[2]} --batch {named[3]}{options}"
 
 
-def stamp(path: Path, known: Stamp | None = None) -> Stamp:
+def stamp_file(path: Path, known: Stamp | None = None) -> Stamp:
     """A file's hash; `known` is believed while size and time of change are its own. Raises StoreError for an unreadable one."""
     try:
         status = path.stat()
@@ -141,13 +141,13 @@ def _sha256(path: Path, size: int, modified: int) -> str:
     return sha256_file(path)
 
 
-def source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | None]:
+def read_source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | None]:
     """An ONNX file and what its sidecar tells. Raises StoreError for a file that is not the one its sidecar describes."""
     if not onnx.is_file():
         named = re.fullmatch(r"(.+)-(fp32|fp16)", onnx.stem)
         remedy = f" Run: trtzoo export {named[1]} --precision {named[2]}" if named else ""
         raise StoreError(f"There is no {onnx}.{remedy}")
-    found = stamp(onnx, known)
+    found = stamp_file(onnx, known)
     path = sidecar_path(onnx)
     if not path.is_file():
         return found, None
@@ -166,7 +166,7 @@ def read_sidecar_unchecked(engine: Path) -> EngineSidecar | None:
         return None
 
 
-def intact(engine: Path, sidecar: EngineSidecar) -> bool:
+def is_intact(engine: Path, sidecar: EngineSidecar) -> bool:
     """Whether the engine is the file that its sidecar describes: by size and time of change, else by hash."""
     try:
         status = engine.stat()
@@ -185,24 +185,26 @@ def load_plan(engine: Path, *, flavour: str, version: str, sm: int, device: str)
     """
     path = sidecar_path(engine)
     if not engine.is_file():
-        raise StoreError(f"There is no {engine}. Run: {command(engine)}")
+        raise StoreError(f"There is no {engine}. Run: {build_command(engine)}")
     if not path.is_file():
-        raise StoreError(f"{engine} has no sidecar, so nobody knows what is in it; it is not opened. Run: {command(engine)}")
+        raise StoreError(
+            f"{engine} has no sidecar, so nobody knows what is in it; it is not opened. Run: {build_command(engine)}"
+        )
     sidecar = decode(path.read_bytes(), EngineSidecar, where=str(path))
     plan = engine.read_bytes()
     if hashlib.sha256(plan).hexdigest() != sidecar.sha256:
-        remedy = command(engine, sidecar, options=f"{_gpu(sidecar)} --force")
+        remedy = build_command(engine, sidecar, options=f"{_gpu(sidecar)} --force")
         raise StoreError(f"{engine} was changed since it was built, or cut short; it is not opened. Run: {remedy}")
-    built = f"{engine} was built by {title(sidecar.flavour)} {sidecar.version} for SM{sidecar.sm} ({sidecar.gpu})"
+    built = f"{engine} was built by {flavour_title(sidecar.flavour)} {sidecar.version} for SM{sidecar.sm} ({sidecar.gpu})"
     if sidecar.sm != sm:
-        raise StoreError(f"{built}; this GPU is SM{sm} ({device}). Run: {command(engine, sidecar)}")
+        raise StoreError(f"{built}; this GPU is SM{sm} ({device}). Run: {build_command(engine, sidecar)}")
     if (sidecar.flavour, sidecar.version) != (flavour, version):
-        remedy = command(engine, sidecar, options=f"{_gpu(sidecar)} --flavour {flavour}")
-        raise StoreError(f"{built}; here is {title(flavour)} {version}. Run: {remedy}")
+        remedy = build_command(engine, sidecar, options=f"{_gpu(sidecar)} --flavour {flavour}")
+        raise StoreError(f"{built}; here is {flavour_title(flavour)} {version}. Run: {remedy}")
     return plan, sidecar
 
 
-def title(flavour: str) -> str:
+def flavour_title(flavour: str) -> str:
     return FLAVOURS[flavour].title if flavour in FLAVOURS else flavour
 
 
@@ -210,6 +212,6 @@ def _gpu(sidecar: EngineSidecar) -> str:
     return f" --gpu {sidecar.gpu}" if sidecar.gpu in GPUS else ""
 
 
-def likely_bytes(onnx_bytes: int) -> int:
+def estimate_bytes(onnx_bytes: int) -> int:
     """About what an engine takes: the weights and the kernels, which are 5 to 23 MB in the ten networks."""
     return onnx_bytes + 20_000_000

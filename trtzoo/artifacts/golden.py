@@ -52,7 +52,7 @@ def images(size: int, number: int = IMAGES) -> Array:
     return np.stack(pictures).astype(np.float16).astype(np.float32)
 
 
-def compare(logits: Array, reference: Array, *, tolerance: float) -> GoldenCheck:
+def check_logits(logits: Array, reference: Array, *, tolerance: float) -> GoldenCheck:
     """Logits (N, classes) against the float64 reference: error = max|difference| / max|reference|.
 
     Raises WrongOutputError for another shape, NaN or infinity, zeros, one constant, and an error over `tolerance`.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from trtzoo.artifacts.engines import command, read_sidecar_unchecked
+from trtzoo.artifacts.engines import build_command, read_sidecar_unchecked
 from trtzoo.artifacts.golden import Golden, load
 from trtzoo.artifacts.graphs import Batch, OnnxSidecar
 from trtzoo.core.errors import StoreError
@@ -52,7 +52,7 @@ def open_subject(path: Path, *, remedy: str) -> Subject:
 def _engine(path: Path) -> Subject:
     engine = read_sidecar_unchecked(path)
     if engine is None:
-        raise StoreError(f"There is no {path} with a sidecar. Run: {command(path)}")
+        raise StoreError(f"There is no {path} with a sidecar. Run: {build_command(path)}")
     images, logits = engine.inputs[0], engine.outputs[0]
     return Subject(
         path=path,

@@ -53,7 +53,7 @@ def _measured(job: BenchJob, empty: Result) -> Result:
     session = resolve(find_runtime(case.runtime).opener)(Path(job.artifact), batch=case.batch, **job.options)
     load = time.perf_counter() - start
     try:
-        check = golden.compare(session.infer(images), reference, tolerance=find_precision(case.precision).tolerance)
+        check = golden.check_logits(session.infer(images), reference, tolerance=find_precision(case.precision).tolerance)
         with OtherLoad() as others, GpuMonitor(job.device, settle=protocol.warm_up_seconds) as watch:
             samples = resolve(protocol.loop)(session, protocol, images)
         return msgspec.structs.replace(

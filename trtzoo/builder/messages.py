@@ -1,6 +1,6 @@
 """The messages between a build's child process and its parent."""
 
-from trtzoo.artifacts.engines import LayerTypes, Recipe, Tensor
+from trtzoo.artifacts.engines import LayerTypes, Recipe, TensorSpec
 from trtzoo.core.records import Record
 
 GRACE = 3.0
@@ -34,8 +34,8 @@ class BuildOutput(Record, frozen=True, kw_only=True):
     sha256: str
     version: str
     flags: dict[str, bool | int]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     layers: LayerTypes
     seconds: float
     peak_memory: int

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trtzoo.artifacts import engines
-from trtzoo.artifacts.engines import EngineSidecar, Profile, Recipe, Stamp
+from trtzoo.artifacts.engines import EngineSidecar, OptimizationProfile, Recipe, Stamp
 from trtzoo.builder.messages import BuildJob
 from trtzoo.builder.process import run_build
 from trtzoo.core.errors import BuildError, MachineError, StoreError, TrtzooError
@@ -139,9 +139,9 @@ def build_orders(names: list[str], precisions: list[str], batches: list[int], on
 
 def check_space(orders: list[BuildOrder], target: Target, folder: Path, *, force: bool) -> int:
     """The approximate size in bytes of the engines that will be built. Raises StoreError if the disk has less space."""
-    place = engines.folder(folder, target.gpu, target.flavour.name, target.version)
+    place = engines.engine_folder(folder, target.gpu, target.flavour.name, target.version)
     sizes = [
-        engines.likely_bytes(order.onnx.stat().st_size)
+        engines.estimate_bytes(order.onnx.stat().st_size)
         for order in orders
         if order.onnx.is_file() and (force or not (place / order.file_name).is_file())
     ]
@@ -215,7 +215,7 @@ class _Builder:
     def run(self, order: BuildOrder) -> BuildResult:
         """Build one engine unless it is up to date. Every error becomes the result's: nobody waits for a thread that died."""
         target, start = self.target, time.perf_counter()
-        path = engines.folder(self.folder, target.gpu, target.flavour.name, target.version) / order.file_name
+        path = engines.engine_folder(self.folder, target.gpu, target.flavour.name, target.version) / order.file_name
 
         def result(**fields: Any) -> BuildResult:
             return BuildResult(order=order, path=path, seconds=time.perf_counter() - start, **fields)
@@ -239,9 +239,9 @@ class _Builder:
         sidecar = None if self.settings.force else engines.read_sidecar_unchecked(path)
         if sidecar is None:
             return None
-        onnx, _ = engines.source(order.onnx, sidecar.onnx)
+        onnx, _ = engines.read_source(order.onnx, sidecar.onnx)
         same = sidecar.inputs_sha256 == self._recipe(order, onnx).sha256
-        return sidecar if same and engines.intact(path, sidecar) else None
+        return sidecar if same and engines.is_intact(path, sidecar) else None
 
     def _recipe(self, order: BuildOrder, onnx: Stamp) -> Recipe:
         return Recipe(
@@ -261,7 +261,7 @@ class _Builder:
     def _build(self, order: BuildOrder, path: Path, work: Path) -> EngineSidecar:
         """Write the engine to `work`, and beside it its sidecar and the graph's golden sample, for the machine that runs it."""
         target, settings = self.target, self.settings
-        onnx, exported = engines.source(order.onnx, None)
+        onnx, exported = engines.read_source(order.onnx, None)
         recipe = self._recipe(order, onnx)
         job = BuildJob(
             recipe=recipe,
@@ -295,7 +295,7 @@ class _Builder:
             golden_sha256=exported.golden_sha256 if exported else "",
             inputs=output.inputs,
             outputs=output.outputs,
-            profile={each.name: Profile(min=each.shape, opt=each.shape, max=each.shape) for each in output.inputs},
+            profile={each.name: OptimizationProfile(min=each.shape, opt=each.shape, max=each.shape) for each in output.inputs},
             layers=output.layers,
             build_seconds=output.seconds,
             peak_memory=output.peak_memory,

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trtzoo.artifacts.engines import LayerTypes, Tensor
+from trtzoo.artifacts.engines import LayerTypes, TensorSpec
 from trtzoo.builder.inspector import count_types, layer_types
 from trtzoo.builder.messages import GRACE, BuildJob, BuildOutput, BuildProgress
 from trtzoo.core.errors import BuildError
@@ -213,8 +213,8 @@ def check_precision(layers: LayerTypes, job: BuildJob) -> None:
     )
 
 
-def tensor(value: Any) -> Tensor:
-    return Tensor(name=value.name, dtype=value.dtype.name, shape=tuple(value.shape))
+def tensor(value: Any) -> TensorSpec:
+    return TensorSpec(name=value.name, dtype=value.dtype.name, shape=tuple(value.shape))
 
 
 def set_timing_cache(config: Any, path: str) -> Any:

@@ -161,4 +161,4 @@ def engines_for(root: Path, device: Device, how: Runtime) -> Path:
     answer = probes.run_probes(how.module)[how.module]
     if answer.error:
         raise MachineError(f"{how.name} is {answer.error}. What this machine can do: trtzoo doctor")
-    return engines.folder(root, identify_gpu(device.name, device.sm), how.name, answer.version)
+    return engines.engine_folder(root, identify_gpu(device.name, device.sm), how.name, answer.version)

@@ -134,7 +134,7 @@ class ArtifactPaths(NamedTuple):
             if how.reads == "graph":
                 raise UsageError(f"{path} is an engine, and {how.name} on {device.name} runs exported graphs. Name its graph.")
             return _task(path, kind, device, how, batch, "")
-        _, sidecar = engines.source(path, None)
+        _, sidecar = engines.read_source(path, None)
         if sidecar is None:
             raise StoreError(f"{path} has no sidecar, so nobody knows how its photographs are prepared. Run: trtzoo export")
         if kind and PRECISIONS[kind].graph != sidecar.precision:

@@ -89,7 +89,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     fallback: str = ""
 
     @property
-    def convention(self) -> Publisher:
+    def publisher(self) -> Publisher:
         """Epsilon and preprocessing; seeded weights take PaddleClas'."""
         return PUBLISHERS.get(self.source, PUBLISHERS["paddle"])
 
@@ -99,7 +99,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
         At any other, published weights keep the share that is cropped; a file of one's own was trained at that size, and its
         images are taken whole.
         """
-        how = self.convention.preprocessing
+        how = self.publisher.preprocessing
         published = self.path is None or "://" in self.origin
         resize = round(how.resize * size / how.crop) if published or size == how.crop else size
         return msgspec.structs.replace(how, resize=resize, crop=size)

@@ -31,7 +31,7 @@ def load(model: Model, checkpoint: Checkpoint, *, classes: int = 1000) -> tuple[
 
     Raises WeightsError for a file that is damaged, unsafe, of another network or class count, or not finite.
     """
-    convention = checkpoint.convention
+    convention = checkpoint.publisher
     network = build_network(model, classes=classes, epsilon=convention.epsilon, device="meta")
     if checkpoint.source == SEEDED:
         digest = state_sha256(seed(network).state_dict())

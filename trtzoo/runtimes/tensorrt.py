@@ -208,7 +208,7 @@ class Session:
         self._output_name, self._output_shape, self._output_type = self._tensor(trt.TensorIOMode.OUTPUT)
         if self._input_shape[0] != self.batch:
             other = path.with_name(f"{sidecar.model}-{sidecar.precision}-b{self.batch}.engine")
-            remedy = engines.command(other, sidecar, options=f" --gpu {sidecar.gpu} --flavour {flavour}")
+            remedy = engines.build_command(other, sidecar, options=f" --gpu {sidecar.gpu} --flavour {flavour}")
             raise StoreError(f"{path} takes batches of {self._input_shape[0]}, not of {self.batch}. Run: {remedy}")
         self._size = int(np.prod(self._input_shape)) * np.dtype(self._input_type).itemsize
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trtzoo.artifacts.engines import command
+from trtzoo.artifacts.engines import build_command
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import DataError, StoreError, TrtzooError
 from trtzoo.core.files import decode, sidecar_path
@@ -179,7 +179,9 @@ def _check_reference(engine: Candidate, facts: Subject) -> None:
             f"Run: trtzoo export {engine.model} --precision {engine.precision}"
         )
     if decode(path.read_bytes(), OnnxSidecar, where=str(path)).weights != facts.weights:
-        raise StoreError(f"{engine.artifact} was made from other weights than {engine.onnx}. Run: {command(engine.artifact)}")
+        raise StoreError(
+            f"{engine.artifact} was made from other weights than {engine.onnx}. Run: {build_command(engine.artifact)}"
+        )
 
 
 def _verdict(engine: Candidate, **what: object) -> ParityVerdict:
