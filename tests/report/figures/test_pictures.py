@@ -1,8 +1,12 @@
 """Figures: whose points stand where, and files that are the same each time."""
 
+from itertools import combinations
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.transforms import Bbox
 
 from tests.report.results import evaluation, gpu_result, result, weights
 from trtzoo.core.records import Failure
@@ -106,6 +110,25 @@ def test_families_differ_by_marker_and_line_and_the_published_are_hollow():
     (axes,) = draw(named([gpu_result(batch=4)])["t4-fp32-b4"]).axes
     faces = [line.get_markerfacecolor() for line in axes.lines if line.get_marker() in ("o", "*")]
     assert sorted(faces) == sorted(["white", "white", LOOKS["densenet"].colour])
+
+
+def crowded(seed):
+    """Ten measured points at random latencies among the published ones."""
+    pace = np.random.default_rng(seed).normal(0, 0.35, len(MODELS))
+    seconds = [0.01 * row.flops / 5e9 * np.exp(step) for row, step in zip(MODELS.values(), pace, strict=True)]
+    rows = [gpu_result(model=model, batch=4, seconds=(float(each),)) for model, each in zip(MODELS, seconds, strict=True)]
+    return named(rows)["t4-fp32-b4"]
+
+
+@pytest.mark.parametrize("picture", [*named().values(), *map(crowded, range(8))])
+def test_names_overlap_neither_each_other_nor_a_point_nor_the_legend(picture):
+    (axes,) = draw(picture).axes
+    names = [text.get_window_extent() for text in axes.texts]
+    spots = [axes.transData.transform((point.x, point.top1)) for point in (*picture.published, *picture.measured)]
+    points = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in spots]
+    others = [*points, axes.get_legend().get_window_extent()]
+    assert not any(one.overlaps(other) for one, other in combinations(names, 2))
+    assert not any(name.overlaps(other) for name in names for other in others)
 
 
 def test_each_network_is_named_once_where_its_points_are_close_and_no_name_leaves_the_axes():

@@ -29,7 +29,7 @@ def test_a_browser_on_path_comes_first_and_then_playwright_s_own(downloaded, tmp
 
 
 def test_without_a_browser_the_tests_are_skipped_with_the_command_that_installs_one(downloaded):
-    with pytest.raises(pytest.skip.Exception, match="the page was NOT tested. Run: apt-get install chromium"):
+    with pytest.raises(pytest.skip.Exception, match=r"the page was NOT tested\. Run: apt-get install chromium"):
         chromium(playwright(downloaded))
 
 

@@ -1,17 +1,16 @@
-"""Is B slower than A? Statistics of runs and of pairs of them: pure functions.
+"""Is B slower than A? Statistics of runs and of pairs of runs: pure functions.
 
-The samples of one run lie closer together than two runs of one build do: the machine has its days, and each process its
-luck with memory. So a run is one observation, and how far runs scatter is what counts:
+Samples within a run are autocorrelated, so each run counts as one observation. The spread between runs decides:
 
-- Inside a run neighbouring samples are alike, so blocks of them are drawn again, not single ones (Künsch 1989).
-- Between runs the variance is taken from the runs that are there and from what is known beforehand, weighed by their degrees
-  of freedom, and the interval is a t interval: the moderated t of Smyth (2004). One run a side rests on the second alone.
-- Runs taken in turns, A B A B, are compared pair by pair: what the machine does to both is in neither ratio.
+- Within a run, blocks of neighbouring samples are resampled instead of single samples (Künsch 1989).
+- Between runs, the variance combines the observed one with a prior, weighted by degrees of freedom, and the interval is a t
+  interval: the moderated t of Smyth (2004). One run a side rests on the prior alone.
+- Interleaved runs, A B A B, are compared pair by pair, so what disturbs both runs of a pair cancels.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import NormalDist, fmean, pstdev
+from statistics import fmean, pstdev
 
 import msgspec
 import numpy as np
@@ -19,21 +18,21 @@ import numpy as np
 from trtzoo.core.arrays import Array
 
 MARGIN = 0.03
-"""Builds are the same whose latencies are within 3 % of each other."""
+"""Two builds are the same if their latencies are within 3 % of each other."""
 APART, INTERLEAVED = 0.024, 0.015
-"""Known beforehand: the standard deviation of log latency between two runs of one build, and of a pair's log ratio.
+"""The prior: standard deviation of log latency between two runs of one build, and of the log ratio of an interleaved pair.
 
-Runs measured had 0.012 to 0.021; a little more, for runs in a row hang together and show less scatter than there is.
+Measured runs had 0.012 to 0.021. The prior is a little larger because consecutive runs show less spread than there is.
 """
-KNOWN = 4
-"""How much that counts: as much as so many degrees of freedom."""
+PRIOR_FREEDOM = 4
+"""Degrees of freedom of the prior."""
 RESAMPLES = 100
 
 SAME, FASTER, SLOWER, UNCLEAR = "SAME", "FASTER", "SLOWER", "UNCLEAR"
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """A run in one number: the logarithm of its headline latency, and by how much that is uncertain (standard error)."""
+    """A run as one observation: the logarithm of its reported latency, and its standard error."""
 
     level: float
     error: float
@@ -48,7 +47,7 @@ class Ratio(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
-        """SAME is proven, too: the whole interval is within MARGIN. Otherwise it has to leave out 1."""
+        """SAME if the whole interval is within MARGIN, SLOWER or FASTER if it excludes 1, else UNCLEAR."""
         if self.low >= 1 / (1 + MARGIN) and self.high <= 1 + MARGIN:
             return SAME
         if self.low > 1:
@@ -56,12 +55,12 @@ class Ratio(msgspec.Struct, frozen=True):
         return FASTER if self.high < 1 else UNCLEAR
 
     def slower_than(self, share: float) -> bool:
-        """Whether a slowdown by more than `share` (0.03 is 3 %) is proven."""
+        """Return whether a slowdown of more than `share` (0.03 is 3 %) is proven."""
         return self.low > 1 + share
 
 
 def moment(values: Sequence[float], statistic: Callable[[Array], float]) -> Moment:
-    """`statistic` of a run's seconds, and its error by a circular block bootstrap."""
+    """Reduce a run's seconds to `statistic`, with its standard error from a circular block bootstrap."""
     seconds = np.asarray(values)
     size, length = len(seconds), math.isqrt(len(seconds))
     random = np.random.default_rng(0)
@@ -74,7 +73,7 @@ def moment(values: Sequence[float], statistic: Callable[[Array], float]) -> Mome
 
 
 def ratio(before: Sequence[Moment], after: Sequence[Moment], *, interleaved: bool) -> Ratio:
-    """Of runs of A and of B; `interleaved` says that they are pairs, one after another, and as many of each."""
+    """Compare the runs of A with those of B. `interleaved` runs are pairs: as many of A as of B, each beside its partner."""
     if interleaved:
         changes = [new.level - old.level for old, new in zip(before, after, strict=True)]
         errors = [old.error**2 + new.error**2 for old, new in zip(before, after, strict=True)]
@@ -86,19 +85,19 @@ def ratio(before: Sequence[Moment], after: Sequence[Moment], *, interleaved: boo
 
 
 def geometric_mean(ratios: Sequence[Ratio]) -> Ratio:
-    """Its interval's ends are the ends' means: what cells have in common does not average out, and that is most of it."""
+    """Average ratios and both ends of their intervals: most of the error is common to all cells and does not average out."""
     logs = [[math.log(value) for value in (one.value, one.low, one.high)] for one in ratios]
     return Ratio(*(math.exp(fmean(column)) for column in zip(*logs, strict=True)))
 
 
-def _reach(groups: Sequence[Sequence[float]], known: float) -> float:
-    """How far 95 % of values lie from their group's mean: by a variance moderated by the one known beforehand.
+def _reach(groups: Sequence[Sequence[float]], prior: float) -> float:
+    """Return the 95 % half-width of a value around its group's mean, from observed and `prior` variance.
 
-    Where the groups' own variance is over twice the known one, this machine is not as known: then not less than by their own.
+    If the observed variance is over twice the prior, this machine is noisier than usual: then at least the observed half-width.
     """
     squares, own = sum((value - fmean(group)) ** 2 for group in groups for value in group), sum(map(len, groups)) - len(groups)
-    reach = student(KNOWN + own) * math.sqrt((KNOWN * known + squares) / (KNOWN + own))
-    return max(reach, student(own) * math.sqrt(squares / own)) if own and squares / own > 2 * known else reach
+    reach = student(PRIOR_FREEDOM + own) * math.sqrt((PRIOR_FREEDOM * prior + squares) / (PRIOR_FREEDOM + own))
+    return max(reach, student(own) * math.sqrt(squares / own)) if own and squares / own > 2 * prior else reach
 
 
 def _interval(middle: float, half: float) -> Ratio:
@@ -106,14 +105,7 @@ def _interval(middle: float, half: float) -> Ratio:
 
 
 def student(freedom: int) -> float:
-    """The 97.5th percentile of Student's t, by its expansion (Abramowitz and Stegun 26.7.5), good to 0.001 from 4 on."""
-    if freedom < 4:
-        return (12.7062, 4.3027, 3.1824)[freedom - 1]
-    z, n = NormalDist().inv_cdf(0.975), float(freedom)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / n**power for power, term in enumerate(terms, start=1))
+    """Return the 97.5th percentile of Student's t distribution."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
