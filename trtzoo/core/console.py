@@ -1,7 +1,7 @@
 """Messages for people, on stderr: levels, one console and one style of progress bar. stdout is for results.
 
-Modules log to `log`, the "trtzoo" logger; the command line shows it (`show_messages`). Used as a library, trtzoo leaves the
-logger to its user. Text is printed as it is: no markup, no highlighting.
+Modules log to `log`, the "trtzoo" logger; the command line shows it (`show_messages`). A program that imports trtzoo decides
+itself what becomes of the log: without a handler nothing is printed. Text is printed as it is: no markup, no highlighting.
 """
 
 import logging
@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 log = logging.getLogger("trtzoo")
+log.addHandler(logging.NullHandler())  # without a handler, Python would print warnings by itself
 
 ALERT = 35
-"""A warning that nobody may miss, such as seeded weights: --quiet shows it, and errors, and nothing else."""
+"""A warning that nobody may miss, like the one about seeded weights: --quiet shows it and errors, nothing else."""
 logging.addLevelName(ALERT, "ALERT")
 
 STYLES = {logging.ERROR: "red", ALERT: "bold red", logging.WARNING: "yellow"}
@@ -31,10 +32,9 @@ class _Handler(logging.Handler):
 
 
 def show_messages(*, quiet: bool = False) -> None:
-    """Print the log's messages on stderr: all from INFO on, or with `quiet` from ALERT on."""
-    if not log.handlers:
-        log.addHandler(_Handler())
-        log.propagate = False
+    """Print the log's messages on stderr: all from INFO on, or with `quiet` from ALERT on. The last call decides."""
+    log.handlers = [_Handler()]
+    log.propagate = False
     log.setLevel(ALERT if quiet else logging.INFO)
 
 
