@@ -1,8 +1,8 @@
-"""Files of ours: names, sidecars, hashes, locks, and writes that are whole or not there.
+"""trtzoo's files: names, sidecars, hashes, locks, and atomic writes.
 
-An artifact is a file with a sidecar, `name.json`, that holds its sha256. Everything is written into a hidden folder
-beside it and renamed into place, the sidecar last: after `kill -9` at any moment a file either matches its sidecar or is
-seen not to. (Nothing is fsynced: after a power failure the hashes tell the same tale.)
+An artifact is a file with a sidecar, `name.json`, that holds its sha256. Both are written into a hidden folder beside the
+artifact and renamed into place, the sidecar last, so after `kill -9` at any moment a damaged file fails its hash. Nothing is
+fsynced: after a power failure, the hashes detect what was lost.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes, kind: type[R], *, where: str) -> R:
-    """JSON as a record. Raises StoreError for damaged text and for a file of another schema version."""
+    """Decode JSON as a record of type `kind`. Raises StoreError if it is damaged or has another schema version."""
     try:
         schema = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema", msgspec.Raw(b"missing"))
         if bytes(schema) != str(SCHEMA).encode():
@@ -50,32 +50,32 @@ def decode(data: bytes, kind: type[R], *, where: str) -> R:
 
 
 def load_sidecar(artifact: Path, kind: type[R]) -> R:
-    """What stands beside an artifact, which is not looked at. Raises StoreError as `decode` does, and OSError."""
+    """The sidecar of an artifact, without checking the artifact. Raises StoreError as `decode` does, and OSError."""
     path = sidecar_path(artifact)
     return decode(path.read_bytes(), kind, where=str(path))
 
 
 def read_sidecar(artifact: Path, kind: type[R], *, remedy: str) -> R:
-    """The sidecar of a whole artifact. Raises StoreError when either file is missing, damaged or not of the other.
+    """The sidecar of an artifact that matches it. Raises StoreError if either file is missing or damaged, or they differ.
 
     `remedy` is the command that makes the artifact.
     """
     path = sidecar_path(artifact)
     if not artifact.is_file() or not path.is_file():
         missing = path if artifact.is_file() else artifact
-        raise StoreError(f"{missing} is not there. Run: {remedy}")
+        raise StoreError(f"{missing} is missing. Run: {remedy}")
     record = decode(path.read_bytes(), kind, where=str(path))
     if sha256_file(artifact) != record.sha256:  # type: ignore[attr-defined]
-        raise StoreError(f"{artifact} is not the file that {path.name} describes: it was changed or cut short. Run: {remedy}")
+        raise StoreError(f"{artifact} is not the file that {path.name} describes: it was changed or truncated. Run: {remedy}")
     return record
 
 
 @contextmanager
 def replacing(artifact: Path, *, lock: bool = True) -> Iterator[Path]:
-    """A hidden folder to write files into; at a clean end they take their places beside `artifact`, the sidecar last.
+    """A hidden folder to write files into; on success they are renamed into place beside `artifact`, the sidecar last.
 
-    On any error nothing changes. One writer at a time: others wait for the lock, which leaves a folder .locks; without one
-    (a file that a person asked for) the last writer wins. Raises StoreError where the disk is full or cannot be written.
+    On an error nothing changes. With `lock`, writers take turns; the lock leaves a folder .locks behind. Without it, as for
+    a file that a user names, the last writer wins. Raises StoreError if the disk is full or read-only.
     """
     folder = artifact.parent
     try:
@@ -96,7 +96,7 @@ def replacing(artifact: Path, *, lock: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def locked(artifact: Path) -> Iterator[None]:
-    """Hold the artifact's lock between processes; the system frees it when a holder dies."""
+    """Hold the artifact's lock across processes; the system releases it if the holder dies."""
     locks = artifact.parent / ".locks"
     try:
         locks.mkdir(parents=True, exist_ok=True)
@@ -111,18 +111,18 @@ def locked(artifact: Path) -> Iterator[None]:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write one JSON file, whole or not at all."""
+    """Write one JSON file atomically."""
     with replacing(path) as work:
         (work / path.name).write_bytes(encode(record))
 
 
 def free_space(path: Path) -> int:
-    """Bytes free where `path` is, or will be."""
+    """Free bytes on the disk that holds `path`, or will hold it."""
     while not path.exists():
         path = path.absolute().parent
     return shutil.disk_usage(path).free
 
 
 def size_text(size: int) -> str:
-    """Bytes for a sentence: "36 MB", "7.2 GB"."""
+    """A size in bytes as text: "36 MB", "7.2 GB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

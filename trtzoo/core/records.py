@@ -43,7 +43,7 @@ class GoldenCheck(Record, frozen=True, kw_only=True):
 
 
 class Device(Record, frozen=True, kw_only=True):
-    """A processor or GPU. `name` is the maker's, `key` its folder under benchmarks/; `sm`, `index`, `bus_id` (PCI) are a GPU's."""
+    """A processor or GPU. `name` is the maker's, `key` the folder of its results; a GPU has `sm`, `index` and PCI `bus_id`."""
 
     key: str
     name: str

@@ -1,4 +1,4 @@
-"""Statistics of raw samples: pure functions over seconds."""
+"""Statistics of raw samples: pure functions over seconds, without SciPy, whose import takes longer than most commands."""
 
 import math
 from bisect import bisect_right
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """Of one case's latencies, in seconds; `spread` is the coefficient of variation, standard deviation / mean."""
+    """Statistics of one case's latencies, in seconds; `spread` is the coefficient of variation, standard deviation / mean."""
 
     count: int
     median: float
@@ -22,14 +22,14 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """Where the median lies, in seconds, with 95 % confidence if samples were independent."""
+    """A 95 % confidence interval of the median, in seconds, if samples are independent."""
 
     low: float
     high: float
 
 
 def percentile(values: Sequence[float], fraction: float) -> float:
-    """trtexec's: sorted[n - 1 - floor((1 - fraction) n)], always one of the values. Raises ValueError without values."""
+    """trtexec's percentile: sorted[n - 1 - floor((1 - fraction) n)], always one of the values. Raises ValueError if empty."""
     if not values:
         raise ValueError("no values")
     ordered = sorted(values)
@@ -38,7 +38,7 @@ def percentile(values: Sequence[float], fraction: float) -> float:
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Raises ValueError without values."""
+    """Summarise latencies in seconds. Raises ValueError if there are none."""
     if not values:
         raise ValueError("no values")
     mean = fmean(values)
@@ -55,15 +55,15 @@ def summarise(values: Sequence[float]) -> Summary:
 
 
 def _deviation(values: Sequence[float], mean: float) -> float:
-    """The sample's standard deviation, as statistics.stdev's to 1e-12 of it and ten times as fast."""
+    """The sample standard deviation: within 1e-12 of statistics.stdev, and ten times as fast."""
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """The 95 % bootstrap interval of the median, without resampling: its two ends are order statistics.
+    """The 95 % bootstrap interval of the median, without resampling: both ends are order statistics.
 
-    The median of a resample is at most the j-th of n values when at least half of n draws fall on the first j, so the
-    bootstrap distribution is binomial (Maritz and Jarrett 1978). Raises ValueError without values.
+    The median of a resample is at most the j-th of n values if at least half of n draws fall on the first j, so the
+    bootstrap distribution is binomial (Maritz and Jarrett 1978). Raises ValueError if there are no values.
     """
     if not values:
         raise ValueError("no values")
@@ -73,7 +73,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def _at_most(j: int, n: int) -> float:
-    """P(Binomial(n, j/n) >= half of n): exact for up to 60 values, normal with continuity correction beyond."""
+    """P(Binomial(n, j/n) >= n/2): exact up to 60 values, then the normal approximation with continuity correction."""
     half, share = (n + 1) // 2, j / n
     if j == n:
         return 1.0
@@ -83,7 +83,7 @@ def _at_most(j: int, n: int) -> float:
 
 
 def proportion(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share, Wilson's of 1927. Raises ValueError without trials."""
+    """The 95 % interval of a proportion (Wilson 1927). Raises ValueError if there are no trials."""
     if trials < 1:
         raise ValueError("no trials")
     share, z = successes / trials, 1.959964
@@ -93,7 +93,7 @@ def proportion(successes: int, trials: int) -> tuple[float, float]:
 
 
 def trend(values: Sequence[float]) -> float:
-    """How much slower the last third of a run is than its first third: a ratio of medians less one; 0 for under 9 values."""
+    """How much slower the last third of a run is than its first third: ratio of medians - 1; 0 below 9 values."""
     third = len(values) // 3
     if third < 3:
         return 0.0
@@ -101,10 +101,10 @@ def trend(values: Sequence[float]) -> float:
 
 
 def early_stopping(values: Sequence[float]) -> float:
-    """MLPerf's estimate of the 90th percentile: with 99 % confidence nine queries of ten are no slower.
+    """MLPerf's estimate of the 90th percentile: with 99 % confidence, nine of ten queries are no slower.
 
-    As LoadGen's early stopping for SingleStream: of n queries it discards one less than the largest t for which
-    P(Binomial(n, 0.1) <= t) <= 0.01. Raises ValueError for under 64 queries, which discard none.
+    This is LoadGen's early stopping for SingleStream: of n queries it discards one less than the largest t with
+    P(Binomial(n, 0.1) <= t) <= 0.01. Raises ValueError below 64 queries, which are too few to discard one.
     """
     n = len(values)
     if n < 64:
