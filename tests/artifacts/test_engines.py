@@ -112,7 +112,7 @@ def test_one_changed_byte_is_seen(engine, place, change):
     changed = bytearray(PLAN)
     changed[place] ^= change
     engine.write_bytes(changed)
-    assert "was changed since it was built, or cut short; it is not opened" in refusal(engine)
+    assert "was changed since it was built, or truncated; it is not opened" in refusal(engine)
 
 
 @given(st.binary(max_size=200))

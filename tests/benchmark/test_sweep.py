@@ -137,7 +137,7 @@ def test_a_case_without_its_file_says_what_to_run(tmp_path):
     todo = grid("dpn68")
     (result,) = bench(graph_jobs(todo, DEVICE, tmp_path), tmp_path / "results")
     assert result.failure.kind == "error"
-    assert result.failure.reason.endswith("is not there. Run: trtzoo export dpn68 --precision fp32")
+    assert result.failure.reason.endswith("is missing. Run: trtzoo export dpn68 --precision fp32")
 
 
 def test_resuming_keeps_good_results_of_the_same_file_and_measures_the_rest(tmp_path):

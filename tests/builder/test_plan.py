@@ -199,7 +199,7 @@ def test_a_graph_that_does_not_match_its_sidecar_is_not_built(exported, tmp_path
         file.write(b"\xff")
     (done,) = make(build_orders(["dpn68"], ["fp16"], [1], tmp_path), tmp_path)
     assert done.error == (
-        f"{tmp_path}/dpn68-fp16.onnx is not the file that dpn68-fp16.json describes: it was changed or cut short. "
+        f"{tmp_path}/dpn68-fp16.onnx is not the file that dpn68-fp16.json describes: it was changed or truncated. "
         "Run: trtzoo export dpn68 --precision fp16 --force"
     )
 

@@ -81,7 +81,7 @@ def test_one_bad_file_does_not_stop_the_others(trtzoo, ready, tmp_path):
     assert done.returncode == 1
     first, second, third = done.stdout.splitlines()
     assert first.startswith("dpn68-fp32.onnx: failed: onnx/dpn68-fp32.onnx has seeded weights, which classify nothing")
-    assert second == ("dpn92-fp32.onnx: failed: onnx/dpn92-fp32.onnx is not there. Run: trtzoo export dpn92 --precision fp32")
+    assert second == ("dpn92-fp32.onnx: failed: onnx/dpn92-fp32.onnx is missing. Run: trtzoo export dpn92 --precision fp32")
     assert third.startswith("densenet121-fp32-c5-s8-onnxruntime (batch 8")
     assert "2 of 3 evaluations failed; the others are kept in benchmarks/" in done.stderr
 

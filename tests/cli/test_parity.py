@@ -86,7 +86,7 @@ def test_a_graph_that_is_missing_costs_its_own_row_and_names_the_command(trtzoo,
     done = trtzoo("parity", "dpn92", "dpn68", "--batch", "1", "--limit", "2", "--format", "md")
     assert done.returncode == 1
     assert "| dpn68 | fp32 | 1 | passes |" in done.stdout
-    assert "onnx/dpn92-fp32.onnx is not there. Run: trtzoo export dpn92 --precision fp32" in done.stderr
+    assert "onnx/dpn92-fp32.onnx is missing. Run: trtzoo export dpn92 --precision fp32" in done.stderr
 
 
 def test_layers_without_the_fp16_graph_name_the_command(trtzoo, here):
@@ -94,7 +94,7 @@ def test_layers_without_the_fp16_graph_name_the_command(trtzoo, here):
         path.unlink()
     done = trtzoo("parity", "dpn68", "--layers")
     assert done.returncode == 1 and done.stdout == ""
-    assert "onnx/dpn68-fp16.onnx is not there. Run: trtzoo export dpn68 --precision fp16" in done.stderr
+    assert "onnx/dpn68-fp16.onnx is missing. Run: trtzoo export dpn68 --precision fp16" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Writes that are whole or not there: killed at every step, on a full disk, by two at once."""
+"""Atomic writes: killed at every step, on a full disk, by several writers at once."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ write(Path(sys.argv[1]), b"new" * 1000)
 """
 
 
-def test_killed_before_any_step_of_a_write_no_part_is_taken_for_the_whole(tmp_path: Path) -> None:
+def test_a_write_killed_before_any_step_is_never_taken_for_whole(tmp_path: Path) -> None:
     """The child kills itself with SIGKILL before its n-th file operation, for every n until it comes to its end."""
     artifact, outcomes = tmp_path / "a.onnx", []
     for step in range(1, 200):
@@ -107,7 +107,7 @@ def test_killed_before_any_step_of_a_write_no_part_is_taken_for_the_whole(tmp_pa
         except StoreError as error:
             found = str(error)
             assert found == (
-                f"{artifact} is not the file that a.json describes: it was changed or cut short. Run: trtzoo export a"
+                f"{artifact} is not the file that a.json describes: it was changed or truncated. Run: trtzoo export a"
             )
         outcomes.append(found if found in ("old", "new") else "told")
         write(artifact, b"next")
@@ -119,7 +119,7 @@ def test_killed_before_any_step_of_a_write_no_part_is_taken_for_the_whole(tmp_pa
     assert set(outcomes) == {"old", "told", "new"}  # there is a moment between two renames: it is seen and told
 
 
-def test_killed_at_any_moment_of_a_long_write_no_part_is_taken_for_the_whole(tmp_path: Path) -> None:
+def test_a_long_write_killed_at_any_moment_is_never_taken_for_whole(tmp_path: Path) -> None:
     artifact = tmp_path / "a.onnx"
     program = "for n in range(10**9): write(Path(sys.argv[1]), bytes([n % 256]) * (8 << 20)); print(n, flush=True)"
     for delay in (0.0, 0.003, 0.007, 0.011, 0.017, 0.023):
@@ -133,12 +133,12 @@ def test_killed_at_any_moment_of_a_long_write_no_part_is_taken_for_the_whole(tmp
             read_sidecar(artifact, Made, remedy="")
             assert len(set(artifact.read_bytes())) == 1
         except StoreError as error:
-            assert "it was changed or cut short" in str(error)
+            assert "it was changed or truncated" in str(error)
     write(artifact, b"next")
     assert visible(tmp_path) == ["a.json", "a.onnx", "extra.npz"]
 
 
-def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_changes_nothing(tmp_path: Path) -> None:
     artifact = tmp_path / "a.onnx"
     write(artifact, b"old")
     program = """
@@ -156,14 +156,14 @@ except StoreError as error:
     assert visible(tmp_path) == ["a.json", "a.onnx"]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     artifact = tmp_path / "file" / "a.onnx"
     with pytest.raises(StoreError, match=re.escape(f"{artifact} could not be written: ")):
         write(artifact, b"")
 
 
-def test_a_folder_in_the_artifacts_place_is_told(tmp_path: Path) -> None:
+def test_a_folder_in_the_artifact_s_place_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").mkdir()
     with pytest.raises(StoreError, match=r"could not be written: Is a directory"):
         write(tmp_path / "a.onnx", b"")
@@ -180,7 +180,7 @@ def test_many_writers_take_turns_and_one_whole_artifact_is_left(tmp_path: Path) 
     assert visible(tmp_path) == ["a.json", "a.onnx", "extra.npz"]
 
 
-def test_a_file_that_a_person_asked_for_stands_alone_in_its_folder(tmp_path: Path) -> None:
+def test_a_file_that_a_user_named_leaves_nothing_else_in_its_folder(tmp_path: Path) -> None:
     page = tmp_path / "new" / "page.html"
     for text in ("old", "new"):
         with replacing(page, lock=False) as work:
@@ -199,24 +199,24 @@ def test_a_dead_holder_frees_the_lock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", ["a.onnx", "a.json"])
-def test_a_missing_half_is_named_with_the_remedy(lost: str, tmp_path: Path) -> None:
+def test_a_missing_file_is_named_with_the_remedy(lost: str, tmp_path: Path) -> None:
     artifact = tmp_path / "a.onnx"
     write(artifact, b"content")
     (tmp_path / lost).unlink()
     with pytest.raises(StoreError) as caught:
         read_sidecar(artifact, Made, remedy="trtzoo export a")
-    assert str(caught.value) == f"{tmp_path / lost} is not there. Run: trtzoo export a"
+    assert str(caught.value) == f"{tmp_path / lost} is missing. Run: trtzoo export a"
 
 
 @pytest.mark.parametrize("content", [b"", b"contenT", b"content!", b"conten"])
-def test_a_changed_artifact_is_seen(content: bytes, tmp_path: Path) -> None:
+def test_a_changed_artifact_is_detected(content: bytes, tmp_path: Path) -> None:
     artifact = tmp_path / "a.onnx"
     write(artifact, b"content")
     artifact.write_bytes(content)
     with pytest.raises(StoreError) as caught:
         read_sidecar(artifact, Made, remedy="trtzoo export a")
     assert str(caught.value) == (
-        f"{artifact} is not the file that a.json describes: it was changed or cut short. Run: trtzoo export a"
+        f"{artifact} is not the file that a.json describes: it was changed or truncated. Run: trtzoo export a"
     )
 
 
@@ -236,7 +236,7 @@ def test_a_changed_artifact_is_seen(content: bytes, tmp_path: Path) -> None:
         (b"\xff\xfe", "s.json is damaged: "),
     ],
 )
-def test_a_damaged_or_foreign_sidecar_is_told_apart(text: str | bytes, sentence: str) -> None:
+def test_damaged_and_foreign_sidecars_have_different_messages(text: str | bytes, sentence: str) -> None:
     data = text.encode() if isinstance(text, str) else text
     with pytest.raises(StoreError) as caught:
         decode(data, Made, where="s.json")
@@ -256,7 +256,7 @@ def test_a_sidecar_cut_or_changed_anywhere_gives_a_record_or_a_sentence() -> Non
             assert str(error).startswith("s.json ")
 
 
-def test_a_sidecar_is_text_that_people_and_diff_can_read(tmp_path: Path) -> None:
+def test_a_sidecar_is_indented_text(tmp_path: Path) -> None:
     write_record(tmp_path / "r.json", Made(sha256="abc", note="é"))
     assert (tmp_path / "r.json").read_text() == '{\n  "schema": 1,\n  "sha256": "abc",\n  "note": "é"\n}\n'
     assert visible(tmp_path) == ["r.json"]

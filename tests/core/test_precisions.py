@@ -8,13 +8,13 @@ from trtzoo.core.errors import UsageError
 from trtzoo.core.precisions import PRECISIONS, check_tf32, find_precision
 
 
-def test_the_rows_are_what_an_engine_needs_to_know() -> None:
+def test_the_rows_have_the_graph_s_type_and_tf32() -> None:
     found = {row.name: (row.graph, row.tf32, row.tolerance) for row in PRECISIONS.values()}
     assert found == {"fp32": ("fp32", False, 2e-5), "tf32": ("fp32", True, 2e-2), "fp16": ("fp16", False, 2e-2)}
 
 
 @pytest.mark.parametrize("name", ["fp16", "FP16", "Fp16"])
-def test_a_precision_is_found_whatever_its_case(name: str) -> None:
+def test_a_precision_is_found_in_any_case(name: str) -> None:
     assert find_precision(name) is PRECISIONS["fp16"]
 
 

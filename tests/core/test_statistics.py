@@ -20,7 +20,7 @@ def test_a_percentile_is_one_of_the_values_with_that_share_at_or_below_it(values
 
 
 @pytest.mark.parametrize(("fraction", "expected"), [(0.5, 5), (0.9, 9), (0.99, 10), (1.0, 10)])
-def test_percentiles_are_trtexecs(fraction, expected):
+def test_percentiles_are_trtexec_s(fraction, expected):
     assert percentile([float(value) for value in (3, 1, 2, 10, 5, 4, 9, 8, 7, 6)], fraction) == expected
 
 
@@ -50,7 +50,7 @@ def test_the_interval_holds_the_median_and_ends_on_samples(values):
 
 
 @pytest.mark.parametrize("count", [5, 11, 40, 61, 200])
-def test_the_interval_is_the_bootstraps(count):
+def test_the_interval_is_the_bootstrap_s(count):
     random = np.random.default_rng(count)
     values = random.lognormal(0, 0.1, count)
     resampled = np.median(random.choice(values, (20_000, count)), axis=1)
@@ -66,18 +66,18 @@ def test_the_interval_holds_the_true_median_nineteen_times_of_twenty(count):
     assert 0.93 <= np.mean([found.low <= 1 <= found.high for found in intervals]) <= 0.99
 
 
-def test_drift_is_the_last_third_against_the_first():
+def test_the_trend_compares_the_last_third_with_the_first():
     assert trend([1.0] * 5 + [1.2] * 5 + [1.5] * 5) == pytest.approx(0.5)
     assert trend([1.0, 9.0] * 4) == 0.0
 
 
 @given(st.integers(64, 30_000))
-def test_mlperfs_estimate_lies_at_or_above_the_ninetieth_percentile(count):
+def test_mlperf_s_estimate_lies_at_or_above_the_ninetieth_percentile(count):
     values = list(range(count))
     assert percentile(values, 0.9) <= early_stopping(values) <= count - 1
 
 
-def test_mlperfs_estimate_needs_sixty_four_queries():
+def test_mlperf_s_estimate_needs_sixty_four_queries():
     with pytest.raises(ValueError, match="63 queries; at least 64 are needed"):
         early_stopping([1.0] * 63)
 
@@ -88,13 +88,13 @@ def test_no_values_have_no_statistics(function):
         function([])
 
 
-def test_the_interval_of_a_share_is_wilsons():
+def test_the_interval_of_a_proportion_is_wilson_s():
     assert proportion(90, 100) == pytest.approx((0.8256343, 0.9447708), abs=1e-6)
     assert proportion(0, 10) == pytest.approx((0, 0.2775328), abs=1e-6)
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_interval_of_a_share_holds_it_and_lies_between_nothing_and_all(counts):
+def test_the_interval_of_a_proportion_contains_it_and_lies_between_0_and_1(counts):
     low, high = proportion(*counts)
     assert -1e-12 <= low <= counts[0] / counts[1] + 1e-12
     assert counts[0] / counts[1] - 1e-12 <= high <= 1 + 1e-12

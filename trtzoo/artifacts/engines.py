@@ -154,7 +154,7 @@ def read_source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | N
     sidecar = decode(path.read_bytes(), OnnxSidecar, where=str(path))
     if sidecar.sha256 != found.sha256:
         remedy = f"trtzoo export {sidecar.model} --precision {sidecar.precision} --force"
-        raise StoreError(f"{onnx} is not the file that {path.name} describes: it was changed or cut short. Run: {remedy}")
+        raise StoreError(f"{onnx} is not the file that {path.name} describes: it was changed or truncated. Run: {remedy}")
     return found, sidecar
 
 
@@ -194,7 +194,7 @@ def load_plan(engine: Path, *, flavour: str, version: str, sm: int, device: str)
     plan = engine.read_bytes()
     if hashlib.sha256(plan).hexdigest() != sidecar.sha256:
         remedy = build_command(engine, sidecar, options=f"{_gpu(sidecar)} --force")
-        raise StoreError(f"{engine} was changed since it was built, or cut short; it is not opened. Run: {remedy}")
+        raise StoreError(f"{engine} was changed since it was built, or truncated; it is not opened. Run: {remedy}")
     built = f"{engine} was built by {flavour_title(sidecar.flavour)} {sidecar.version} for SM{sidecar.sm} ({sidecar.gpu})"
     if sidecar.sm != sm:
         raise StoreError(f"{built}; this GPU is SM{sm} ({device}). Run: {build_command(engine, sidecar)}")
