@@ -23,9 +23,10 @@ from figures import write
 
 from trtzoo.benchmark import worker
 from trtzoo.benchmark.protocols import reported_latency
-from trtzoo.benchmark.sweep import cases, graph_jobs
-from trtzoo.core.files import decode, write_record
+from trtzoo.benchmark.sweep import bench_jobs, cases
+from trtzoo.core.files import write_record
 from trtzoo.core.records import Result, Sample
+from trtzoo.core.subprocesses import run_child
 from trtzoo.hardware.devices import cpu_device
 from trtzoo.report.compare.cells import compare, interleaved
 from trtzoo.report.compare.sides import read_side
@@ -67,10 +68,9 @@ def slowed(folder: Path, onnx: Path, seconds: float) -> None:
     """Run the same cases with the slowed session."""
     here = cpu_device()
     which = {"models": list(MODELS), "precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "cuda_graphs": [None]}
-    for job in graph_jobs(cases(**which, runtime=RUNTIME, device=here.key), here, onnx, seconds=seconds):
-        command = [sys.executable, __file__, "--child"]
-        done = subprocess.run(command, input=msgspec.json.encode(job), capture_output=True, check=True)
-        write_record(folder / here.key / f"{job.case.name}.json", decode(done.stdout, Result, where="the result"))
+    for job in bench_jobs(cases(**which, runtime=RUNTIME, device=here.key), here, onnx, seconds=seconds):
+        result = run_child([sys.executable, __file__, "--child"], job, answer=Result)
+        write_record(folder / here.key / f"{job.case.name}.json", result)
 
 
 BUILDS = {"plain": plain, "slowed": slowed}

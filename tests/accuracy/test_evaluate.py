@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.benchmark.test_worker import DEVICE
+from tests.benchmark.fakes import DEVICE
 from tests.classifier import CLASSES, HOW, WEIGHTS, classifier, logits
 from tests.photographs import class_folders
 from trtzoo.accuracy.evaluate import evaluate, open_for_evaluation, ranks

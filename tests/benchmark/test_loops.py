@@ -1,4 +1,4 @@
-"""The loops' policies."""
+"""The loops that take samples."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ IMAGES = np.zeros((2, 3, 8, 8), np.float32)
 
 
 class Clockwork:
-    """A session whose every query takes `seconds`, and which remembers what it was shown."""
+    """A session whose queries each take `seconds`; it records the images it receives."""
 
     def __init__(self, seconds=0.001):
         self.seconds, self.taken, self.seen = seconds, 0, []
@@ -36,7 +36,7 @@ def test_both_minima_of_warm_up_and_of_sampling_are_reached(seconds, warm_up, sa
     assert session.taken - len(taken) == pytest.approx(warm_up, abs=2)
 
 
-def test_fresh_inputs_are_never_the_last_ones_and_are_timed_on_the_host():
+def test_fresh_inputs_differ_from_the_previous_ones_and_are_timed_on_the_host():
     session = Clockwork()
     taken = fresh_inputs(session, MeasurementProtocol("p", warm_up_queries=10, queries=50), IMAGES)
     assert len(taken) == 50 and len(session.seen) == 60

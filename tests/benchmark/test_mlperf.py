@@ -1,4 +1,4 @@
-"""MLPerf's LoadGen, the real one, driving a session."""
+"""MLPerf's real LoadGen drives a session."""
 
 import re
 import time
@@ -35,8 +35,8 @@ def test_loadgen_issues_one_query_after_another_until_both_minima_are_reached():
 
 
 @pytest.mark.parametrize("queries", [64, 100, 200, 881])
-def test_early_stopping_discards_what_loadgen_says_it_discards(queries, tmp_path):
-    """LoadGen's own summary of a run of as many queries, against our formula."""
+def test_early_stopping_discards_as_many_queries_as_loadgen(queries, tmp_path):
+    """LoadGen's own summary of a run is compared with our formula."""
     mlperf.single_stream(Sleeper(), MeasurementProtocol("p", warm_up_queries=1, queries=queries), IMAGES, logs=tmp_path)
     summary = (tmp_path / "mlperf_log_summary.txt").read_text()
     done, discarded = (int(re.search(form, summary)[1]) for form in (r"queries \((\d+)\)", r"discard (\d+) highest"))

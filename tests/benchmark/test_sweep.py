@@ -1,14 +1,16 @@
-"""The sweep: one process a case, one file a case, and no case that stops another."""
+"""The sweep: each case has its own process and result file, and no case stops another."""
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.benchmark.test_worker import DEVICE, fake_job
-from trtzoo.benchmark import sweep as bench_module
-from trtzoo.benchmark.sweep import bench, cases, graph_jobs
+from tests.benchmark.fakes import DEVICE, fake_job
+from trtzoo.benchmark import sweep as sweep_module
+from trtzoo.benchmark.sweep import bench, bench_jobs, cases
 from trtzoo.core.files import decode
 from trtzoo.core.records import Result, Sample
 from trtzoo.runtimes import registry
@@ -24,8 +26,7 @@ def grid(*models):
 def sweep(folder, scripts, **options):
     for model, script in scripts.items():
         fake_job(folder, model=model, script={"seconds": [0.4]} | script)
-    todo = grid(*scripts)
-    return list(bench(graph_jobs(todo, DEVICE, folder), folder / "results", **options))
+    return list(bench(bench_jobs(grid(*scripts), DEVICE, folder), folder / "results", **options))
 
 
 def test_cases_are_the_cross_product_model_by_model():
@@ -60,34 +61,35 @@ def test_one_bad_case_does_not_stop_the_sweep(tmp_path, fail, kind, reason):
     assert (bad.failure.kind, bad.failure.reason) == (kind, reason)
 
 
-def test_a_processors_rate_is_asked_once_a_measured_case_and_kept(tmp_path):
-    asked = []
-    (result,) = sweep(tmp_path, {"dpn68": {}}, sgemm=lambda: asked.append(1) or 5e9)
-    assert (result.sgemm, asked) == (5e9, [1])
-    (again,) = sweep(tmp_path, {"dpn68": {}}, sgemm=lambda: asked.append(1) or 6e9, resume=True)
-    assert (again.sgemm, asked) == (5e9, [1])
+def test_the_rate_of_a_processor_is_measured_once_per_measured_case_and_kept(tmp_path):
+    calls = []
+    (result,) = sweep(tmp_path, {"dpn68": {}}, sgemm=lambda: calls.append(1) or 5e9)
+    assert (result.sgemm, calls) == (5e9, [1])
+    (again,) = sweep(tmp_path, {"dpn68": {}}, sgemm=lambda: calls.append(1) or 6e9, resume=True)
+    assert (again.sgemm, calls) == (5e9, [1])
 
 
-def auto(folder, monkeypatch, tried, **options):
-    monkeypatch.setattr(registry, "CANDIDATES", tried)
+def auto(folder, monkeypatch, candidates, **options):
+    """The result of a case with the runtime "auto"."""
+    monkeypatch.setattr(registry, "CANDIDATES", candidates)
     fake_job(folder, model="dpn68", script={"seconds": [0.4]})
     todo = [msgspec.structs.replace(case, runtime=AUTO) for case in grid("dpn68")]
-    (result,) = bench(graph_jobs(todo, DEVICE, folder), folder / "results", **options)
+    (result,) = bench(bench_jobs(todo, DEVICE, folder), folder / "results", **options)
     return result
 
 
-def test_auto_is_the_fastest_that_computes_rightly_and_says_so(tmp_path, monkeypatch):
+def test_auto_selects_the_fastest_correct_runtime_and_records_why(tmp_path, monkeypatch):
     result = auto(tmp_path, monkeypatch, ("onnxruntime", "fake"))
     assert (result.case.runtime, result.case.protocol, result.failure) == ("fake", "trtzoo", None)
     assert result.selection_reason == "a trial of each: onnxruntime failed (error), fake 400.0 ms"
     assert (tmp_path / "results" / DEVICE.key / "dpn68-fp32-b1-fake-trtzoo.json").is_file()
 
 
-def test_runtimes_that_are_close_have_another_turn_and_the_better_one_counts(tmp_path, monkeypatch):
+def test_close_runtimes_are_tried_twice_and_the_better_trial_counts(tmp_path, monkeypatch):
     monkeypatch.setitem(RUNTIMES, "twin", msgspec.structs.replace(RUNTIMES["fake"], name="twin"))
     turns = {"fake": iter([0.40, 0.39]), "twin": iter([0.38, 0.42])}
-    monkeypatch.setattr(bench_module, "_try", lambda job, timeout: trial(job, next(turns[job.case.runtime])))
-    monkeypatch.setattr(bench_module, "_run", lambda job, timeout: trial(job, 0.38))
+    monkeypatch.setattr(sweep_module, "_try", lambda job, timeout: trial(job, next(turns[job.case.runtime])))
+    monkeypatch.setattr(sweep_module, "_run", lambda job, timeout: trial(job, 0.38))
     assert auto(tmp_path, monkeypatch, ("fake", "twin")).selection_reason == (
         "a trial of each, the better of two turns: fake 390.0 ms, twin 380.0 ms"
     )
@@ -102,56 +104,51 @@ def trial(job, seconds):
     )
 
 
-def test_auto_without_a_working_runtime_is_a_row_with_the_first_ones_failure(tmp_path, monkeypatch):
+def test_auto_without_a_working_runtime_is_a_result_with_a_failure(tmp_path, monkeypatch):
     result = auto(tmp_path, monkeypatch, ("onnxruntime", "openvino"))
     assert result.failure.kind == "error" and "ONNX Runtime" in result.failure.reason
 
 
-def test_auto_with_one_runtime_needs_no_trial(tmp_path, monkeypatch):
+def test_auto_with_one_installed_runtime_runs_no_trial(tmp_path, monkeypatch):
     assert auto(tmp_path, monkeypatch, ("fake",)).selection_reason == "only fake is installed"
 
 
-def test_a_resumed_choice_stands(tmp_path, monkeypatch):
+def test_resume_keeps_the_selected_runtime(tmp_path, monkeypatch):
     first = auto(tmp_path, monkeypatch, ("fake",))
     again = auto(tmp_path, monkeypatch, ("onnxruntime", "fake"), resume=True)
     assert (again.started, again.selection_reason, again.samples) == (first.started, first.selection_reason, first.samples)
 
 
-def test_a_case_that_hangs_is_given_up(tmp_path):
+def test_a_case_that_hangs_times_out(tmp_path):
     (hung,) = sweep(tmp_path, {"dpn68": {"fail": "hang"}}, timeout=3)
     assert (hung.failure.kind, hung.failure.reason) == ("timeout", "no result after 3 s")
 
 
-def test_each_result_is_on_disk_when_it_is_told(tmp_path):
+def test_each_result_is_on_disk_when_it_is_yielded(tmp_path):
     fake_job(tmp_path, model="dpn68")
     fake_job(tmp_path, model="dpn92")
     todo = grid("dpn68", "dpn92")
-    told = []
-    for result in bench(graph_jobs(todo, DEVICE, tmp_path), tmp_path / "results"):
-        told.append(result)
+    yielded = []
+    for result in bench(bench_jobs(todo, DEVICE, tmp_path), tmp_path / "results"):
+        yielded.append(result)
         files = sorted((tmp_path / "results" / DEVICE.key).glob("*.json"))
-        assert [decode(path.read_bytes(), Result, where="") for path in files] == told
+        assert [decode(path.read_bytes(), Result, where="") for path in files] == yielded
 
 
-def test_a_case_without_its_file_says_what_to_run(tmp_path):
+def test_a_case_without_its_artifact_says_what_to_run(tmp_path):
     todo = grid("dpn68")
-    (result,) = bench(graph_jobs(todo, DEVICE, tmp_path), tmp_path / "results")
+    (result,) = bench(bench_jobs(todo, DEVICE, tmp_path), tmp_path / "results")
     assert result.failure.kind == "error"
     assert result.failure.reason.endswith("is missing. Run: trtzoo export dpn68 --precision fp32")
 
 
-def test_resuming_keeps_good_results_of_the_same_file_and_measures_the_rest(tmp_path):
+def test_resume_keeps_good_results_of_unchanged_artifacts_and_measures_the_rest(tmp_path):
     first = sweep(tmp_path, {"dpn68": {}, "dpn92": {"fail": "zeros"}, "dpn98": {}})
     again = sweep(tmp_path, {"dpn68": {"seconds": [0.8]}, "dpn92": {"seconds": [0.8]}}, resume=True)
     assert again[0] == first[0]
     assert first[1].failure and again[1].samples[0].total == 0.8
     fake_job(tmp_path, model="dpn98", script={"seconds": [0.7]}, graph=b"another graph")
-    todo = graph_jobs(
-        grid("dpn98"),
-        DEVICE,
-        tmp_path,
-    )
-    (fresh,) = bench(todo, tmp_path / "results", resume=True)
+    (fresh,) = bench(bench_jobs(grid("dpn98"), DEVICE, tmp_path), tmp_path / "results", resume=True)
     assert fresh.samples[0].total == 0.7
 
 
@@ -159,7 +156,7 @@ def files(folder):
     return sorted(path.relative_to(folder / "results" / DEVICE.key).as_posix() for path in folder.glob("results/*/**/*.json"))
 
 
-def test_further_runs_go_sweep_by_sweep_into_a_folder_of_their_own_and_a_new_first_run_ends_them(tmp_path):
+def test_further_runs_follow_sweep_by_sweep_in_a_subfolder_and_a_new_first_run_deletes_them(tmp_path):
     done = sweep(tmp_path, {"dpn68": {}, "dpn92": {}}, runs=3)
     assert [result.case.model for result in done] == ["dpn68", "dpn92"] * 3
     names = [f"{model}-fp32-b1-fake-trtzoo" for model in ("dpn68", "dpn92")]
@@ -172,14 +169,46 @@ def test_further_runs_go_sweep_by_sweep_into_a_folder_of_their_own_and_a_new_fir
     assert files(tmp_path) == [f"{name}.json" for name in names] + further[2:]
 
 
-def test_more_time_is_taken_when_asked_for(tmp_path):
+def test_seconds_extends_the_sampling_time(tmp_path):
     fake_job(tmp_path, model="dpn68", script={"seconds": [0.5]})
     todo = grid("dpn68")
-    (result,) = bench(graph_jobs(todo, DEVICE, tmp_path, seconds=20), tmp_path / "results")
+    (result,) = bench(bench_jobs(todo, DEVICE, tmp_path, seconds=20), tmp_path / "results")
     assert len(result.samples) == 40
 
 
-def test_the_child_is_this_python(tmp_path):
-    assert Path(sys.executable).exists()
-    (result,) = sweep(tmp_path, {"dpn68": {}})
-    assert len(result.samples) >= 10
+def test_a_child_ends_when_its_parent_is_killed(tmp_path):
+    fake_job(tmp_path, model="dpn68", script={"fail": "hang"})
+    code = (
+        "from pathlib import Path\n"
+        "from tests.benchmark.fakes import DEVICE\n"
+        "from tests.benchmark.test_sweep import grid\n"
+        "from trtzoo.benchmark.sweep import bench, bench_jobs\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "list(bench(bench_jobs(grid('dpn68'), DEVICE, folder), folder / 'results'))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    child = wait_for(lambda: children(parent.pid))[0]
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: stat(child)[:1] in ([], ["Z"]))
+
+
+def children(pid):
+    """Process ids, from /proc."""
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and stat(path.name)[1:2] == [str(pid)]]
+
+
+def stat(pid):
+    """State and parent of a process; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return []
+
+
+def wait_for(condition, seconds=30):
+    late = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < late
+        time.sleep(0.05)
+    return found

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.benchmark.test_worker import fake_job
+from tests.benchmark.fakes import fake_job
 from trtzoo.core.files import decode
 from trtzoo.core.records import Result
 from trtzoo.hardware.devices import cpu_device

@@ -48,7 +48,7 @@ def test_a_case_that_is_none_is_refused_and_nothing_is_written(trtzoo, tmp_path,
 def test_a_file_that_is_not_trtexecs_is_refused(trtzoo, tmp_path):
     (tmp_path / "times.json").write_bytes(msgspec.json.encode({"a": 1}))
     done = trtzoo("import", tmp_path / "times.json", *CASE)
-    assert done.returncode == 1 and "is not a JSON list as trtexec writes it" in done.stderr
+    assert done.returncode == 1 and "is not a file of trtexec --exportTimes" in done.stderr
 
 
 def test_the_equal_trtexec_commands_are_printed_and_nothing_is_measured(trtzoo, tmp_path):

@@ -123,7 +123,7 @@ def test_an_nvml_that_dies_is_told_and_the_measurement_is_kept(zoo, trtzoo):
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert results(zoo)[0].samples and results(zoo)[0].gpu_state.error == "NVML: GPU is lost"
-    assert "the GPU was watched for 2 readings only (NVML: GPU is lost)" in done.stderr
+    assert "the GPU was monitored for 2 readings only (NVML: GPU is lost)" in done.stderr
 
 
 def test_the_gpus_here_are_chosen_by_name_and_no_other_passes_for_them(driver):

@@ -1,4 +1,4 @@
-"""The loops that take samples: policy only. How one inference is timed is the session's business."""
+"""The loops that take samples: policy only. The session times its own inferences."""
 
 import time
 
@@ -10,16 +10,17 @@ from trtzoo.core.records import Sample
 from trtzoo.runtimes.registry import Session
 
 POOL = 16
-"""Different inputs that `fresh_inputs` goes through: as good as new ones, and made outside the timer."""
+"""Different inputs that `fresh_inputs` cycles through: enough to defeat caching, and generated before timing starts."""
 
 
 def steady(session: Session, protocol: MeasurementProtocol, images: Array) -> list[Sample]:
-    """Warm up, then sample, each until both of the protocol's minima are reached; time is what the samples say."""
-    _repeat(session, protocol.warm_up_seconds, protocol.warm_up_queries)
-    return _repeat(session, protocol.seconds, protocol.queries)
+    """Warm up, then sample, each until both of the protocol's minima are reached."""
+    take_samples(session, seconds=protocol.warm_up_seconds, queries=protocol.warm_up_queries)
+    return take_samples(session, seconds=protocol.seconds, queries=protocol.queries)
 
 
-def _repeat(session: Session, seconds: float, queries: int) -> list[Sample]:
+def take_samples(session: Session, *, seconds: float, queries: int) -> list[Sample]:
+    """Samples until their count reaches `queries` and their total time reaches `seconds`."""
     samples: list[Sample] = []
     elapsed = 0.0
     while len(samples) < queries or elapsed < seconds:
@@ -29,7 +30,7 @@ def _repeat(session: Session, seconds: float, queries: int) -> list[Sample]:
 
 
 def fresh_inputs(session: Session, protocol: MeasurementProtocol, images: Array) -> list[Sample]:
-    """The host's clock around an inference of pageable images that it has not just seen, logits flattened."""
+    """Host-clock time of `infer` with pageable images unlike the previous ones, including flattening the logits."""
     random = np.random.default_rng(0)
     pool = [random.random(images.shape, np.float32) for _ in range(POOL)]
     seconds = []

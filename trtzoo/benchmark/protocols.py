@@ -1,4 +1,4 @@
-"""PROTOCOLS: how a number is taken and which number is told, one row each."""
+"""PROTOCOLS: how a latency is measured and which number is reported, one row each."""
 
 from collections.abc import Callable
 from statistics import fmean, median
@@ -11,14 +11,14 @@ from trtzoo.core.statistics import early_stopping
 
 
 class MeasurementProtocol(msgspec.Struct, frozen=True):
-    """How a number is taken: `loop` warms up and then samples until both minima are reached, seconds and queries.
+    """`loop` warms up and then samples, each until both minima are reached, seconds and queries.
 
-    The number told is `statistic` of `metric` (rows of protocols.py). On a GPU `cuda_graph` is its default and
-    `session_options` are its session's. `module` is what it needs, from the extra `extra`.
+    The reported latency is `statistic` of `metric` (rows below). On a GPU `cuda_graph` is the default of --cuda-graph and
+    `session_options` are passed to the session. `module` is a required package, installed by the extra `extra`.
     """
 
     name: str
-    loop: str = ""
+    loop: str = "trtzoo.benchmark.loops:steady"
     warm_up_seconds: float = 0.0
     warm_up_queries: int = 0
     seconds: float = 0.0
@@ -49,14 +49,13 @@ PROTOCOLS: dict[str, MeasurementProtocol] = {
     for row in (
         MeasurementProtocol(
             "trtzoo",
-            loop="trtzoo.benchmark.loops:steady",
             warm_up_seconds=0.5,
             warm_up_queries=2,
             seconds=3.0,
             queries=10,
             note="one query outstanding, inputs in place; warm-up of 0.5 s and 2 queries, then at least 3 s and 10 queries",
         ),
-        # PaddleClas 2020, the published tables' way: deploy/…/predict.py --enable_benchmark of that year (FACTS in README).
+        # The published tables: PaddleClas of 2020, deploy/…/predict.py --enable_benchmark.
         MeasurementProtocol(
             "paddle2020",
             loop="trtzoo.benchmark.loops:fresh_inputs",
@@ -67,10 +66,9 @@ PROTOCOLS: dict[str, MeasurementProtocol] = {
             session_options={"pinned": False},
             note="10 warm-ups, 500 runs; host clock around copy in, run, copy out and flatten; pageable memory, fresh input",
         ),
-        # trtexec's defaults before and since TensorRT 11.0. Its queue is two deep where ours is one: a little slower by design.
+        # The defaults of trtexec before and since TensorRT 11.0. Its queue holds two queries and ours one: slightly slower.
         MeasurementProtocol(
             "trtexec10",
-            loop="trtzoo.benchmark.loops:steady",
             warm_up_seconds=0.2,
             seconds=3.0,
             queries=10,
@@ -80,7 +78,6 @@ PROTOCOLS: dict[str, MeasurementProtocol] = {
         ),
         MeasurementProtocol(
             "trtexec11",
-            loop="trtzoo.benchmark.loops:steady",
             warm_up_seconds=0.2,
             seconds=3.0,
             queries=10,
@@ -90,12 +87,11 @@ PROTOCOLS: dict[str, MeasurementProtocol] = {
         ),
         MeasurementProtocol(
             "trial",
-            loop="trtzoo.benchmark.loops:steady",
             warm_up_seconds=0.2,
             warm_up_queries=2,
             seconds=0.8,
             queries=5,
-            note="what --runtime auto compares by: warm-up of 0.2 s and 2 queries, then at least 0.8 s and 5 queries",
+            note="the trials of --runtime auto: warm-up of 0.2 s and 2 queries, then at least 0.8 s and 5 queries",
         ),
         # MLPerf Inference rules: SingleStream, p90 by early stopping, at least 64 queries and 600 s.
         MeasurementProtocol(
@@ -121,9 +117,9 @@ def find_protocol(name: str) -> MeasurementProtocol:
 
 
 def reported_latency(result: Result) -> float:
-    """The seconds that a good result stands for: its protocol's statistic of its protocol's metric.
+    """The latency of a good result, in seconds: the statistic of the metric that its protocol names.
 
-    Raises KeyError for a protocol that is not a row here.
+    Raises KeyError for an unknown protocol.
     """
     row = PROTOCOLS[result.case.protocol]
     return STATISTICS[row.statistic]([METRICS[row.metric](sample) for sample in result.samples])

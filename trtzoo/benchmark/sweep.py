@@ -1,12 +1,10 @@
-"""Stage 3: cases → one result file each. One process a case: two runtimes in one process disturb each other's timings."""
+"""Run cases and keep one result file for each. Every case has its own process: runtimes in one process disturb each other."""
 
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -15,15 +13,15 @@ from trtzoo.benchmark.protocols import find_protocol, reported_latency
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import decode, sidecar_path, write_record
 from trtzoo.core.precisions import find_precision
-from trtzoo.core.records import RUNS, BenchJob, Case, Device, Failure, Result
-from trtzoo.core.subprocesses import exit_failure
+from trtzoo.core.records import RUNS, BenchJob, Case, Device, Result
+from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.runtimes.registry import AUTO, installed_candidates
 
 TIMEOUT = 600.0
-"""Seconds after which a case is given up."""
+"""Default time limit of a case, in seconds."""
 
 CLOSE = 1.1
-"""Runtimes so near each other in a trial have another turn: two runs of one of them differ by a few percent."""
+"""Runtimes within this ratio get a second trial: two runs of one runtime differ by a few percent."""
 
 
 def cases(
@@ -37,57 +35,42 @@ def cases(
     cuda_graphs: list[bool | None],
 ) -> list[Case]:
     """The cross product, model by model."""
-    grid = product(models, precisions, batches, protocols, cuda_graphs)
     return [
-        Case(
-            model=model,
-            precision=precision,
-            batch=batch,
-            runtime=runtime,
-            device=device,
-            protocol=protocol,
-            cuda_graph=graph,
-        )
-        for model, precision, batch, protocol, graph in grid
+        Case(model=model, precision=precision, batch=batch, runtime=runtime, device=device, protocol=protocol, cuda_graph=graph)
+        for model, precision, batch, protocol, graph in product(models, precisions, batches, protocols, cuda_graphs)
     ]
 
 
-def graph_jobs(cases: list[Case], device: Device, onnx: Path, *, seconds: float = 0.0) -> list[BenchJob]:
-    """Each case with the ONNX file it runs; `seconds` is the least time to sample for."""
-    return [
-        BenchJob(
-            case=case,
-            device=device,
-            artifact=str(onnx / f"{case.model}-{find_precision(case.precision).graph}.onnx"),
-            options={"device": device.index, "tf32": find_precision(case.precision).tf32}
-            | find_protocol(case.protocol).session_options
-            if device.kind == "gpu"
-            else {},
-            seconds=seconds,
-        )
-        for case in cases
-    ]
-
-
-def engine_jobs(
-    cases: list[Case], device: Device, engines: Path, *, seconds: float = 0.0, rotate: bool = False
+def bench_jobs(
+    cases: list[Case],
+    device: Device,
+    folder: Path,
+    *,
+    reads: Literal["graph", "engine"] = "graph",
+    seconds: float | None = None,
+    rotate: bool = False,
 ) -> list[BenchJob]:
-    """Each case with the engine it runs and what its protocol asks of the session."""
-    return [
-        BenchJob(
-            case=case,
-            device=device,
-            artifact=str(engines / f"{case.model}-{case.precision}-b{case.batch}.engine"),
-            options={"device": device.index, "cuda_graph": bool(case.cuda_graph), "rotate": rotate}
-            | find_protocol(case.protocol).session_options,
-            seconds=seconds,
-        )
-        for case in cases
-    ]
+    """Each case with its file in `folder`, an exported graph or an engine, and the options of its session.
+
+    `seconds` is a minimum sampling time above the protocol's. `rotate` cycles an engine through inputs larger than the L2
+    cache.
+    """
+    jobs = []
+    for case in cases:
+        precision, options = find_precision(case.precision), find_protocol(case.protocol).session_options
+        if reads == "engine":
+            name = f"{case.model}-{case.precision}-b{case.batch}.engine"
+            options = {"cuda_graph": bool(case.cuda_graph), "rotate": rotate, **options}
+        else:
+            name = f"{case.model}-{precision.graph}.onnx"
+            options = {"tf32": precision.tf32, **options}
+        on_gpu = {"device": device.index, **options} if device.kind == "gpu" else {}
+        jobs.append(BenchJob(case=case, device=device, artifact=str(folder / name), options=on_gpu, seconds=seconds))
+    return jobs
 
 
 def bench(
-    todo: list[BenchJob],
+    jobs: list[BenchJob],
     results: Path,
     *,
     timeout: float = TIMEOUT,
@@ -95,89 +78,92 @@ def bench(
     resume: bool = False,
     sgemm: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[Result]:
-    """Run the jobs one after another and yield each result, already written to results/<device>/<case>.json.
+    """Measure the jobs in order and yield each result after it is written to results/<device>/<case>.json.
 
-    All that again for each further one of the `runs`, into the folder RUNS beside it; a new first result ends older ones.
-    A case that crashes, hangs or computes wrongly becomes a result with its failure and stops nothing. `resume` takes over
-    good results that are there and were made from the same file. The runtime "auto" is the fastest in a short trial of each
-    that is installed, in processes of their own; a model, precision and batch have it once, and every protocol uses it.
-    `sgemm` tells the rate, FLOP/s, that goes into a processor's results; it is asked before one is measured.
+    With more than one of `runs` the whole sweep repeats, and further results go to the subfolder RUNS; a new first result
+    deletes the further ones of earlier sweeps. A case that crashes, hangs or computes wrong outputs becomes a result with its
+    failure, and the sweep continues. `resume` keeps good results of unchanged artifacts. The runtime "auto" selects the
+    fastest installed runtime in short trials, once for each artifact and batch. `sgemm` measures the rate (FLOP/s) for a
+    CPU's result, before each case.
     """
-    chosen: dict[tuple[str, int], BenchJob] = {}
-    for run, asked in product(range(1, runs + 1), todo):
-        job = asked
-        if asked.case.runtime == AUTO:
-            key = asked.artifact, asked.case.batch
-            chosen[key] = chosen.get(key) or _chosen(asked, results, timeout, resume)
-            job = _by(asked, chosen[key].case.runtime, chosen[key].selection_reason)
-        path = results / job.device.key / f"{job.case.name}.json"
+    selected: dict[tuple[str, int], tuple[str, str]] = {}
+    for run, requested in product(range(1, runs + 1), jobs):
+        job = requested
+        if job.case.runtime == AUTO:
+            key = job.artifact, job.case.batch
+            if key not in selected:
+                selected[key] = _select_runtime(job, results, timeout, resume)
+            job = _with_runtime(job, *selected[key])
+        path = _result_path(results, job)
         further = path.parent / RUNS
         if run > 1:
             path = further / f"{job.case.name}.{run}.json"
-        result = _kept(path, job) if resume else None
+        result = _kept_result(path, job) if resume else None
         if result is None:
             result = _run(replace(job, sgemm=sgemm()) if job.device.kind == "cpu" else job, timeout)
-            for old in further.glob(f"{job.case.name}.*.json") if run == 1 else ():
-                old.unlink()
+            for outdated in further.glob(f"{job.case.name}.*.json") if run == 1 else ():
+                outdated.unlink()
             write_record(path, result)
         yield result
 
 
-def _by(job: BenchJob, runtime: str, reason: str = "") -> BenchJob:
-    return replace(job, case=replace(job.case, runtime=runtime), selection_reason=reason)
+def _result_path(results: Path, job: BenchJob) -> Path:
+    return results / job.device.key / f"{job.case.name}.json"
 
 
-def _chosen(job: BenchJob, results: Path, timeout: float, resume: bool) -> BenchJob:
-    """The job by the runtime that a good earlier result was chosen for, or else by the fastest in a trial of each."""
-    ways = [_by(job, name) for name in installed_candidates()]
-    for way in ways if resume else ():
-        kept = _kept(results / way.device.key / f"{way.case.name}.json", way)
-        if kept and kept.selection_reason:
-            return _by(job, kept.case.runtime, kept.selection_reason)
-    if len(ways) == 1:
-        return _by(job, ways[0].case.runtime, f"only {ways[0].case.runtime} is installed")
-    trials = [_try(way, timeout) for way in ways]
-    turns, (best, *others) = "", sorted(trials, key=_seconds)
-    if others and _seconds(others[0]) < CLOSE * _seconds(best):
-        turns = ", the better of two turns"
-        trials = [min(first, _try(way, timeout), key=_seconds) for first, way in zip(trials, ways, strict=True)]
-        best = min(trials, key=_seconds)
-    return _by(job, best.case.runtime, f"a trial of each{turns}: {', '.join(map(_told, trials))}")
-
-
-def _try(job: BenchJob, timeout: float) -> Result:
-    return _run(replace(job, case=replace(job.case, protocol="trial"), seconds=0.0), timeout)
-
-
-def _seconds(trial: Result) -> float:
-    return math.inf if trial.failure else reported_latency(trial)
-
-
-def _told(trial: Result) -> str:
-    name, failure = trial.case.runtime, trial.failure
-    return f"{name} failed ({failure.kind})" if failure else f"{name} {reported_latency(trial) * 1e3:.1f} ms"
-
-
-def _kept(path: Path, job: BenchJob) -> Result | None:
-    """The good result that is there for this very file, or None."""
+def _kept_result(path: Path, job: BenchJob) -> Result | None:
+    """The result in the file, if it is good and of the job's artifact as it is now."""
     try:
         result = decode(path.read_bytes(), Result, where=str(path))
-        made_from = msgspec.json.decode(sidecar_path(Path(job.artifact)).read_bytes(), type=dict[str, Any])["sha256"]
-    except (OSError, StoreError, msgspec.MsgspecError, KeyError):
+        sidecar = msgspec.json.decode(sidecar_path(Path(job.artifact)).read_bytes(), type=dict[str, Any])
+    except (OSError, StoreError, msgspec.MsgspecError):
         return None
-    return result if not result.failure and result.artifact_sha256 == made_from else None
+    return result if not result.failure and result.artifact_sha256 == sidecar.get("sha256") else None
 
 
 def _run(job: BenchJob, timeout: float) -> Result:
-    """The child's result, or one that says how the child ended."""
-    command = [sys.executable, "-m", "trtzoo.benchmark.worker"]
+    """The child's result, or one that says why the child gave none."""
     try:
-        done = subprocess.run(command, input=msgspec.json.encode(job), capture_output=True, timeout=timeout, check=False)
-        if done.returncode == 0:
-            return decode(done.stdout, Result, where="the result")
-        failure = exit_failure(done.returncode, done.stderr.decode(errors="replace"))
-    except subprocess.TimeoutExpired:
-        failure = Failure(kind="timeout", reason=f"no result after {timeout:.0f} s")
-    except StoreError as error:
-        failure = Failure(kind="crash", reason=str(error))
-    return Result(case=job.case, device=job.device, selection_reason=job.selection_reason, failure=failure)
+        return run_child(module_command("trtzoo.benchmark.worker"), job, answer=Result, timeout=timeout)
+    except ChildError as error:
+        failure = error.failure
+        return Result(case=job.case, device=job.device, selection_reason=job.selection_reason, failure=failure)
+
+
+# --- the runtime "auto" ---
+
+
+def _select_runtime(job: BenchJob, results: Path, timeout: float, resume: bool) -> tuple[str, str]:
+    """The runtime and the reason: those of a kept result if there is one, else the fastest runtime in trials."""
+    candidates = [_with_runtime(job, name) for name in installed_candidates()]
+    for candidate in candidates if resume else ():
+        kept = _kept_result(_result_path(results, candidate), candidate)
+        if kept and kept.selection_reason:
+            return kept.case.runtime, kept.selection_reason
+    if len(candidates) == 1:
+        return candidates[0].case.runtime, f"only {candidates[0].case.runtime} is installed"
+    trials = [_try(candidate, timeout) for candidate in candidates]
+    best, second = sorted(map(_trial_seconds, trials))[:2]
+    repeated = second < CLOSE * best
+    if repeated:
+        again = [_try(candidate, timeout) for candidate in candidates]
+        trials = [min(pair, key=_trial_seconds) for pair in zip(trials, again, strict=True)]
+    rule = "a trial of each, the better of two turns" if repeated else "a trial of each"
+    return min(trials, key=_trial_seconds).case.runtime, f"{rule}: {', '.join(map(_trial_text, trials))}"
+
+
+def _with_runtime(job: BenchJob, runtime: str, reason: str = "") -> BenchJob:
+    return replace(job, case=replace(job.case, runtime=runtime), selection_reason=reason)
+
+
+def _try(job: BenchJob, timeout: float) -> Result:
+    return _run(replace(job, case=replace(job.case, protocol="trial"), seconds=None), timeout)
+
+
+def _trial_seconds(trial: Result) -> float:
+    return math.inf if trial.failure else reported_latency(trial)
+
+
+def _trial_text(trial: Result) -> str:
+    name, failure = trial.case.runtime, trial.failure
+    return f"{name} failed ({failure.kind})" if failure else f"{name} {reported_latency(trial) * 1e3:.1f} ms"

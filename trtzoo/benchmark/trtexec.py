@@ -1,7 +1,8 @@
-"""trtexec beside trtzoo: its exported JSON becomes results, and a case becomes the trtexec command that measures the same."""
+"""Read trtexec's JSON files, and write the trtexec command that measures a case."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -9,42 +10,37 @@ from trtzoo.benchmark.protocols import MeasurementProtocol
 from trtzoo.core.errors import StoreError
 from trtzoo.core.records import Case, LayerTime, Sample
 
+T = TypeVar("T")
+
 WARM_UP = 0.2
-"""trtexec's default: queries that start earlier are in the file and not in its statistics."""
+"""trtexec's default, in seconds. The file includes earlier queries; trtexec's statistics exclude them."""
 
 COPIES = (("h2dMs", "d2hMs"), ("inMs", "outMs"))
-"""What the copies are called since TensorRT 8.5, and before."""
+"""The names of the copies' times since TensorRT 8.5, and before."""
 
 
 def read_times(path: Path) -> tuple[Sample, ...]:
-    """The queries of a `--exportTimes` file after its warm-up, as samples in seconds.
+    """The queries of a `--exportTimes` file after the warm-up, as samples.
 
-    Raises StoreError for a file that is not one, or in which nothing comes after the warm-up.
+    Raises StoreError for any other file, and for one without queries after the warm-up.
     """
-    rows = _rows(path)
-    try:
-        samples = tuple(_sample(row) for row in rows if row["startComputeMs"] / 1000 >= WARM_UP)
-    except (KeyError, TypeError, IndexError) as error:
-        raise StoreError(f"{path} is not what trtexec --exportTimes writes: {error!r} is missing in a row.") from error
+    queries = _read(path, "--exportTimes", lambda row: (row["startComputeMs"] / 1000, _sample(row)))
+    samples = tuple(sample for start, sample in queries if start >= WARM_UP)
     if not samples:
-        raise StoreError(f"{path} has {len(rows)} queries and none after trtexec's warm-up of {WARM_UP} s.")
+        raise StoreError(f"{path} has {len(queries)} queries, none of them after trtexec's warm-up of {WARM_UP} s.")
     return samples
 
 
 def read_profile(path: Path) -> tuple[LayerTime, ...]:
-    """The layers of a `--exportProfile` file, in seconds a query. Raises StoreError for a file that is not one."""
-    rows = _rows(path)
-    try:
-        return tuple(LayerTime(name=row["name"], seconds=row["averageMs"] / 1000) for row in rows if "count" not in row)
-    except (KeyError, TypeError) as error:
-        raise StoreError(f"{path} is not what trtexec --exportProfile writes: {error!r} is missing in a row.") from error
+    """The layers of a `--exportProfile` file, in seconds per query. Raises StoreError for any other file."""
+    return tuple(_read(path, "--exportProfile", lambda row: LayerTime(name=row["name"], seconds=row["averageMs"] / 1000)))
 
 
 def command_line(case: Case, protocol: MeasurementProtocol, *, release: int, onnx: Path, io: tuple[int, int, int]) -> list[str]:
-    """The words of trtexec `release` (10 or 11) that measure `case` by `protocol`; `io` is the image's C, H, W.
+    """The command of trtexec `release` (10 or 11) that measures `case` by `protocol`; `io` is the image's C, H, W.
 
-    trtexec 11 is strongly typed, captures a graph, spins and leaves copies out by itself; 10 is told to. Empty where that
-    trtexec cannot: nothing turns 11's defaults off here, and only `steady` protocols are trtexec's way.
+    trtexec 11 is strongly typed, captures a graph, spins and skips copies by default; 10 needs options for that. Empty if
+    that release cannot measure it: 11's defaults cannot be turned off here, and trtexec has no loop but `steady`.
     """
     copies, graph = protocol.session_options.get("transfers", True), protocol.cuda_graph
     if protocol.loop != "trtzoo.benchmark.loops:steady" or (release >= 11 and (copies or not graph)):
@@ -62,16 +58,18 @@ def command_line(case: Case, protocol: MeasurementProtocol, *, release: int, onn
 
 
 def _sample(row: dict[str, float]) -> Sample:
-    before, after = next(names for names in COPIES if names[0] in row)
+    before, after = COPIES["inMs" in row]
     h2d, compute, d2h = (row[name] / 1000 for name in (before, "computeMs", after))
     enqueue = (row["endEnqMs"] - row["startEnqMs"]) / 1000 if "endEnqMs" in row else 0.0
     return Sample(total=h2d + compute + d2h, compute=compute, h2d=h2d, d2h=d2h, enqueue=enqueue)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _read(path: Path, option: str, convert: Callable[[dict[str, Any]], T]) -> list[T]:
+    """Every row but the first of a profile, which counts its queries."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
+        rows = msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
+        return [convert(row) for row in rows if "count" not in row]
     except FileNotFoundError as error:
-        raise StoreError(f"{path} is not there.") from error
-    except (OSError, msgspec.MsgspecError) as error:
-        raise StoreError(f"{path} is not a JSON list as trtexec writes it: {error}.") from error
+        raise StoreError(f"{path} does not exist.") from error
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise StoreError(f"{path} is not a file of trtexec {option} ({type(error).__name__}: {error}).") from error

@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trtzoo.benchmark.protocols import PROTOCOLS, find_protocol, reported_latency
-from trtzoo.benchmark.sweep import TIMEOUT, bench, cases, engine_jobs, graph_jobs
+from trtzoo.benchmark.sweep import TIMEOUT, bench, bench_jobs, cases
 from trtzoo.benchmark.trtexec import command_line
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.cli import completion
@@ -102,10 +102,12 @@ def bench_command(
     for way in ways:
         here = partial(grid, protocols=[way.name], runtime=AUTO if by_trial else how.name, device=device.key)
         if how.reads == "graph":
-            todo += graph_jobs(here(cuda_graphs=[None]), device, onnx, seconds=seconds)
+            todo += bench_jobs(here(cuda_graphs=[None]), device, onnx, seconds=seconds)
         else:
             folder = engines_for(engines_root, device, how)
-            todo += engine_jobs(here(cuda_graphs=graphs or [way.cuda_graph]), device, folder, seconds=seconds, rotate=rotate)
+            todo += bench_jobs(
+                here(cuda_graphs=graphs or [way.cuda_graph]), device, folder, reads="engine", seconds=seconds, rotate=rotate
+            )
     failed = _sweep(
         len(todo) * runs,
         bench(todo, results, timeout=timeout, runs=runs, resume=resume, sgemm=cache(partial(measure_peak, device.cores))),

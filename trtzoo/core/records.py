@@ -84,7 +84,7 @@ class BenchJob(Record, frozen=True, kw_only=True):
     device: Device
     artifact: str
     options: dict[str, bool | int] = {}
-    seconds: float = 0.0
+    seconds: float | None = None
     selection_reason: str = msgspec.field(name="choice", default="")
     sgemm: float = 0.0
 
