@@ -1,49 +1,144 @@
-"""Messages: levels decide what --quiet shows; nothing is printed by the library itself."""
+"""Messages by level, with and without --quiet; bars only on a terminal that wants them. The log belongs to its user."""
 
+import io
+import logging
 import subprocess
 import sys
 
 import pytest
 
-SCRIPT = """
-import logging, sys
+from trtzoo.core import console
 from trtzoo.core.console import ALERT, draws, log, print_result, progress_bars, show_messages
-{setup}
-log.info("information [bold]")
-log.warning("a warning")
-log.log(ALERT, "an alert")
-log.error("an error")
-print_result("a result")
-with progress_bars() as bars:
-    for _ in bars.track(range(3)):
-        pass
-"""
+
+LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, ALERT, logging.ERROR)
 
 
-def run(setup, **env):
-    command = [sys.executable, "-c", SCRIPT.format(setup=setup)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env or None)
-    return done.stdout.splitlines(), done.stderr.splitlines()
+@pytest.fixture(autouse=True)
+def restored():
+    """The log as a program finds it that imports trtzoo; as it was before, after the test."""
+    handlers, level, propagate = log.handlers, log.level, log.propagate
+    log.handlers, log.propagate = [logging.NullHandler()], True
+    log.setLevel(logging.NOTSET)
+    yield
+    log.handlers, log.propagate = handlers, propagate
+    log.setLevel(level)
 
 
-def test_messages_go_to_stderr_as_they_are_and_results_to_stdout():
-    assert run("show_messages()") == (["a result"], ["information [bold]", "a warning", "an alert", "an error"])
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
-def test_quiet_keeps_alerts_and_errors():
-    assert run("show_messages(quiet=True)") == (["a result"], ["an alert", "an error"])
+@pytest.fixture
+def terminal(monkeypatch):
+    """A terminal in the place of stderr."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    return redirected(monkeypatch, Terminal())
 
 
-def test_quiet_can_be_set_and_reset():
-    assert run("show_messages(quiet=True); show_messages()")[1] == ["information [bold]", "a warning", "an alert", "an error"]
+def redirected(monkeypatch, file):
+    monkeypatch.setattr(console, "stderr", console.Console(file=file, highlight=False, soft_wrap=True))
+    return file
 
 
-def test_a_user_of_the_library_decides_about_its_messages():
-    """Python's own rule for a library whose user set up no logging: warnings and errors, plain."""
-    assert run("")[1] == ["a warning", "an alert", "an error"]
-    assert run("logging.getLogger('trtzoo').addHandler(logging.NullHandler())")[1] == []
+def one_message_a_level():
+    for level in LEVELS:
+        log.log(level, logging.getLevelName(level))
 
 
-@pytest.mark.parametrize("setup", ["show_messages()", "show_messages(quiet=True)"])
-def test_no_bar_is_drawn_where_stderr_is_no_terminal(setup):
-    assert not any("\x1b" in line or "━" in line for line in run(setup)[1])
+# --- levels ---
+
+
+def test_messages_from_info_on_are_shown(capsys):
+    show_messages()
+    one_message_a_level()
+    assert capsys.readouterr() == ("", "INFO\nWARNING\nALERT\nERROR\n")
+
+
+def test_quiet_shows_alerts_and_errors_only(capsys):
+    show_messages(quiet=True)
+    one_message_a_level()
+    assert capsys.readouterr() == ("", "ALERT\nERROR\n")
+
+
+def test_the_last_call_decides_and_messages_are_shown_once(capsys):
+    show_messages(quiet=True)
+    show_messages()
+    one_message_a_level()
+    assert capsys.readouterr().err == "INFO\nWARNING\nALERT\nERROR\n"
+
+
+def test_an_alert_is_between_a_warning_and_an_error():
+    assert logging.WARNING < ALERT < logging.ERROR
+
+
+def test_text_is_printed_as_it_is(capsys):
+    show_messages()
+    log.warning("[bold]dpn68[/bold] in %s: 12.5 ms, https://example.org, %s", "/tmp/a b", "x" * 200)
+    assert capsys.readouterr().err == f"[bold]dpn68[/bold] in /tmp/a b: 12.5 ms, https://example.org, {'x' * 200}\n"
+
+
+def test_importing_trtzoo_prints_no_message_and_changes_nobodys_logging():
+    program = (
+        "import logging, sys; from trtzoo.core.console import ALERT, log; log.log(ALERT, 'unseen');"
+        "logging.basicConfig(stream=sys.stdout, format='%(levelname)s %(message)s'); log.log(ALERT, 'seen')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("ALERT seen\n", "")
+
+
+# --- terminals ---
+
+
+def test_severity_has_a_colour_on_a_terminal(terminal):
+    show_messages()
+    one_message_a_level()
+    text = "INFO\n\x1b[33mWARNING\x1b[0m\n\x1b[1;31mALERT\x1b[0m\n\x1b[31mERROR\x1b[0m\n"
+    assert terminal.getvalue() == text
+
+
+def test_no_color_leaves_out_colours_and_bars(terminal, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = redirected(monkeypatch, Terminal())
+    show_messages()
+    log.error("ERROR")
+    with progress_bars() as bars:
+        bars.update(bars.add_task("dpn68", total=2), completed=1)
+    assert not draws()
+    assert "\x1b[31m" not in terminal.getvalue() and "dpn68" not in terminal.getvalue()
+
+
+def test_bars_are_drawn_on_a_terminal_and_vanish(terminal):
+    show_messages()
+    with progress_bars() as bars:
+        bars.update(bars.add_task("dpn68 [fp16]", total=2), completed=1)
+        bars.refresh()
+        assert "dpn68 [fp16]" in terminal.getvalue() and "1/2" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\x1b[1A\x1b[2K")
+
+
+@pytest.mark.parametrize(("file", "quiet"), [(io.StringIO, False), (Terminal, True)], ids=["file", "quiet"])
+def test_no_bar_is_drawn_in_a_file_or_quietly(file, quiet, terminal, monkeypatch):
+    written = redirected(monkeypatch, file())
+    show_messages(quiet=quiet)
+    with progress_bars() as bars:
+        bars.update(bars.add_task("dpn68", total=2), completed=1)
+    assert not draws()
+    assert "dpn68" not in written.getvalue()
+
+
+def test_results_are_on_stdout_even_quietly(capsys):
+    show_messages(quiet=True)
+    print_result("dpn68 [fp16] 12.5 ms")
+    assert capsys.readouterr() == ("dpn68 [fp16] 12.5 ms\n", "")
+
+
+def test_results_go_above_the_bars_where_both_are_on_a_terminal(terminal, monkeypatch):
+    show_messages()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with progress_bars() as bars:
+        bars.add_task("dpn68", total=2)
+        print_result("12.5 ms")
+    assert "12.5 ms" in terminal.getvalue()
