@@ -5,6 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+
+from trtzoo.cli import app
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.yml")])
@@ -65,3 +68,22 @@ def test_every_figure_of_the_benchmarks_is_shown_once():
 def test_every_page_of_the_docs_is_in_the_table_of_contents():
     named = set(re.findall(r"^([\w-]+)$", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE))
     assert named == {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"}
+
+
+def command_lines(page):
+    """The `trtzoo …` command lines of a page: in shell blocks and in backticks."""
+    text = re.sub(r"<!-- begin.*?<!-- end -->", "", page.read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [found[1] for block in blocks for found in re.finditer(r"(?:^\s*|/bin/)(trtzoo [^#\n]+)", block, re.MULTILINE)]
+    return [*lines, *re.findall(r"`(trtzoo [^`\n]+)`", text)]
+
+
+@each_page
+def test_every_command_and_option_exists(page):
+    program = get_command(app)
+    for line in command_lines(page):
+        words = line.split()[1:]
+        command = program if words[0].startswith("-") else program.commands[words[0]]
+        known = {name for row in (program, command) for option in row.params for name in option.opts} | {"--help"}
+        named = {word.split("=")[0] for word in words if word.startswith("--")}
+        assert named <= known, line
