@@ -1,4 +1,4 @@
-"""What must hold before an engine is opened."""
+"""The checks before an engine is opened."""
 
 import hashlib
 import os
@@ -9,44 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.artifacts.sidecars import PLAN, make_sidecar
 from trtzoo.artifacts import engines
-from trtzoo.artifacts.engines import EngineSidecar, LayerTypes, Stamp
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import encode, sidecar_path
 
-PLAN = b"a plan, for all that the store knows"
 T4 = {"flavour": "rtx", "version": "1.7.1.116", "sm": 75, "device": "Tesla T4"}
-
-
-def sidecar(**changes):
-    known = EngineSidecar(
-        model="densenet121",
-        precision="fp16",
-        batch=1,
-        gpu="t4",
-        sm=75,
-        flavour="rtx",
-        version="1.7.1.116",
-        flags={"strongly_typed": True},
-        onnx=Stamp(name="densenet121-fp16.onnx", sha256="", bytes=0, modified=0),
-        weights=None,
-        golden="",
-        golden_sha256="",
-        inputs=(),
-        outputs=(),
-        profile={},
-        layers=LayerTypes(source="network", types={"FP16": 3, "FP32": 1}, compute={"FP16": 1}),
-        build_seconds=1.0,
-        peak_memory=1,
-        host="here",
-        driver="",
-        inputs_sha256="",
-        sha256=hashlib.sha256(PLAN).hexdigest(),
-        bytes=len(PLAN),
-        modified=0,
-        versions={},
-    )
-    return msgspec.structs.replace(known, **changes)
 
 
 @pytest.fixture
@@ -56,20 +24,20 @@ def engine(tmp_path, monkeypatch):
     path = Path("engines/densenet121-fp16-b1.engine")
     path.parent.mkdir()
     path.write_bytes(PLAN)
-    sidecar_path(path).write_bytes(encode(sidecar()))
+    sidecar_path(path).write_bytes(encode(make_sidecar()))
     return path
 
 
-def refusal(path, **here):
+def refusal(path, **changes):
     with pytest.raises(StoreError) as error:
-        engines.load_plan(path, **T4 | here)
+        engines.load_plan(path, **T4 | changes)
     return str(error.value)
 
 
-def test_a_whole_engine_is_loaded(engine):
-    plan, about = engines.load_plan(engine, **T4)
+def test_an_unchanged_engine_is_loaded(engine):
+    plan, sidecar = engines.load_plan(engine, **T4)
     assert plan == PLAN
-    assert about.layers.share("FP16") == 0.75
+    assert sidecar.layers.share("FP16") == 0.75
 
 
 def test_another_gpu_is_refused(engine):
@@ -81,22 +49,22 @@ def test_another_gpu_is_refused(engine):
 
 def test_another_version_is_refused(engine):
     assert refusal(engine, version="1.8.0") == (
-        "engines/densenet121-fp16-b1.engine was built by TensorRT-RTX 1.7.1.116 for SM75 (t4); here is TensorRT-RTX 1.8.0. "
-        "Run: trtzoo build --onnx densenet121-fp16.onnx --precision fp16 --batch 1 --gpu t4 --flavour rtx"
+        "engines/densenet121-fp16-b1.engine was built by TensorRT-RTX 1.7.1.116 for SM75 (t4); this machine has "
+        "TensorRT-RTX 1.8.0. Run: trtzoo build --onnx densenet121-fp16.onnx --precision fp16 --batch 1 --gpu t4 --flavour rtx"
     )
 
 
 def test_another_flavour_is_refused(engine):
     assert refusal(engine, flavour="tensorrt", version="11.4.0") == (
-        "engines/densenet121-fp16-b1.engine was built by TensorRT-RTX 1.7.1.116 for SM75 (t4); here is TensorRT 11.4.0. "
-        "Run: trtzoo build --onnx densenet121-fp16.onnx --precision fp16 --batch 1 --gpu t4 --flavour tensorrt"
+        "engines/densenet121-fp16-b1.engine was built by TensorRT-RTX 1.7.1.116 for SM75 (t4); this machine has "
+        "TensorRT 11.4.0. Run: trtzoo build --onnx densenet121-fp16.onnx --precision fp16 --batch 1 --gpu t4 --flavour tensorrt"
     )
 
 
 def test_an_engine_without_its_sidecar_is_refused(engine):
     sidecar_path(engine).unlink()
     assert refusal(engine) == (
-        "engines/densenet121-fp16-b1.engine has no sidecar, so nobody knows what is in it; it is not opened. "
+        "engines/densenet121-fp16-b1.engine has no sidecar, so its content is unknown. It was not opened. "
         "Run: trtzoo build densenet121 --precision fp16 --batch 1"
     )
 
@@ -108,31 +76,31 @@ def test_a_missing_engine_names_the_command_that_makes_it(engine):
 
 
 @given(st.integers(0, len(PLAN) - 1), st.integers(1, 255))
-def test_one_changed_byte_is_seen(engine, place, change):
+def test_one_changed_byte_is_detected(engine, place, change):
     changed = bytearray(PLAN)
     changed[place] ^= change
     engine.write_bytes(changed)
-    assert "was changed since it was built, or truncated; it is not opened" in refusal(engine)
+    assert "was changed since it was built, or truncated. It was not opened" in refusal(engine)
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_for_a_sidecar_are_refused_with_a_sentence(engine, data):
+def test_a_damaged_sidecar_is_an_error_that_names_the_file(engine, data):
     sidecar_path(engine).write_bytes(data)
     assert refusal(engine).startswith("engines/densenet121-fp16-b1.json")
 
 
 def test_a_sidecar_of_another_schema_is_refused(engine):
-    sidecar_path(engine).write_bytes(encode(sidecar(schema=7)))
+    sidecar_path(engine).write_bytes(encode(make_sidecar(schema=7)))
     assert refusal(engine) == "engines/densenet121-fp16-b1.json has schema version 7; this trtzoo reads version 1."
 
 
-def test_a_copied_engine_is_intact_by_its_hash(engine):
+def test_a_copied_engine_is_intact_because_of_its_hash(engine):
     os.utime(engine, ns=(5, 5))
-    assert engines.is_intact(engine, sidecar(modified=5))
-    assert engines.is_intact(engine, sidecar(modified=6))
-    assert not engines.is_intact(engine, sidecar(modified=6, sha256="0"))
-    assert not engines.is_intact(engine, sidecar(bytes=1))
-    assert not engines.is_intact(engine.with_name("other"), sidecar())
+    assert engines.is_intact(engine, make_sidecar(modified=5))
+    assert engines.is_intact(engine, make_sidecar(modified=6))
+    assert not engines.is_intact(engine, make_sidecar(modified=6, sha256="0"))
+    assert not engines.is_intact(engine, make_sidecar(bytes=1))
+    assert not engines.is_intact(engine.with_name("other"), make_sidecar())
 
 
 def test_an_unchanged_file_is_not_hashed_again(engine):

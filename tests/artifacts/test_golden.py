@@ -1,6 +1,4 @@
-"""The golden sample, and the comparison that every later stage trusts."""
-
-from __future__ import annotations
+"""The golden sample, and the comparison with it that every later stage makes."""
 
 from pathlib import Path
 
@@ -19,7 +17,7 @@ LOGITS = hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=2, min_sid
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
-def test_equal_logits_have_no_error_in_any_type(kind: type) -> None:
+def test_equal_logits_of_any_type_have_no_error(kind: type) -> None:
     check = check_logits(REFERENCE.astype(kind), REFERENCE, tolerance=0.0)
     assert (check.error, check.tolerance, check.images) == (0.0, 0.0, 2)
 
@@ -41,7 +39,7 @@ def test_the_error_is_relative_to_the_largest_logit() -> None:
         (REFERENCE[::-1], "logits differ by 1.2 of max|logit| at image 0 (allowed 0.02)"),
     ],
 )
-def test_wrong_logits_are_refused_with_the_reason(logits: np.ndarray, sentence: str) -> None:
+def test_wrong_logits_are_an_error_with_the_reason(logits: np.ndarray, sentence: str) -> None:
     with pytest.raises(WrongOutputError) as caught:
         check_logits(logits, REFERENCE, tolerance=0.02)
     assert str(caught.value) == sentence
@@ -57,7 +55,7 @@ def test_fp16_logits_are_not_compared_in_fp16() -> None:
 
 
 @given(reference=LOGITS, scale=st.floats(0, 2), data=st.data())
-def test_an_error_is_found_whatever_image_it_is_in(reference: np.ndarray, scale: float, data: st.DataObject) -> None:
+def test_an_error_is_found_in_any_image(reference: np.ndarray, scale: float, data: st.DataObject) -> None:
     largest = np.abs(reference).max()
     if largest < 1e-3 or np.ptp(reference) < 1e-3:
         return
@@ -83,7 +81,7 @@ def test_the_error_does_not_depend_on_the_unit(reference: np.ndarray, factor: fl
 
 
 @pytest.mark.parametrize("size", [32, 224, 231])
-def test_images_are_the_same_every_time_unlike_each_other_and_exact_in_fp16(size: int) -> None:
+def test_images_are_reproducible_different_from_each_other_and_exact_in_fp16(size: int) -> None:
     images = golden.images(size)
     assert images.shape == (IMAGES, 3, size, size) and images.dtype == np.float32
     assert np.array_equal(images, golden.images(size))
@@ -92,7 +90,7 @@ def test_images_are_the_same_every_time_unlike_each_other_and_exact_in_fp16(size
     assert min(np.abs(a - b).mean() for i, a in enumerate(images) for b in images[:i]) > 0.5
 
 
-def test_a_sample_comes_back_from_its_file_to_the_bit(tmp_path: Path) -> None:
+def test_a_sample_is_saved_and_loaded_without_loss(tmp_path: Path) -> None:
     sample = Golden(golden.images(32), np.random.default_rng(0).random((IMAGES, 7)))
     sample.save(tmp_path / "a.npz")
     sample.save(tmp_path / "b.npz")
@@ -103,14 +101,14 @@ def test_a_sample_comes_back_from_its_file_to_the_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 9])
-def test_a_batch_of_any_size_repeats_the_sample_with_its_logits(size: int) -> None:
+def test_a_batch_of_any_size_repeats_the_images_with_their_logits(size: int) -> None:
     sample = Golden(np.arange(4.0).reshape(4, 1, 1, 1), np.arange(4.0).reshape(4, 1))
     images, logits = sample.batch(size)
     assert images.reshape(-1).tolist() == logits.reshape(-1).tolist() == [float(i % 4) for i in range(size)]
 
 
 @pytest.mark.parametrize("content", ["missing", "empty", "text", "cut", "other arrays", "objects"])
-def test_a_file_that_is_no_golden_sample_is_refused(content: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_golden_sample_is_an_error(content: str, tmp_path: Path) -> None:
     path = tmp_path / "g.npz"
     Golden(golden.images(32), np.zeros((IMAGES, 7))).save(path)
     if content == "missing":
@@ -126,7 +124,7 @@ def test_a_file_that_is_no_golden_sample_is_refused(content: str, tmp_path: Path
     assert str(caught.value).startswith(f"{path} is not a golden sample (")
 
 
-def test_a_sample_cut_or_changed_anywhere_gives_arrays_or_a_sentence(tmp_path: Path) -> None:
+def test_a_truncated_or_changed_sample_gives_arrays_or_a_store_error(tmp_path: Path) -> None:
     path = tmp_path / "g.npz"
     Golden(np.zeros((1, 3, 4, 4), np.float32), np.zeros((1, 7))).save(path)
     whole = path.read_bytes()

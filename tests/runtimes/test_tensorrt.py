@@ -204,12 +204,12 @@ def test_an_engine_for_another_gpu_is_refused(engine):
 def test_an_engine_of_another_version_is_refused(engine, tiny):
     path = engine()
     engines.describe(path, tiny()[0], batch=4, precision="fp32", flavour="tensorrt", version="10.4.0")
-    with pytest.raises(StoreError, match=r"was built by TensorRT 10.4.0 for SM75 .t4.; here is TensorRT 10.13.2.6"):
+    with pytest.raises(StoreError, match=r"was built by TensorRT 10.4.0 for SM75 .t4.; this machine has TensorRT 10.13.2.6"):
         session(path)
 
 
 def test_an_engine_of_the_other_flavour_is_refused(engine):
-    with pytest.raises(StoreError, match=r"was built by TensorRT-RTX 1.7.1.116 for SM75 .t4.; here is TensorRT 10.13.2.6"):
+    with pytest.raises(StoreError, match=r"was built by TensorRT-RTX 1.7.1.116 for SM75 .t4.; this machine has TensorRT 10.13.2.6"):
         session(engine("rtx"))
 
 

@@ -1,1 +1,1 @@
-"""The files that stages exchange (ONNX graph, engine, golden sample), each checked when it is opened."""
+"""The files that stages exchange: ONNX file, engine, golden sample. Each is checked when it is opened."""

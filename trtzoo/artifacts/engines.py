@@ -1,4 +1,4 @@
-"""The engine store: where an engine lies, whether it is up to date, and what must hold before it is opened. A plan is code."""
+"""Engines on disk: their folder, their sidecar, and the checks before one is opened. A TensorRT plan is executable code."""
 
 import hashlib
 import re
@@ -8,13 +8,13 @@ from typing import Literal
 
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
-from trtzoo.core.files import decode, encode, sha256_file, sidecar_path
+from trtzoo.core.files import decode, encode, load_sidecar, sha256_file, sidecar_path
 from trtzoo.core.records import SCHEMA, Record, Weights
 from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu
 
 
 class Stamp(Record, frozen=True, kw_only=True):
-    """A file as it was when it was hashed: the same size and time of change (ns) spare hashing it again."""
+    """A file when it was hashed. The hash stays valid while size (bytes) and modification time (ns) are unchanged."""
 
     name: str
     sha256: str
@@ -23,7 +23,7 @@ class Stamp(Record, frozen=True, kw_only=True):
 
 
 class TensorSpec(Record, frozen=True, kw_only=True):
-    """An input or output of an engine; `dtype` in TensorRT's words."""
+    """An input or output of an engine. `dtype` is TensorRT's name of the type, such as "HALF"."""
 
     name: str
     dtype: str
@@ -31,7 +31,7 @@ class TensorSpec(Record, frozen=True, kw_only=True):
 
 
 class OptimizationProfile(Record, frozen=True, kw_only=True):
-    """The shapes of an input that an engine was optimised for."""
+    """The input shapes that an engine was optimised for."""
 
     min: tuple[int, ...]
     opt: tuple[int, ...]
@@ -39,9 +39,9 @@ class OptimizationProfile(Record, frozen=True, kw_only=True):
 
 
 class LayerTypes(Record, frozen=True, kw_only=True):
-    """How many layers give which floating type; `compute` counts convolutions and matrix products alone.
+    """The number of layers by floating-point output type. `compute` counts only convolutions and matrix products.
 
-    `source`: "inspector" where the plan was opened and asked, else "network", the parsed and strongly typed graph.
+    `source` is "inspector" if the types come from the finished engine, "network" if they come from the typed graph.
     """
 
     source: Literal["inspector", "network"]
@@ -49,12 +49,15 @@ class LayerTypes(Record, frozen=True, kw_only=True):
     compute: dict[str, int]
 
     def share(self, dtype: str) -> float:
-        """The part of all layers that gives `dtype`, 0 to 1."""
+        """The fraction of layers whose output is `dtype`, 0 to 1."""
         return self.types.get(dtype, 0) / max(sum(self.types.values()), 1)
 
 
 class EngineSidecar(Record, frozen=True, kw_only=True):
-    """What stands beside an engine: all that made it, what proves its precision, and what it may be opened by."""
+    """The JSON file beside an engine: its inputs, its precision by layer, and the software and GPU that can open it.
+
+    `peak_memory` and `bytes` are in bytes, `modified` in nanoseconds.
+    """
 
     schema: int = SCHEMA
     kind: Literal["engine"] = "engine"
@@ -84,9 +87,23 @@ class EngineSidecar(Record, frozen=True, kw_only=True):
     modified: int
     versions: dict[str, str]
 
+    @property
+    def size(self) -> int:
+        """Height and width of an image in pixels."""
+        return self.inputs[0].shape[-1]
+
+    @property
+    def classes(self) -> int:
+        return self.outputs[0].shape[-1]
+
+    @property
+    def io(self) -> str:
+        """The type of input and output, by our names."""
+        return "fp16" if self.inputs[0].dtype == "HALF" else "fp32"
+
 
 class Recipe(Record, frozen=True, kw_only=True):
-    """All that decides an engine. An engine is up to date while its recipe's hash is the one in its sidecar."""
+    """Everything that determines an engine. An engine is up to date if its sidecar has the hash of its recipe."""
 
     onnx_sha256: str
     precision: str
@@ -107,25 +124,26 @@ class Recipe(Record, frozen=True, kw_only=True):
 
 @cache
 def builder_code() -> str:
-    """A hash of the code that drives TensorRT: a change of it makes every engine out of date."""
+    """The hash of the code that runs TensorRT's builder. If it changes, every engine is out of date."""
     return sha256_file(Path(__file__).parent.parent / "builder" / "tensorrt_worker.py")
 
 
 def engine_folder(root: Path, gpu: Gpu, flavour: str, version: str) -> Path:
+    """The folder of the engines that one TensorRT version built for one GPU."""
     return root / gpu.name / f"{flavour}-{version}"
 
 
 def build_command(engine: Path, sidecar: EngineSidecar | None = None, *, options: str = "") -> str:
-    """What makes this engine, by its name: `trtzoo build densenet121 --precision fp16 --batch 1`."""
-    named = re.fullmatch(r"(.+)-([a-z0-9]+)-b(\d+)", engine.stem)
-    if named is None:
+    """The command that builds an engine, from its file name: `trtzoo build densenet121 --precision fp16 --batch 1`."""
+    name = re.fullmatch(r"(.+)-([a-z0-9]+)-b(\d+)", engine.stem)
+    if name is None:
         return "trtzoo build"
-    subject = f"--onnx {sidecar.onnx.name}" if sidecar and sidecar.weights is None else named[1]
-    return f"trtzoo build {subject} --precision {named[2]} --batch {named[3]}{options}"
+    subject = f"--onnx {sidecar.onnx.name}" if sidecar and sidecar.weights is None else name[1]
+    return f"trtzoo build {subject} --precision {name[2]} --batch {name[3]}{options}"
 
 
 def stamp_file(path: Path, known: Stamp | None = None) -> Stamp:
-    """A file's hash; `known` is believed while size and time of change are its own. Raises StoreError for an unreadable one."""
+    """Hash a file, unless its size and modification time are those of `known`. Raises StoreError if it cannot be read."""
     try:
         status = path.stat()
         if known and (known.bytes, known.modified) == (status.st_size, status.st_mtime_ns):
@@ -142,76 +160,71 @@ def _sha256(path: Path, size: int, modified: int) -> str:
 
 
 def read_source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | None]:
-    """An ONNX file and what its sidecar tells. Raises StoreError for a file that is not the one its sidecar describes."""
+    """The stamp of an ONNX file, and its sidecar if it has one; `known` saves hashing, as in `stamp_file`.
+
+    Raises StoreError if the file is missing, or differs from the one that its sidecar describes.
+    """
     if not onnx.is_file():
-        named = re.fullmatch(r"(.+)-(fp32|fp16)", onnx.stem)
-        remedy = f" Run: trtzoo export {named[1]} --precision {named[2]}" if named else ""
+        name = re.fullmatch(r"(.+)-(fp32|fp16)", onnx.stem)
+        remedy = f" Run: trtzoo export {name[1]} --precision {name[2]}" if name else ""
         raise StoreError(f"There is no {onnx}.{remedy}")
-    found = stamp_file(onnx, known)
+    stamp = stamp_file(onnx, known)
     path = sidecar_path(onnx)
     if not path.is_file():
-        return found, None
+        return stamp, None
     sidecar = decode(path.read_bytes(), OnnxSidecar, where=str(path))
-    if sidecar.sha256 != found.sha256:
+    if sidecar.sha256 != stamp.sha256:
         remedy = f"trtzoo export {sidecar.model} --precision {sidecar.precision} --force"
         raise StoreError(f"{onnx} is not the file that {path.name} describes: it was changed or truncated. Run: {remedy}")
-    return found, sidecar
+    return stamp, sidecar
 
 
 def read_sidecar_unchecked(engine: Path) -> EngineSidecar | None:
-    """The sidecar of an engine as it stands, unchecked; None where there is none that can be read."""
+    """The sidecar of an engine, without a look at the engine; None if it is missing or damaged."""
     try:
-        return decode(sidecar_path(engine).read_bytes(), EngineSidecar, where="")
+        return load_sidecar(engine, EngineSidecar)
     except (OSError, StoreError):
         return None
 
 
 def is_intact(engine: Path, sidecar: EngineSidecar) -> bool:
-    """Whether the engine is the file that its sidecar describes: by size and time of change, else by hash."""
+    """Whether the engine is the file that its sidecar describes, by size and modification time or else by hash."""
+    known = Stamp(name=engine.name, sha256=sidecar.sha256, bytes=sidecar.bytes, modified=sidecar.modified)
     try:
-        status = engine.stat()
-        if status.st_size != sidecar.bytes:
-            return False
-        return status.st_mtime_ns == sidecar.modified or sha256_file(engine) == sidecar.sha256
-    except OSError:
+        found = stamp_file(engine, known)
+    except StoreError:
         return False
+    return (found.bytes, found.sha256) == (sidecar.bytes, sidecar.sha256)
 
 
 def load_plan(engine: Path, *, flavour: str, version: str, sm: int, device: str) -> tuple[bytes, EngineSidecar]:
-    """The plan's bytes, fit to be opened by this flavour and version on this GPU (`device` is its name).
+    """Read an engine's plan, if this flavour and version of TensorRT can open it on this GPU, named `device`.
 
-    Raises StoreError that names the mismatch and the command that mends it: no sidecar, changed since, or another flavour,
-    version or compute capability.
+    Raises StoreError, with the command that helps, if the sidecar is missing, if the engine was changed after it was built,
+    or if it was built for another compute capability or by another flavour or version.
     """
     path = sidecar_path(engine)
     if not engine.is_file():
         raise StoreError(f"There is no {engine}. Run: {build_command(engine)}")
     if not path.is_file():
-        raise StoreError(
-            f"{engine} has no sidecar, so nobody knows what is in it; it is not opened. Run: {build_command(engine)}"
-        )
+        raise StoreError(f"{engine} has no sidecar, so its content is unknown. It was not opened. Run: {build_command(engine)}")
     sidecar = decode(path.read_bytes(), EngineSidecar, where=str(path))
+    gpu = f" --gpu {sidecar.gpu}" if sidecar.gpu in GPUS else ""
     plan = engine.read_bytes()
     if hashlib.sha256(plan).hexdigest() != sidecar.sha256:
-        remedy = build_command(engine, sidecar, options=f"{_gpu(sidecar)} --force")
-        raise StoreError(f"{engine} was changed since it was built, or truncated; it is not opened. Run: {remedy}")
-    built = f"{engine} was built by {flavour_title(sidecar.flavour)} {sidecar.version} for SM{sidecar.sm} ({sidecar.gpu})"
+        remedy = build_command(engine, sidecar, options=f"{gpu} --force")
+        raise StoreError(f"{engine} was changed since it was built, or truncated. It was not opened. Run: {remedy}")
+    titles = {row.name: row.title for row in FLAVOURS.values()}
+    built_by = titles.get(sidecar.flavour, sidecar.flavour)
+    built = f"{engine} was built by {built_by} {sidecar.version} for SM{sidecar.sm} ({sidecar.gpu})"
     if sidecar.sm != sm:
         raise StoreError(f"{built}; this GPU is SM{sm} ({device}). Run: {build_command(engine, sidecar)}")
     if (sidecar.flavour, sidecar.version) != (flavour, version):
-        remedy = build_command(engine, sidecar, options=f"{_gpu(sidecar)} --flavour {flavour}")
-        raise StoreError(f"{built}; here is {flavour_title(flavour)} {version}. Run: {remedy}")
+        remedy = build_command(engine, sidecar, options=f"{gpu} --flavour {flavour}")
+        raise StoreError(f"{built}; this machine has {titles[flavour]} {version}. Run: {remedy}")
     return plan, sidecar
 
 
-def flavour_title(flavour: str) -> str:
-    return FLAVOURS[flavour].title if flavour in FLAVOURS else flavour
-
-
-def _gpu(sidecar: EngineSidecar) -> str:
-    return f" --gpu {sidecar.gpu}" if sidecar.gpu in GPUS else ""
-
-
 def estimate_bytes(onnx_bytes: int) -> int:
-    """About what an engine takes: the weights and the kernels, which are 5 to 23 MB in the ten networks."""
+    """The approximate size of an engine: the weights, and kernels, which take 5 to 23 MB in the ten networks."""
     return onnx_bytes + 20_000_000

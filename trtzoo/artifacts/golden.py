@@ -1,10 +1,8 @@
-"""The golden sample: images and the float64 logits that a network must give for them, at whatever precision and batch.
-
-Every later stage checks itself against it before it believes a number.
-"""
+"""The golden sample: images and a network's float64 logits for them. Every later stage checks its own output against it."""
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from trtzoo.core.arrays import Array
@@ -14,14 +12,14 @@ from trtzoo.core.records import GoldenCheck
 IMAGES = 4
 
 
-class Golden:
+class Golden(msgspec.Struct, frozen=True, eq=False):
     """`images` (IMAGES, 3, S, S) float32, each value exact in FP16; `logits` (IMAGES, classes) float64."""
 
-    def __init__(self, images: Array, logits: Array) -> None:
-        self.images, self.logits = images, logits
+    images: Array
+    logits: Array
 
     def batch(self, size: int) -> tuple[Array, Array]:
-        """`size` images and their logits: the sample, repeated from its start."""
+        """Images (size, 3, S, S) and logits (size, classes): the sample, repeated from its start."""
         rows = np.arange(size) % len(self.images)
         return self.images[rows], self.logits[rows]
 
@@ -31,41 +29,43 @@ class Golden:
 
 
 def load(path: Path) -> Golden:
-    """Raises StoreError for a file that is not a golden sample."""
+    """Read a golden sample. Raises StoreError if the file is not one."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Golden(arrays["images"].astype(np.float32), arrays["logits"].astype(np.float64))
-    except Exception as error:  # numpy, zipfile and zlib have an error each for every kind of damage
+    except Exception as error:  # numpy, zipfile and zlib raise a different exception for every kind of damage
         raise StoreError(f"{path} is not a golden sample ({type(error).__name__}: {error}).") from error
 
 
 def images(size: int, number: int = IMAGES) -> Array:
-    """Blocky pictures with noise, (number, 3, size, size): unlike each other, near to normalised photographs in range."""
+    """Synthetic images (number, 3, size, size) float32: coloured blocks with noise, in the range of normalised photographs."""
     random = np.random.default_rng(0)
-    blocks = 4 + 3 * (np.arange(number) % IMAGES)
     pixels = np.arange(size)
     pictures = []
-    for count in blocks:
-        colours = random.random((3, count, count)) * 4 - 2
-        cell = pixels * count // size
-        pictures.append(colours[:, cell][:, :, cell] + random.random((3, size, size)) - 0.5)
+    for blocks in 4 + 3 * (np.arange(number) % IMAGES):
+        colours = random.random((3, blocks, blocks)) * 4 - 2
+        block = pixels * blocks // size
+        pictures.append(colours[:, block][:, :, block] + random.random((3, size, size)) - 0.5)
     return np.stack(pictures).astype(np.float16).astype(np.float32)
 
 
-def check_logits(logits: Array, reference: Array, *, tolerance: float) -> GoldenCheck:
-    """Logits (N, classes) against the float64 reference: error = max|difference| / max|reference|.
-
-    Raises WrongOutputError for another shape, NaN or infinity, zeros, one constant, and an error over `tolerance`.
-    """
-    if logits.shape != reference.shape:
-        raise WrongOutputError(f"the output has shape {list(logits.shape)} where {list(reference.shape)} was expected")
-    logits = logits.astype(np.float64)
-    if not np.isfinite(logits).all():
-        raise WrongOutputError(f"{np.count_nonzero(~np.isfinite(logits))} of {logits.size} logits are NaN or infinite")
-    if np.ptp(logits) == 0:
+def check_values(logits: Array, shape: tuple[int, ...]) -> None:
+    """Raises WrongOutputError if the logits have another shape, contain NaN or infinity, or are all equal."""
+    if logits.shape != shape:
+        raise WrongOutputError(f"the output has shape {list(logits.shape)} where {list(shape)} was expected")
+    if bad := np.count_nonzero(~np.isfinite(logits)):
+        raise WrongOutputError(f"{bad} of {logits.size} logits are NaN or infinite")
+    if np.all(logits == logits.flat[0]):
         raise WrongOutputError(f"all logits are {logits.flat[0]:g}")
-    scale = np.abs(reference).max()
-    errors = np.abs(logits - reference).max(axis=1) / scale
+
+
+def check_logits(logits: Array, reference: Array, *, tolerance: float) -> GoldenCheck:
+    """Compare logits (N, classes) with the float64 reference: error = max|difference| / max|reference|.
+
+    Raises WrongOutputError if `check_values` does, and if an image's error exceeds `tolerance`.
+    """
+    check_values(logits, reference.shape)
+    errors = np.abs(logits.astype(np.float64) - reference).max(axis=1) / np.abs(reference).max()
     worst = int(errors.argmax())
     if errors[worst] > tolerance:
         raise WrongOutputError(f"logits differ by {errors[worst]:.2g} of max|logit| at image {worst} (allowed {tolerance:g})")

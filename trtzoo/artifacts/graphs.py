@@ -1,4 +1,4 @@
-"""Exported ONNX files: what was ordered, and the sidecar that describes the file."""
+"""Exported ONNX files: the order for one, and the sidecar that describes it."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ Batch = int | Literal["dynamic"]
 
 
 class ExportOrder(Record, frozen=True, kw_only=True):
-    """An ONNX file to be made."""
+    """An ONNX file to export. `size` is the height and width of an image in pixels."""
 
     model: str
     precision: str
@@ -20,21 +20,21 @@ class ExportOrder(Record, frozen=True, kw_only=True):
 
     @property
     def file_name(self) -> str:
-        """The model and precision, and whatever else is not the default."""
-        extras = {
+        """The model, the precision, and each setting that differs from its default."""
+        settings = {
             f"b{self.batch}": self.batch != "dynamic",
             "io16": self.io == "fp16",
             f"opset{self.opset}": self.opset != 17,
             f"c{self.classes}": self.classes != 1000,
             f"s{self.size}": self.size != 224,
         }
-        return "-".join([self.model, self.precision, *(text for text, said in extras.items() if said)]) + ".onnx"
+        return "-".join([self.model, self.precision, *(name for name, differs in settings.items() if differs)]) + ".onnx"
 
 
 class OnnxSidecar(Record, frozen=True, kw_only=True):
-    """What stands beside an exported graph: all that made it, and what proves it.
+    """The JSON file beside an ONNX file: its inputs, its hash and its check against the golden sample.
 
-    `checkpoint` is where the user's own weights were; it stays on this machine, as the file it is written in does.
+    `checkpoint` is the path of the user's own weights on this machine, or empty. `bytes` is the size of the ONNX file.
     """
 
     schema: int = SCHEMA

@@ -1,4 +1,4 @@
-"""What is measured or evaluated: a graph or engine by its path, what its sidecar tells, and the golden sample it must give."""
+"""Opening an ONNX file or an engine to measure or evaluate it: its sidecar's facts and its golden sample."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from trtzoo.core.records import Weights
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """`batch` is the only one it takes, or "dynamic"; images are (batch, 3, size, size), logits (batch, classes)."""
+    """An ONNX file or engine. Images are (batch, 3, size, size), logits (batch, classes); `batch` is fixed or "dynamic"."""
 
     path: Path
     model: str
@@ -28,49 +28,30 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 def open_subject(path: Path, *, remedy: str) -> Subject:
-    """Raises StoreError for a file without a sidecar, a graph that is not its sidecar's, and a golden sample of another file.
+    """Read the sidecar and the golden sample. `remedy` is the command that makes an ONNX file.
 
-    `remedy` is the command that makes a graph. An engine's own hash is checked when the session opens it.
+    Raises StoreError if the sidecar is missing, if an ONNX file is not the one that its sidecar describes, or if the golden
+    sample is missing or belongs to another file. An engine's own hash is checked when its session opens.
     """
-    if path.suffix == ".engine":
-        return _engine(path)
-    graph = read_sidecar(path, OnnxSidecar, remedy=remedy)
-    return Subject(
-        path=path,
-        model=graph.model,
-        precision=graph.precision,
-        batch=graph.batch,
-        size=graph.size,
-        classes=graph.classes,
-        io=graph.io,
-        sha256=graph.sha256,
-        weights=graph.weights,
-        golden=_golden(path.with_name(graph.golden), graph.golden_sha256),
-    )
-
-
-def _engine(path: Path) -> Subject:
-    engine = read_sidecar_unchecked(path)
-    if engine is None:
-        raise StoreError(f"There is no {path} with a sidecar. Run: {build_command(path)}")
-    images, logits = engine.inputs[0], engine.outputs[0]
-    return Subject(
-        path=path,
-        model=engine.model,
-        precision=engine.precision,
-        batch=engine.batch,
-        size=images.shape[-1],
-        classes=logits.shape[-1],
-        io="fp16" if images.dtype == "HALF" else "fp32",
-        sha256=engine.sha256,
-        weights=engine.weights,
-        golden=_golden(path.with_name(engine.golden), engine.golden_sha256),
-    )
-
-
-def _golden(path: Path, sha256: str) -> Golden:
-    if not path.is_file() or sha256_file(path) != sha256:
+    is_engine = path.suffix == ".engine"
+    sidecar = read_sidecar_unchecked(path) if is_engine else read_sidecar(path, OnnxSidecar, remedy=remedy)
+    if sidecar is None:
+        raise StoreError(f"There is no {path} with a readable sidecar. Run: {build_command(path)}")
+    golden = path.parent / sidecar.golden
+    if not golden.is_file() or sha256_file(golden) != sidecar.golden_sha256:
         raise StoreError(
-            f"{path} is not the golden sample that was made with this file. Bring it along, or export and build again."
+            f"The golden sample of {path} ({sidecar.golden or 'it has none'}) is missing or belongs to another file. "
+            "Copy it here, or export and build again."
         )
-    return load(path)
+    return Subject(
+        path=path,
+        model=sidecar.model,
+        precision=sidecar.precision,
+        batch=sidecar.batch,
+        size=sidecar.size,
+        classes=sidecar.classes,
+        io=sidecar.io,
+        sha256=sidecar.sha256,
+        weights=sidecar.weights,
+        golden=load(golden),
+    )
