@@ -1,14 +1,19 @@
 """Fill the generated parts of README.md and docs/: help texts, benchmark figures, the GPU table, the picture of the layers.
 
-Usage: python docs/generate.py [--check]   (--check compares and writes nothing)
+Usage: python docs/generate.py [--check | --pictures]
+
+--check compares and writes nothing. --pictures also draws the pictures that `trtzoo figures` makes of the reference results; they
+depend on matplotlib's version, so --check does not compare them.
 
 A generated block stands between `<!-- begin: KIND NAME -->` and `<!-- end -->`; BLOCKS has the kinds.
 """
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from html import escape
 from pathlib import Path
 from textwrap import wrap
@@ -20,6 +25,9 @@ else:
 
 ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "benchmarks" / "figures"
+REFERENCE = ROOT / "benchmarks" / "reference"
+"""Raw results of the reference machine: the README's table is made of them."""
+PICTURES = ("flops.png",)
 LAYERS = ROOT / "docs" / "images" / "layers.svg"
 BLOCK = re.compile(r"(<!-- begin: (\w+) ?([\w-]*) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -32,13 +40,17 @@ def pages() -> list[Path]:
 # --- blocks ---
 
 
-def help_text(command: str) -> str:
-    """The output of `trtzoo COMMAND --help`, 80 columns wide, without colour."""
-    words = [*([command] if command else []), "--help"]
+def output(*words: str) -> str:
+    """The stdout of `trtzoo WORDS`, 80 columns wide, without colour."""
     plain = os.environ | {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
     child = [sys.executable, "-m", "trtzoo.cli", *words]
-    text = subprocess.run(child, capture_output=True, text=True, check=True, env=plain, cwd=ROOT).stdout
-    lines = [line.rstrip() for line in text.strip().splitlines()]
+    return subprocess.run(child, stdout=subprocess.PIPE, text=True, check=True, env=plain, cwd=ROOT).stdout
+
+
+def help_text(command: str) -> str:
+    """The help text of a command, or of the program."""
+    words = [*([command] if command else []), "--help"]
+    lines = [line.rstrip() for line in output(*words).strip().splitlines()]
     return "\n".join(["```text", f"$ trtzoo {' '.join(words)}", *lines, "```", ""])
 
 
@@ -144,17 +156,40 @@ def _box(name: str, left: float, top: float, width: float) -> list[str]:
     ]
 
 
+def table() -> dict[Path, str]:
+    """benchmarks/figures/table.md, from the raw results of the reference machine."""
+    if not REFERENCE.is_dir():
+        return {}
+    return {FIGURES / "table.md": output("table", "--results", str(REFERENCE.relative_to(ROOT)), "--format", "md")}
+
+
+def draw() -> None:
+    """Draw PICTURES into docs/images."""
+    with tempfile.TemporaryDirectory() as folder:
+        output("figures", "--results", str(REFERENCE), "--out", folder)
+        for name in PICTURES:
+            shutil.copyfile(Path(folder) / name, LAYERS.parent / name)
+
+
 def main() -> int:
-    fresh = {path: filled(path.read_text()) for path in pages()} | {LAYERS: layers_svg()}
+    if "--pictures" in sys.argv:
+        draw()
+    made = table()
+    if "--check" not in sys.argv:
+        write(made)
+    fresh = made | {path: filled(path.read_text()) for path in pages()} | {LAYERS: layers_svg()}
     stale = [path for path, text in fresh.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
         for path in stale:
             print(f"{path.relative_to(ROOT)} is out of date. Run: python docs/generate.py")
         return 1 if stale else 0
-    for path in stale:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(fresh[path])
+    write({path: fresh[path] for path in stale})
     return 0
+
+
+def write(texts: dict[Path, str]) -> None:
+    for path, text in texts.items():
+        path.write_text(text)
 
 
 if __name__ == "__main__":
