@@ -2,7 +2,7 @@
 
 Usage: python docs/generate.py [--check | --pictures]
 
---check compares and writes nothing. --pictures also draws the pictures that `trtzoo figures` makes of the reference results; they
+--check compares and writes nothing. --pictures also draws the pictures of `trtzoo figures` from the reference results; they
 depend on matplotlib's version, so --check does not compare them.
 
 A generated block stands between `<!-- begin: KIND NAME -->` and `<!-- end -->`; BLOCKS has the kinds.
