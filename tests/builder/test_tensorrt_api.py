@@ -92,9 +92,9 @@ def unpack(path, folder):
     return folder
 
 
-def python_path(*folders):
-    """PYTHONPATH with these folders before those that it already has."""
-    return os.pathsep.join([*map(str, folders), *filter(None, [ENVIRONMENT.get("PYTHONPATH")])])
+def python_path(folder):
+    """PYTHONPATH with this folder and the repository."""
+    return os.pathsep.join([str(folder), str(Path(__file__).parents[2])])
 
 
 @pytest.fixture(params=[*VERSIONS, "rtx"])

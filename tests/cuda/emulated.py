@@ -22,6 +22,7 @@ from tests.cuda.engines import built, emulated
 CHILD = "TRTZOO_EMULATED"
 SECONDS = 300
 DOUBLE = Path(__file__).with_name("double")
+ROOT = Path(__file__).parents[2]
 
 
 class Driver:
@@ -131,7 +132,7 @@ def _child(names: list[str]) -> tuple[str, list[str]]:
     env = install.ENVIRONMENT | {
         CHILD: str(reports),
         "LD_LIBRARY_PATH": str(installed.driver),
-        "PYTHONPATH": os.pathsep.join([str(DOUBLE), str(installed.site)]),
+        "PYTHONPATH": os.pathsep.join([str(DOUBLE), str(installed.site), str(ROOT)]),
         "TRTZOO_EMULATED_GPUS": "t4,a10",
     }
     command = [sys.executable, "-m", "pytest", "-p", "tests.cuda.reporter", "-p", "no:cacheprovider", *names]

@@ -63,15 +63,15 @@ def test_both_libraries_see_a_t4_and_an_a10(drv, cuda):
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"TRTZOO_EMULATED_GPUS": ""}, "no device 0 for us: cuInit failed: no CUDA-capable device is detected"),
-        ({"TRTZOO_EMULATED_FAULTS": "cuDeviceGet:1:999"}, "no device 0 for us: cuDeviceGet failed: unknown error"),
+        ({"TRTZOO_EMULATED_GPUS": ""}, "cannot open device 0: cuInit failed: no CUDA-capable device is detected"),
+        ({"TRTZOO_EMULATED_FAULTS": "cuDeviceGet:1:999"}, "cannot open device 0: cuDeviceGet failed: unknown error"),
     ],
 )
 def test_devices_and_faults_are_set_by_the_environment(driver, variables, words):
     code = "from trtzoo.runtimes.cuda import primary_context; primary_context(0).__enter__()"
     env = os.environ | variables
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines()[-1] == f"trtzoo.core.errors.MachineError: The NVIDIA driver has {words}"
+    assert done.stderr.splitlines()[-1] == f"trtzoo.core.errors.MachineError: The NVIDIA driver {words}"
 
 
 def test_nothing_works_without_a_current_context(driver, cuda):

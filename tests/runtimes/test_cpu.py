@@ -1,4 +1,4 @@
-"""The CPU's runtimes: one file, one answer."""
+"""The CPU's runtimes: the same file gives the same logits."""
 
 import importlib.util
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_a_sample_is_a_positive_time_and_changes_nothing(exported, row):
 
 
 @pytest.mark.parametrize("name", ["openvino", "pytorch"])
-def test_a_runtime_that_computes_half_precision_in_single_says_so(exported, name):
+def test_a_runtime_that_computes_fp16_in_float32_says_so(exported, name):
     for kind, settings in (("fp32", {}), ("fp16", {"arithmetic": "float32"})):
         session = resolve(RUNTIMES[name].opener)(exported[kind, "fp32"], batch=1)
         assert session.settings == settings
@@ -71,7 +71,7 @@ def test_a_runtime_that_computes_half_precision_in_single_says_so(exported, name
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """Exported from a checkpoint of ten classes that is named by a relative path."""
+    """An export from a checkpoint of ten classes, named by a relative path."""
     monkeypatch.chdir(tmp_path)
     model = find_model("dpn68")
     torch.save(seed(build_network(model, classes=10, epsilon=1e-3, device="meta")).state_dict(), "mine.pth")
@@ -90,25 +90,25 @@ def test_the_pytorch_runtime_loads_a_users_own_checkpoint_from_any_folder(own, t
     session.close()
 
 
-@pytest.mark.parametrize(("change", "sentence"), [(Path.unlink, "is not there"), (Path.touch, "is not that file any more")])
-def test_the_pytorch_runtime_refuses_a_checkpoint_that_is_gone_or_changed(own, tmp_path, change, sentence):
+@pytest.mark.parametrize(("change", "sentence"), [(Path.unlink, "does not exist"), (Path.touch, "has changed")])
+def test_the_pytorch_runtime_refuses_a_missing_or_changed_checkpoint(own, tmp_path, change, sentence):
     (tmp_path / "mine.pth").write_bytes(b"another")
     change(tmp_path / "mine.pth")
     with pytest.raises(StoreError) as caught:
         resolve(RUNTIMES["pytorch"].opener)(own, batch=1)
     assert str(caught.value) == (
-        f"{own} was made from {tmp_path / 'mine.pth'}, which {sentence}, and the PyTorch runtime needs it. Put it back, "
+        f"{own} was made from {tmp_path / 'mine.pth'}, which {sentence}, and the PyTorch runtime needs it. Restore it, "
         "or run: trtzoo export dpn68 --weights FILE --force"
     )
 
 
-def test_a_row_names_a_module_that_its_extra_brings():
+def test_a_row_names_a_module_that_its_extra_installs():
     for row in RUNTIMES.values():
         assert row.extra in ("cpu", "gpu")
         assert row.device == "gpu" or importlib.util.find_spec(row.module)
 
 
-def test_what_is_not_installed_is_named_with_the_command_that_installs_it():
+def test_a_missing_module_is_named_with_the_command_that_installs_it():
     with pytest.raises(
         MachineError, match=r"^mlperf-ss needs no_such_module, which is not installed. Run: pip install 'trtzoo\[mlperf\]'$"
     ):

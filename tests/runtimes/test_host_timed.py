@@ -1,4 +1,4 @@
-"""Frameworks on a GPU: the same code on the processor's memory, what is refused without CUDA, and on a GPU the real thing."""
+"""Frameworks on a GPU: the same code in the CPU's memory, the errors without CUDA, and real runs where there is a GPU."""
 
 from functools import partial
 
@@ -19,8 +19,8 @@ from trtzoo.runtimes.registry import RUNTIMES, Session
 
 ROWS = [row for row in RUNTIMES.values() if row.device == "gpu" and row.reads == "graph"]
 HERE = {
-    "onnxruntime": partial(onnxruntime.OnDevice, providers=["CPUExecutionProvider"], memory="cpu"),
-    "pytorch": partial(pytorch.OnDevice, where="cpu"),
+    "onnxruntime": partial(onnxruntime.DeviceSession, providers=[("CPUExecutionProvider", {})], memory="cpu"),
+    "pytorch": partial(pytorch.DeviceSession, name="cpu", pinned=False),
 }
 KINDS = [("fp32", "fp32"), ("fp16", "fp32"), ("fp16", "fp16")]
 
@@ -34,7 +34,7 @@ def exported(tmp_path_factory):
     return {(one.order.precision, one.order.io): one.path for one in done}
 
 
-def is_right(session, path, kind, batch):
+def checked_samples(session, path, kind, batch):
     images, reference = golden.load(path.with_suffix(".npz")).batch(batch)
     try:
         logits = session.infer(images)
@@ -49,9 +49,9 @@ def is_right(session, path, kind, batch):
 @pytest.mark.parametrize("opener", HERE.values(), ids=HERE)
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_golden_logits_come_out_and_every_part_has_its_time(exported, opener, kind, batch):
-    session = opener(exported[kind], batch=batch, transfers=True, pinned=False)
-    samples = is_right(session, exported[kind], kind[0], batch)
+def test_the_logits_are_golden_and_every_stage_has_a_time(exported, opener, kind, batch):
+    session = opener(exported[kind], batch=batch, transfers=True)
+    samples = checked_samples(session, exported[kind], kind[0], batch)
     assert all(s.h2d > 0 and s.compute > 0 and s.d2h > 0 for s in samples)
     assert all(s.total == pytest.approx(s.h2d + s.compute + s.d2h) for s in samples)
     assert session.settings["clock"] == "the host's" and session.settings["transfers"] == "on"
@@ -59,16 +59,16 @@ def test_the_golden_logits_come_out_and_every_part_has_its_time(exported, opener
 
 @pytest.mark.parametrize("opener", HERE.values(), ids=HERE)
 def test_without_transfers_only_the_computation_is_timed(exported, opener):
-    session = opener(exported[KINDS[0]], batch=1, transfers=False, pinned=False)
-    samples = is_right(session, exported[KINDS[0]], "fp32", 1)
+    session = opener(exported[KINDS[0]], batch=1, transfers=False)
+    samples = checked_samples(session, exported[KINDS[0]], "fp32", 1)
     assert all((s.h2d, s.d2h, s.total) == (0, 0, s.compute) for s in samples)
 
 
-def test_logits_of_an_earlier_inference_pass_for_none(exported, monkeypatch):
-    session = HERE["onnxruntime"](exported[KINDS[0]], batch=1, transfers=True, pinned=False)
+def test_logits_of_an_earlier_inference_do_not_pass_for_new_ones(exported, monkeypatch):
+    session = HERE["onnxruntime"](exported[KINDS[0]], batch=1, transfers=True)
     images, _ = golden.load(exported[KINDS[0]].with_suffix(".npz")).batch(1)
     session.infer(images)
-    monkeypatch.setattr(session, "_run", lambda: None)
+    monkeypatch.setattr(session, "_compute", lambda: None)
     assert np.isnan(session.infer(images)).all()
     session.close()
 
@@ -81,10 +81,10 @@ def test_logits_of_an_earlier_inference_pass_for_none(exported, monkeypatch):
             r"here has no CUDAExecutionProvider\. Run: pip uninstall onnxruntime onnxruntime-gpu; pip install 'trtzoo\[gpu\]'$",
         ),
         ("onnxruntime-tensorrt", r"here has no TensorrtExecutionProvider\. Run: "),
-        ("pytorch-cuda", r"is built without CUDA, or finds no GPU\. What is here: trtzoo doctor$"),
+        ("pytorch-cuda", r"is built without CUDA, or finds no GPU\. To see what is here, run: trtzoo doctor$"),
     ],
 )
-def test_without_cuda_each_says_what_is_missing_instead_of_running_on_the_processor(exported, name, sentence, monkeypatch):
+def test_without_cuda_each_names_what_is_missing_instead_of_running_on_the_cpu(exported, name, sentence, monkeypatch):
     monkeypatch.setattr(onnxruntime.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     monkeypatch.setattr(pytorch.torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
@@ -93,13 +93,15 @@ def test_without_cuda_each_says_what_is_missing_instead_of_running_on_the_proces
 
 
 def test_a_provider_that_is_listed_but_does_not_load_is_refused(exported, monkeypatch):
-    """ONNX Runtime itself would go on with the next provider, or the processor, with no more than a line of log."""
+    """ONNX Runtime itself would continue with the next provider, or the CPU, and only log a line."""
     monkeypatch.setattr(onnxruntime.onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     opened = onnxruntime._open
-    monkeypatch.setattr(onnxruntime, "_open", lambda path, options, providers: opened(path, options, ["CPUExecutionProvider"]))
+    monkeypatch.setattr(
+        onnxruntime, "_open", lambda path, options, providers: opened(path, options, [("CPUExecutionProvider", {})])
+    )
     with pytest.raises(MachineError, match="cannot use its CUDAExecutionProvider"):
-        onnxruntime.OnDevice(
-            exported[KINDS[0]], batch=1, providers=["CUDAExecutionProvider"], memory="cpu", transfers=True, pinned=False
+        onnxruntime.DeviceSession(
+            exported[KINDS[0]], batch=1, providers=[("CUDAExecutionProvider", {})], memory="cpu", transfers=True
         )
 
 
@@ -110,8 +112,8 @@ def test_a_provider_that_is_listed_but_does_not_load_is_refused(exported, monkey
         ("[ONNXRuntimeError] : 1 : FAIL : CUDA failure 700: an illegal memory access", RuntimeError),
     ],
 )
-def test_onnx_runtime_without_room_on_the_gpu_is_a_memory_error_and_nothing_else_is(exported, monkeypatch, words, kind):
-    session = HERE["onnxruntime"](exported[KINDS[0]], batch=1, transfers=False, pinned=False)
+def test_only_a_full_gpu_is_a_memory_error_of_onnx_runtime(exported, monkeypatch, words, kind):
+    session = HERE["onnxruntime"](exported[KINDS[0]], batch=1, transfers=False)
 
     def fail(binding):
         raise RuntimeError(words)
@@ -123,8 +125,8 @@ def test_onnx_runtime_without_room_on_the_gpu_is_a_memory_error_and_nothing_else
     session.close()
 
 
-def test_pytorch_without_room_on_the_gpu_is_a_memory_error():
-    with pytest.raises(MemoryError, match="tried to allocate"), pytorch._full_is_told():
+def test_a_full_gpu_is_a_memory_error_of_pytorch():
+    with pytest.raises(MemoryError, match="tried to allocate"), pytorch._memory_errors():
         raise pytorch.torch.OutOfMemoryError("tried to allocate 2 GiB")
 
 
@@ -132,7 +134,7 @@ PROVIDERS = {"onnxruntime-cuda": "CUDAExecutionProvider", "onnxruntime-tensorrt"
 
 
 def missing(row):
-    """What this machine lacks to run it, nothing where it has all: then whatever goes wrong is a failure."""
+    """What this machine lacks for the runtime; empty if nothing, and then every error is a failure."""
     if (cuda := probes.run_probes("cuda")["cuda"]).error:
         return f"no NVIDIA GPU: {cuda.error}"
     if row.module == "torch":
@@ -145,8 +147,8 @@ def missing(row):
 @pytest.mark.gpu
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
-def test_on_a_gpu_the_golden_logits_come_out(exported, row, kind):
-    if lack := missing(row):
-        pytest.skip(lack)
+def test_on_a_gpu_the_logits_are_golden(exported, row, kind):
+    if reason := missing(row):
+        pytest.skip(reason)
     session: Session = resolve(row.opener)(exported[kind], batch=3)
-    assert all(s.compute > 0 for s in is_right(session, exported[kind], kind[0], 3))
+    assert all(s.compute > 0 for s in checked_samples(session, exported[kind], kind[0], 3))

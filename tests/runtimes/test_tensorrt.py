@@ -1,5 +1,7 @@
-"""A session of an engine: on the emulated driver, and where there is one, on a GPU. What is asked of the emulated driver
-itself (the order of calls, faults) is in test_trt_calls.py."""
+"""A session of an engine, on the emulated driver and, where there is one, on a GPU.
+
+The order of the driver's calls, and faults, are in test_tensorrt_calls.py.
+"""
 
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from tests.cuda import engines
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.golden import Golden
 from trtzoo.artifacts.graphs import OnnxSidecar
-from trtzoo.core.errors import RunError, StoreError
+from trtzoo.core.errors import MachineError, RunError, StoreError
 from trtzoo.core.files import read_sidecar, sidecar_path
 from trtzoo.core.modules import resolve
 from trtzoo.core.precisions import PRECISIONS
@@ -62,7 +64,7 @@ def test_the_logits_are_the_golden_samples(opened, flavour, precision, batch, cu
     assert session.settings["cuda graph"] == ("on" if cuda_graph else "off")
 
 
-def test_each_inference_is_of_the_images_it_is_given(opened):
+def test_each_inference_computes_the_images_it_is_given(opened):
     session, sample = opened(batch=1)
     for index in (2, 0, 3):
         logits = session.infer(sample.images[index : index + 1])
@@ -96,7 +98,7 @@ def test_without_transfers_only_compute_is_timed(opened):
 
 
 @pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
-def test_rotating_inputs_are_larger_than_the_cache_and_all_right(opened, cuda_graph):
+def test_rotating_inputs_exceed_the_cache_and_all_are_computed(opened, cuda_graph):
     session, sample = opened(rotate=True, cuda_graph=cuda_graph, transfers=False)
     copies = int(session.settings["input copies"])
     assert (copies - 1) * sample.images.nbytes > 4 << 20
@@ -152,7 +154,7 @@ def test_an_engine_of_another_batch_is_refused(gpu, tiny):
         resolve("trtzoo.runtimes.tensorrt:tensorrt")(engine, batch=16)
 
 
-def test_kernels_of_rtx_are_kept_and_used_again(opened):
+def test_kernels_of_rtx_are_kept_and_reused(opened):
     seen = []
     for _ in range(2):
         session, sample = opened(flavour="rtx")
@@ -162,13 +164,13 @@ def test_kernels_of_rtx_are_kept_and_used_again(opened):
     assert seen == ["new", "used"]
 
 
-def test_what_ran_is_told(opened):
+def test_versions_and_settings_are_reported(opened):
     session, _ = opened(flavour="tensorrt")
     assert list(session.versions) == ["tensorrt", "pycuda", "driver"]
     assert session.settings == {"transfers": "on", "host memory": "pinned", "input copies": "1", "cuda graph": "on"}
 
 
-# --- what only the double can be made to do ---
+# --- on the emulated driver only ---
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -239,15 +241,13 @@ def test_an_engine_of_another_kind_is_refused(engine, plan, words):
         session(engine(**plan))
 
 
-def test_a_gpu_that_is_not_there_is_told(engine):
-    with pytest.raises(
-        resolve("trtzoo.core.errors:MachineError"), match="no device 2 for us: cuDeviceGet failed: invalid device"
-    ):
+def test_a_missing_gpu_is_an_error(engine):
+    with pytest.raises(MachineError, match="cannot open device 2: cuDeviceGet failed: invalid device"):
         session(engine(), device=2)
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "another engine's", "refused by TensorRT"])
-def test_kept_kernels_that_do_not_fit_are_made_anew(engine, damage, script):
+def test_kept_kernels_that_do_not_fit_are_replaced(engine, damage, script):
     path = engine("rtx")
     session(path, "rtx").close()
     kept = path.with_suffix(".kernels")
@@ -265,7 +265,7 @@ def test_kept_kernels_that_do_not_fit_are_made_anew(engine, damage, script):
         assert again.settings["kernel cache"] == expected
 
 
-def test_kernels_that_cannot_be_kept_are_told_and_stop_nothing(engine):
+def test_kernels_that_cannot_be_saved_are_reported_and_the_session_opens(engine):
     path = engine("rtx")
     (path.parent / ".locks").write_text("in the way")
     opened = session(path, "rtx")
@@ -282,16 +282,16 @@ def test_kernels_that_cannot_be_kept_are_told_and_stop_nothing(engine):
         ("execute_async_v3", "the computation was not enqueued"),
     ],
 )
-def test_what_tensorrt_refuses_is_told_in_its_words(engine, script, method, words):
+def test_a_call_that_tensorrt_refuses_is_an_error_with_its_message(engine, script, method, words):
     path, script.fails = engine(), method
     with pytest.raises(RunError) as caught:
         session(path)
-    assert str(caught.value) == f"{path.name} cannot be run: {words}. TensorRT says: {method}: the script says so"
+    assert str(caught.value) == f"{path.name} cannot be run: {words}. TensorRT reports: {method}: the script says so"
 
 
-def test_a_machine_without_pycuda_is_told_what_to_install():
+def test_a_machine_without_pycuda_gets_the_command_that_installs_it():
     code = "import sys; sys.modules['pycuda'] = None; import trtzoo.runtimes.tensorrt"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1].startswith(
-        "trtzoo.core.errors.MachineError: Running engines takes an NVIDIA driver and PyCUDA, and one of them is not here"
+        "trtzoo.core.errors.MachineError: Running engines requires an NVIDIA driver and PyCUDA, and one of them is missing"
     )

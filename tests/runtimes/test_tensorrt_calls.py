@@ -1,4 +1,4 @@
-"""What a session asks of the driver, in order and size, and what becomes of it when any of it fails."""
+"""The driver calls of a session, their order and sizes, and its behaviour when any of them fails."""
 
 import pytest
 
@@ -28,7 +28,7 @@ OPEN = [
     f"cuMemAlloc {IMAGES}",
     f"cuMemAlloc {LOGITS}",
     f"cuMemcpyHtoDAsync {IMAGES}",
-    "cuMemAlloc 256",  # what TensorRT makes late
+    "cuMemAlloc 256",  # TensorRT's last allocation
     "cuLaunchHostFunc",
     "cuStreamSynchronize",
 ]
@@ -80,7 +80,7 @@ def session(engine, **options):
 
 
 def inferred(engine, **options):
-    """A whole life: open, infer, sample, close."""
+    """Open a session, infer, sample and close it."""
     opened = session(engine, **options)
     try:
         return opened.infer(golden.images(8)), opened.sample(), opened.settings
@@ -131,7 +131,7 @@ def test_without_a_graph_the_computation_is_enqueued_each_time(opened, driver):
     assert driver.log() == CLOSE
 
 
-def test_an_inference_forgets_old_logits_first(opened, driver):
+def test_an_inference_erases_old_logits_first(opened, driver):
     live = opened()
     driver.log()
     live.infer(golden.images(8))
@@ -154,7 +154,7 @@ def test_rotation_captures_a_graph_for_each_copy_of_the_images(opened, driver):
 
 
 @pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
-def test_rotation_goes_round_all_copies_of_the_images(opened, script, cuda_graph):
+def test_rotation_uses_all_copies_of_the_images_in_turn(opened, script, cuda_graph):
     live = opened(rotate=True, cuda_graph=cuda_graph, transfers=False)
     copies = int(live.settings["input copies"])
     script.inputs.clear()
@@ -165,7 +165,7 @@ def test_rotation_goes_round_all_copies_of_the_images(opened, script, cuda_graph
     assert seen[:copies] == seen[copies:]
 
 
-def test_pageable_memory_is_not_the_drivers(engine, driver):
+def test_pageable_memory_is_not_allocated_by_the_driver(engine, driver):
     inferred(engine, pinned=False)
     assert not [call for call in driver.log() if call.startswith("cuMemHostAlloc")]
 
@@ -191,13 +191,13 @@ def test_samples_allocate_nothing(opened, driver):
         (
             "cuLaunchHostFunc:2:900",
             "tiny-fp32-b4.engine cannot be run: the computation was not enqueued. "
-            "TensorRT says: execute_async_v3: CUDA error 900",
+            "TensorRT reports: execute_async_v3: CUDA error 900",
         ),
         ("cuStreamEndCapture:1:901", "cuStreamEndCapture failed: operation failed due to a previous error during capture"),
         ("cuGraphInstantiate:1:2", "cuGraphInstantiateWithFlags failed: out of memory"),
     ],
 )
-def test_where_no_graph_can_be_captured_the_work_is_enqueued_and_the_reason_told(engine, driver, fault, why, rotate):
+def test_where_no_graph_can_be_captured_the_work_is_enqueued_and_the_reason_reported(engine, driver, fault, why, rotate):
     plain = inferred(engine)[0]
     driver.fail(fault)
     logits, _, settings = inferred(engine, rotate=rotate)
@@ -205,7 +205,7 @@ def test_where_no_graph_can_be_captured_the_work_is_enqueued_and_the_reason_told
     assert settings["cuda graph"] == f"off: {why}"
 
 
-def test_graphs_made_before_the_one_that_fails_are_given_back(opened, driver):
+def test_graphs_made_before_the_one_that_fails_are_freed(opened, driver):
     driver.fail("cuGraphInstantiate:5:2")
     opened(rotate=True)
     assert "executables" not in driver.counts()
@@ -228,14 +228,14 @@ def test_an_engine_that_cannot_be_enqueued_after_its_capture_failed_is_not_opene
 
 
 @pytest.mark.parametrize("number", range(1, 8))
-def test_memory_that_runs_out_at_any_allocation_is_told_as_such_and_all_is_freed(engine, driver, number):
+def test_memory_that_runs_out_at_any_allocation_is_a_memory_error_and_all_is_freed(engine, driver, number):
     driver.fail(f"allocation:{number}:2:lasting")
     with pytest.raises(MemoryError, match=r"^tiny-fp32-b4.engine cannot be run: .*(out of memory|could not be allocated)"):
         inferred(engine)
     assert not driver.counts()
 
 
-def test_a_gpu_that_is_lost_in_the_middle_of_a_sample_is_told(opened, driver):
+def test_a_gpu_that_is_lost_during_a_sample_is_an_error(opened, driver):
     live = opened()
     live.infer(golden.images(8))
     driver.fail("work:3:700")
@@ -248,7 +248,7 @@ def test_a_gpu_that_is_lost_in_the_middle_of_a_sample_is_told(opened, driver):
 
 
 @pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
-def test_a_launch_that_fails_is_told(opened, driver, cuda_graph):
+def test_a_launch_that_fails_is_an_error(opened, driver, cuda_graph):
     live = opened(cuda_graph=cuda_graph)
     driver.fail("cuGraphLaunch:1:719", "cuLaunchHostFunc:1:719")
     words = "cuGraphLaunch failed: unspecified launch failure" if cuda_graph else "execute_async_v3: CUDA error 719"
@@ -256,17 +256,17 @@ def test_a_launch_that_fails_is_told(opened, driver, cuda_graph):
         live.sample()
 
 
-def test_a_driver_without_devices_is_told(engine, driver):
+def test_a_driver_without_devices_is_an_error(engine, driver):
     driver.fail("cuInit:1:100")
-    with pytest.raises(MachineError, match="The NVIDIA driver has no device 0 for us: cuInit failed: no CUDA-capable device"):
+    with pytest.raises(MachineError, match="The NVIDIA driver cannot open device 0: cuInit failed: no CUDA-capable device"):
         session(engine)
 
 
 @pytest.mark.parametrize("code", [999, 700])
 @pytest.mark.parametrize("lasting", ["", ":lasting"], ids=["once", "for-good"])
 @pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
-def test_whichever_call_fails_everything_is_given_back(engine, driver, cuda_graph, lasting, code):
-    """Each call of a whole life in turn. It must go on without, or end in one of our errors; nothing may be left alive."""
+def test_whichever_call_fails_everything_is_freed(engine, driver, cuda_graph, lasting, code):
+    """Each call of a session in turn fails. The session must go on or raise one of our errors, and free everything."""
     plain, _, _ = inferred(engine, cuda_graph=cuda_graph)
     calls = driver.log()
     outcomes = set()
@@ -285,14 +285,14 @@ def test_whichever_call_fails_everything_is_given_back(engine, driver, cuda_grap
 
 
 @pytest.mark.parametrize("number", range(1, 14))
-def test_whichever_work_fails_everything_is_given_back(engine, driver, number):
+def test_whichever_work_fails_everything_is_freed(engine, driver, number):
     driver.fail(f"work:{number}:719")
     with pytest.raises(RunError, match=r"unspecified launch failure|CUDA error 719"):
         inferred(engine)
     assert not driver.counts()
 
 
-def test_a_resource_is_freed_though_the_error_is_kept(opened, driver):
+def test_resources_are_freed_while_the_error_is_still_referenced(opened, driver):
     driver.fail("cuMemsetD8Async:1:999")
     live = opened()
     with pytest.raises(RunError) as kept:

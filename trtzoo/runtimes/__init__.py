@@ -1,1 +1,1 @@
-"""Runtimes: one row each in `registry.py` and one file each. Every file gives a Session."""
+"""Runtimes: each is a row in `registry.py` and a file that opens a Session."""

@@ -1,7 +1,7 @@
-"""CUDA as an engine's session needs it: memory, streams and events are PyCUDA's, graphs are the driver's.
+"""CUDA for an engine's session: PyCUDA's memory, streams and events, and the driver's graphs.
 
-PyCUDA has no graphs, so those few functions are called by name, as every driver since CUDA 11.4 has them. Nothing here
-touches stream 0 or makes a context of its own: torch and TensorRT use the primary one too.
+PyCUDA has no graphs, so this module calls the driver's functions for them, which exist since CUDA 11.4. It uses the primary
+context, as torch and TensorRT do, and never stream 0.
 """
 
 import ctypes
@@ -24,16 +24,16 @@ try:
     _driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
 except (ImportError, OSError) as missing:
     raise MachineError(
-        f"Running engines takes an NVIDIA driver and PyCUDA, and one of them is not here ({missing}). "
+        f"Running engines requires an NVIDIA driver and PyCUDA, and one of them is missing ({missing}). "
         f"On a machine with an NVIDIA GPU: pip install 'trtzoo[gpu]'"
     ) from missing
 
-NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no order with stream 0
-THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do does not end a capture
+NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no synchronization with stream 0
+THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads' calls do not end a capture
 
 
 class CudaGpu(NamedTuple):
-    """A device as the driver tells it; `l2` in bytes."""
+    """A device; `sm` is its compute capability, `l2` the size of its L2 cache in bytes."""
 
     name: str
     sm: int
@@ -45,51 +45,43 @@ def versions() -> dict[str, str]:
     return {"pycuda": pycuda.VERSION_TEXT, "driver": f"CUDA {number // 1000}.{number % 1000 // 10}"}
 
 
-def explained(error: Exception, doing: str) -> Exception:
-    """PyCUDA's error as one of ours, in the driver's words: MemoryError, or RunError."""
+def translate_error(error: Exception, prefix: str) -> Exception:
+    """PyCUDA's error as a MemoryError or RunError with the driver's message."""
     kind = MemoryError if isinstance(error, drv.MemoryError) else RunError
-    return kind(f"{doing}: {error}")
+    return kind(f"{prefix}: {error}")
 
 
 @contextmanager
 def primary_context(ordinal: int) -> Iterator[CudaGpu]:
-    """Make the device's primary context current, and at the end what was current before. They nest.
-
-    Raises MachineError where there is no such device.
-    """
+    """Make the device's primary context current until the end. Contexts nest. Raises MachineError for a missing device."""
     try:
         drv.init()
         device = drv.Device(ordinal)
     except drv.Error as error:
-        raise MachineError(f"The NVIDIA driver has no device {ordinal} for us: {error}") from error
+        raise MachineError(f"The NVIDIA driver cannot open device {ordinal}: {error}") from error
     context = device.retain_primary_context()
     try:
         context.push()
         try:
-            yield _describe(device)
+            major, minor = device.compute_capability()
+            yield CudaGpu(device.name(), 10 * major + minor, device.get_attribute(drv.device_attribute.L2_CACHE_SIZE))
         finally:
-            with suppress(drv.Error):  # after a failure of the device nothing more can be asked of it
+            with suppress(drv.Error):  # after a device failure, no call succeeds
                 drv.Context.pop()
     finally:
         context.detach()
-        _driver.cuCtxPopCurrent_v2(byref(c_void_p()))  # PyCUDA's detach leaves it on the driver's stack
+        _driver.cuCtxPopCurrent_v2(byref(c_void_p()))  # PyCUDA's detach leaves the context on the driver's stack
 
 
-def _describe(device: Any) -> CudaGpu:
-    major, minor = device.compute_capability()
-    return CudaGpu(device.name(), 10 * major + minor, device.get_attribute(drv.device_attribute.L2_CACHE_SIZE))
-
-
-def host(shape: tuple[int, ...], dtype: Any, *, pinned: bool) -> Array:
-    """An array for copies to or from the device; pinned, it is copied by the device itself, without the processor."""
-    make = drv.pagelocked_empty if pinned else np.empty
-    return np.asarray(make(shape, dtype))
+def host_array(shape: tuple[int, ...], dtype: Any, *, pinned: bool) -> Array:
+    """An array in host memory. The device copies pinned memory without the processor."""
+    return np.asarray(drv.pagelocked_empty(shape, dtype) if pinned else np.empty(shape, dtype))
 
 
 class CudaGraph:
-    """What `work` enqueues on the stream (its handle), launched again with one call.
+    """A graph of the work that `work` enqueues on a stream (its handle).
 
-    Raises RunError where the driver, or something in the work, does not allow a capture; the stream is then as it was.
+    Raises RunError if the driver or a call in `work` does not allow the capture; the stream is then unchanged.
     """
 
     def __init__(self, stream: int, work: Callable[[], None]) -> None:

@@ -1,6 +1,6 @@
-"""A runtime that computes nothing: it answers from the golden sample, takes the times it is told, fails as it is told.
+"""A runtime that computes nothing: it returns golden logits, and takes its times and failures from a script.
 
-For trying the loop, the sweep and the tables. Its script is `NAME.script.json` beside `NAME.onnx`:
+It is for trying the measuring loop, the sweep and the tables. The script is `NAME.script.json` beside `NAME.onnx`:
 {"seconds": [0.001, …], "fail": "error" | "memory" | "crash" | "kill" | "hang" | "nan" | "zeros" | "wrong"}.
 """
 
@@ -20,27 +20,27 @@ from trtzoo.core.records import Sample
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the session does: its samples' seconds, over and over, and how it fails."""
+    """`seconds` are the times of the samples, repeated; `fail` is how the session fails, unless empty."""
 
     seconds: tuple[float, ...] = (0.001,)
     fail: str = ""
 
 
 class Session:
-    """Times are as scripted, not as they pass."""
+    """Its samples report the script's times, not the real ones."""
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
-        beside = path.with_suffix(".script.json")
-        self.script = msgspec.json.decode(beside.read_bytes(), type=Script) if beside.exists() else Script()
+        script = path.with_suffix(".script.json")
+        self.script = msgspec.json.decode(script.read_bytes(), type=Script) if script.exists() else Script()
         self.golden, self.batch, self.threads, self.versions = golden.load(path.with_suffix(".npz")), batch, 1, {"fake": "1"}
         self.settings: dict[str, str] = {}
         self._taken = 0
-        if action := _DEATHS.get(self.script.fail):
+        if action := _FAILURES.get(self.script.fail):
             action()
 
     def infer(self, images: Array) -> Array:
         _, logits = self.golden.batch(len(images))
-        return np.asarray(_SPOILT.get(self.script.fail, np.asarray)(logits))
+        return np.asarray(_WRONG_LOGITS.get(self.script.fail, np.asarray)(logits))
 
     def sample(self) -> Sample:
         seconds = self.script.seconds[self._taken % len(self.script.seconds)]
@@ -55,7 +55,7 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-_DEATHS: dict[str, Callable[[], object]] = {
+_FAILURES: dict[str, Callable[[], object]] = {
     "error": lambda: _raise(StoreError("the script says: error")),
     "memory": lambda: _raise(MemoryError()),
     "crash": lambda: os._exit(66),
@@ -63,7 +63,7 @@ _DEATHS: dict[str, Callable[[], object]] = {
     "hang": lambda: time.sleep(3600),
 }
 
-_SPOILT: dict[str, Callable[[Array], Array]] = {
+_WRONG_LOGITS: dict[str, Callable[[Array], Array]] = {
     "nan": lambda logits: logits * np.nan,
     "zeros": np.zeros_like,
     "wrong": lambda logits: logits[:, ::-1],

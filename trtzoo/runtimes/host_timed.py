@@ -1,18 +1,30 @@
-"""A GPU by way of a framework that tells no more than when it is done: every part is awaited and timed by the host's clock."""
+"""Timing by the host's clock, for frameworks that report only when an inference is done."""
 
 import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.arrays import Array
+from trtzoo.core.files import load_sidecar
 from trtzoo.core.records import Sample
 
 
-class Staged:
-    """A session of three parts, each of which returns when the GPU has done it: `_put`, `_run`, `_get`.
+def timed(run: Callable[[], object]) -> Sample:
+    """Time one call, which must return when its result is there."""
+    start = time.perf_counter()
+    run()
+    total = time.perf_counter() - start
+    return Sample(total=total, compute=total)
 
-    Without `transfers` images and logits stay on the GPU, and a sample is `_run` alone.
+
+class StagedSession:
+    """A session on a GPU whose stages `_upload`, `_compute` and `_download` return when the GPU has finished them.
+
+    Without `transfers`, images and logits stay on the GPU and a sample times `_compute` only.
     """
 
     versions: dict[str, str]
@@ -27,34 +39,39 @@ class Staged:
         }
 
     def infer(self, images: Array) -> Array:
-        """Images (batch, 3, S, S) → logits (batch, classes), by the very work that `sample` times."""
+        """Images (batch, 3, S, S) → logits (batch, classes), by the same stages that `sample` times."""
         self._images = images
-        self._put(images)
-        self._run()
-        return self._get()
+        self._upload(images)
+        self._compute()
+        return self._download()
 
     def sample(self) -> Sample:
-        begin = copied = time.perf_counter()
-        if self._transfers:
-            self._put(self._images)
-            copied = time.perf_counter()
-        self._run()
-        done = end = time.perf_counter()
-        if self._transfers:
-            self._get()
-            end = time.perf_counter()
-        return Sample(total=end - begin, compute=done - copied, h2d=copied - begin, d2h=end - done)
+        if not self._transfers:
+            return timed(self._compute)
+        start = time.perf_counter()
+        self._upload(self._images)
+        uploaded = time.perf_counter()
+        self._compute()
+        computed = time.perf_counter()
+        self._download()
+        end = time.perf_counter()
+        return Sample(total=end - start, compute=computed - uploaded, h2d=uploaded - start, d2h=end - computed)
 
-    def _put(self, images: Array) -> None:
+    def _upload(self, images: Array) -> None:
         raise NotImplementedError
 
-    def _run(self) -> None:
+    def _compute(self) -> None:
         raise NotImplementedError
 
-    def _get(self) -> Array:
+    def _download(self) -> Array:
         raise NotImplementedError
 
 
 def forbid_tf32() -> None:
-    """Float32 in full, in every NVIDIA library that this process loads from now on: their own default is TF32."""
+    """Disable TF32, the default of NVIDIA's libraries, in each of them that this process loads later."""
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+
+
+def float32_settings(path: Path) -> dict[str, str]:
+    """The settings of a session that computes in float32: they say so if the exported file has another precision."""
+    return {} if load_sidecar(path, OnnxSidecar).precision == "fp32" else {"arithmetic": "float32"}

@@ -1,6 +1,5 @@
-"""OpenVINO on the CPU, in float32 arithmetic: its own default may be bfloat16, which is another precision."""
+"""OpenVINO on the CPU, in float32: its default may be bfloat16, which is another precision."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,11 @@ import openvino
 from trtzoo.core.arrays import Array
 from trtzoo.core.records import Sample
 from trtzoo.core.system import available_cores
-from trtzoo.runtimes.registry import float32_settings
+from trtzoo.runtimes.host_timed import float32_settings, timed
 
 
 class Session:
-    """One ONNX file, compiled for one batch; input and output stay where they are between samples."""
+    """One ONNX file, compiled for one batch. Input and output keep their place between samples."""
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
         self.batch, self.threads = batch, threads or available_cores()
@@ -38,10 +37,7 @@ class Session:
         return np.array(self._request.get_output_tensor().data, np.float32)
 
     def sample(self) -> Sample:
-        start = time.perf_counter()
-        self._request.infer()
-        total = time.perf_counter() - start
-        return Sample(total=total, compute=total)
+        return timed(self._request.infer)
 
     def close(self) -> None:
         del self._request

@@ -1,44 +1,41 @@
-"""RUNTIMES, one row and one file each; AUTO is the fastest of TRIED. No framework is imported here."""
+"""RUNTIMES, one row and one file each; AUTO picks the fastest of CANDIDATES. No framework is imported here."""
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
 
-from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import unknown
-from trtzoo.core.files import load_sidecar
 from trtzoo.core.records import Sample
 
 
 class Session(Protocol):
-    """A loaded network at one batch. It times itself, so the measuring loop holds policy only."""
+    """A loaded network at one batch. It times its own inferences, so the measuring loop contains policy only."""
 
     versions: dict[str, str]
     settings: dict[str, str]
     threads: int
 
     def infer(self, images: Any) -> Any:
-        """Images (batch, 3, S, S) float32 → logits (batch, classes)."""
+        """Compute images (batch, 3, S, S) of float32 into logits (batch, classes). Raises RunError, MemoryError."""
 
     def sample(self) -> Sample:
-        """Time one inference of the images last given to `infer`."""
+        """Time one inference, in seconds, on the images that `infer` was last given. Raises as `infer` does."""
 
     def close(self) -> None:
         """Free everything."""
 
 
 class Runtime(msgspec.Struct, frozen=True):
-    """`resolve(opener)(artifact path, batch=…)` gives a Session; `device` is what it runs on: "cpu" or "gpu".
+    """`resolve(opener)(artifact, batch=…)` opens a Session on `device`.
 
-    `reads` is what the artifact is: an exported graph, or the engine that was built of it. `module` is what it needs, from
-    the extra `extra`.
+    `reads` is the kind of artifact: an exported graph, or an engine built from it. The runtime needs the Python module
+    `module`, which the extra `extra` installs.
     """
 
     name: str
     opener: str
-    device: str
+    device: Literal["cpu", "gpu"]
     module: str
     extra: str
     reads: Literal["graph", "engine"] = "graph"
@@ -64,21 +61,15 @@ RUNTIMES: dict[str, Runtime] = {
 
 AUTO = "auto"
 CANDIDATES = ("onnxruntime", "openvino")
-"""What AUTO tries on a processor, case by case."""
+"""The runtimes that AUTO compares on a CPU, for each case."""
 
 
 def installed_candidates() -> list[str]:
-    """Those of TRIED that are installed."""
     return [name for name in CANDIDATES if find_spec(RUNTIMES[name].module)]
 
 
 def find_runtime(name: str) -> Runtime:
-    """The row called `name`. Raises UsageError with the nearest name."""
+    """The row called `name`, in any case. Raises UsageError with the nearest name."""
     if row := RUNTIMES.get(name.lower()):
         return row
     raise unknown("runtime", name, RUNTIMES)
-
-
-def float32_settings(path: Path) -> dict[str, str]:
-    """The settings to be told by a session that computes any exported file in float32: nothing for one that is float32."""
-    return {} if load_sidecar(path, OnnxSidecar).precision == "fp32" else {"arithmetic": "float32"}

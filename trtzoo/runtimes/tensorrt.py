@@ -1,8 +1,8 @@
-"""An engine of either TensorRT runs: buffers made once, one stream, and an event pair around each copy and the computation.
+"""Runs an engine of either TensorRT flavour, with buffers made once, one stream, and CUDA events around each stage.
 
-A resource lives in an attribute and nowhere else, so that dropping the attribute frees it: at the end, or after an error at any
-point, all go in the reverse of the order they came, before the context is given back. A local variable would not do: an
-error's traceback keeps it alive.
+Each resource lives in one attribute, and dropping the attribute frees it. At the end, or after any error, all are dropped in
+the reverse order of their creation, before the context is released. Resources must not be held in local variables, which an
+error's traceback would keep alive.
 """
 
 import hashlib
@@ -28,39 +28,32 @@ from trtzoo.runtimes.trt_logger import logged_errors, make_logger
 
 DTYPES = {"FLOAT": np.float32, "HALF": np.float16}
 
+RESOURCES = (
+    *("_logger", "_runtime", "_engine", "_config", "_kernels", "_context", "_stream"),
+    *("_started", "_uploaded", "_computed", "_finished"),  # events
+    *("_images", "_logits"),  # on the host
+    *("_inputs", "_output"),  # on the GPU; one input for each turn
+    "_graphs",
+)
+"""The attributes that hold resources, in the order of their creation."""
+
 
 class Session:
     """One engine at its batch on one GPU, in the thread that opened it.
 
-    cuda_graph  launch the computation as a CUDA graph; where it cannot be captured, `settings` says why and it is enqueued
-    transfers   a sample copies the images to the GPU and the logits back; without, both stay there and only compute is timed
-    pinned      copies are to and from pinned memory; without, pageable
-    rotate      computation goes round through so many copies of the images that the L2 cache does not hold them
+    cuda_graph  launch the computation as a CUDA graph; if it cannot be captured, it is enqueued and `settings` says why
+    transfers   include in a sample the copies of images and logits; without, both stay on the GPU and only compute is timed
+    pinned      copy from and to pinned memory, else pageable
+    rotate      use the copies of the images in turn, so many that the L2 cache cannot hold them
 
-    Raises StoreError for an engine that is not for this GPU, TensorRT and batch, MachineError where they are missing, RunError
-    in TensorRT's or the driver's words for one that cannot be run, and MemoryError.
+    Raises StoreError for an engine of another GPU, TensorRT or batch, MachineError without a GPU or TensorRT, RunError with
+    TensorRT's or the driver's message for an engine that does not run, and MemoryError.
     """
 
-    versions: dict[str, str]
     threads = 1
-    settings: dict[str, str]
-
-    _log: Any
-    _runtime: Any
-    _engine: Any
-    _config: Any  # of TensorRT-RTX
-    _kernels: Any
-    _context: Any
-    _stream: Any
-    _begun: Any  # events
-    _copied: Any
-    _computed: Any
-    _done: Any
-    _images: Any  # on the host
-    _logits: Any
-    _inputs: Any  # on the device, one for each turn
+    _images: Array
+    _logits: Array
     _output: Any
-    _graphs: Any
 
     def __init__(
         self,
@@ -75,26 +68,28 @@ class Session:
         rotate: bool = False,
     ) -> None:
         self.batch, self.transfers, self._pinned, self._turn = batch, transfers, pinned, 0
-        self._doing = f"{path.name} cannot be run"
+        self._error = f"{path.name} cannot be run"
         self.settings = {"transfers": "on" if transfers else "off", "host memory": "pinned" if pinned else "pageable"}
         self._resources = ExitStack()
         try:
             gpu = self._resources.enter_context(cuda.primary_context(device))
+            for name in RESOURCES:
+                self._resources.callback(self.__dict__.pop, name, None)
             self._load(path, flavour, gpu)
-            self._allocate(sets=2 + gpu.l2 // self._size if rotate else 1)
-            self._warm(cuda_graph)
-            self._keep_kernels(path)
+            self._allocate(copies=2 + gpu.l2 // self._size if rotate else 1)
+            self._warm_up(cuda_graph=cuda_graph)
+            self._save_kernels(path)
         except drv.Error as error:
             self.close()
-            raise cuda.explained(error, self._doing) from error
+            raise cuda.translate_error(error, self._error) from error
         except BaseException:
             self.close()
             raise
 
     def infer(self, images: Array) -> Array:
-        """Images (batch, 3, S, S) → logits (batch, classes), in the engine's types, by the very work that `sample` times."""
+        """Images (batch, 3, S, S) → logits (batch, classes), in the engine's types, by the same calls that `sample` times."""
         if images.shape != self._images.shape:
-            raise RunError(f"{self._doing} on images of shape {images.shape}: it takes {self._images.shape}")
+            raise RunError(f"{self._error} on images of shape {images.shape}: it takes {self._images.shape}")
         try:
             if self._pinned:
                 self._images[:] = images
@@ -102,63 +97,56 @@ class Session:
                 self._images = np.ascontiguousarray(images, self._input_type)
             for turn in range(len(self._inputs)):
                 drv.memcpy_htod_async(self._inputs[turn], self._images, self._stream)
-            drv.memset_d8_async(self._output, 0xFF, self._logits.nbytes, self._stream)  # NaN: old logits pass for none
+            drv.memset_d8_async(self._output, 0xFF, self._logits.nbytes, self._stream)  # NaN, so that no old logits pass
             self._launch()
             drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
             self._stream.synchronize()
-            return self._logits.copy()  # type: ignore[no-any-return]
+            return self._logits.copy()
         except drv.Error as error:
-            raise cuda.explained(error, self._doing) from error
+            raise cuda.translate_error(error, self._error) from error
 
     def sample(self) -> Sample:
-        """One timed inference. `total`: host clock until the last result is there; copies and compute: between events on the
-        GPU; `enqueue`: host clock around the launch."""
+        """Time one inference in seconds: `total` and `enqueue` by the host's clock, copies and compute by events on the GPU."""
         try:
-            return self._end_to_end() if self.transfers else self._resident()
+            return self._sample()
         except drv.Error as error:
-            raise cuda.explained(error, self._doing) from error
+            raise cuda.translate_error(error, self._error) from error
 
     def close(self) -> None:
-        """Free everything; once is enough. What waits on the stream is awaited first."""
+        """Wait for the stream and free everything. A second call does nothing."""
         with suppress(drv.Error, AttributeError):
             self._stream.synchronize()
         self._resources.close()
 
     # --- one inference ---
 
-    def _end_to_end(self) -> Sample:
-        begin = time.perf_counter()
-        self._begun.record(self._stream)
-        drv.memcpy_htod_async(self._inputs[self._turn], self._images, self._stream)
-        self._copied.record(self._stream)
+    def _sample(self) -> Sample:
+        start = time.perf_counter()
+        self._started.record(self._stream)
+        if self.transfers:
+            drv.memcpy_htod_async(self._inputs[self._turn], self._images, self._stream)
+            self._uploaded.record(self._stream)
         before = time.perf_counter()
         self._launch()
         enqueue = time.perf_counter() - before
-        self._computed.record(self._stream)
-        drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
-        self._done.record(self._stream)
-        self._done.synchronize()
+        if self.transfers:
+            self._computed.record(self._stream)
+            drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
+        self._finished.record(self._stream)
+        self._finished.synchronize()
+        total = time.perf_counter() - start
+        if not self.transfers:
+            return Sample(total=total, compute=self._started.time_till(self._finished) * 1e-3, enqueue=enqueue)
         return Sample(
-            total=time.perf_counter() - begin,
-            compute=self._copied.time_till(self._computed) * 1e-3,
-            h2d=self._begun.time_till(self._copied) * 1e-3,
-            d2h=self._computed.time_till(self._done) * 1e-3,
+            total=total,
+            compute=self._uploaded.time_till(self._computed) * 1e-3,
+            h2d=self._started.time_till(self._uploaded) * 1e-3,
+            d2h=self._computed.time_till(self._finished) * 1e-3,
             enqueue=enqueue,
         )
 
-    def _resident(self) -> Sample:
-        begin = time.perf_counter()
-        self._begun.record(self._stream)
-        before = time.perf_counter()
-        self._launch()
-        enqueue = time.perf_counter() - before
-        self._done.record(self._stream)
-        self._done.synchronize()
-        total = time.perf_counter() - begin
-        return Sample(total=total, compute=self._begun.time_till(self._done) * 1e-3, enqueue=enqueue)
-
     def _launch(self) -> None:
-        """Enqueue one computation, of the images whose turn it is."""
+        """Enqueue one computation on the next copy of the images."""
         turn = self._turn
         self._turn = (turn + 1) % len(self._inputs)
         if self._graphs:
@@ -170,40 +158,34 @@ class Session:
         if len(self._inputs) > 1:
             self._context.set_tensor_address(self._input_name, int(self._inputs[turn]))
         if not self._context.execute_async_v3(self._stream.handle):
-            raise self._refused("the computation was not enqueued")
+            raise self._failure("the computation was not enqueued")
 
-    def _refused(self, what: str) -> Exception:
-        """What TensorRT did not do, and why: for want of memory, or else."""
-        words = logged_errors(self._log)
-        kind = MemoryError if re.search("out of memory|could not be allocated", words, re.IGNORECASE) else RunError
-        return kind(f"{self._doing}: {what}. {words}")
+    def _failure(self, message: str) -> Exception:
+        """The error for a call that TensorRT refused, with the errors it logged: MemoryError or RunError."""
+        logged = logged_errors(self._logger)
+        kind = MemoryError if re.search("out of memory|could not be allocated", logged, re.IGNORECASE) else RunError
+        return kind(f"{self._error}: {message}. {logged}")
 
     # --- opening ---
 
-    def _own(self, **resource: Any) -> None:
-        """Hold a resource in an attribute, which is dropped when its turn comes."""
-        for name, value in resource.items():
-            setattr(self, name, value)
-            self._resources.callback(delattr, self, name)
-
     def _load(self, path: Path, flavour: str, gpu: cuda.CudaGpu) -> None:
-        """Open the engine, and learn its input and output."""
-        trt = _module(flavour)
+        """Open the engine and read the shapes and types of its input and output."""
+        trt = _import_tensorrt(flavour)
         self.versions = {trt.__name__: trt.__version__} | cuda.versions()
         plan, sidecar = engines.load_plan(path, flavour=flavour, version=trt.__version__, sm=gpu.sm, device=gpu.name)
-        self._plan = hashlib.sha256(plan).hexdigest()
-        self._own(_log=make_logger(trt))
-        self._own(_runtime=trt.Runtime(self._log))
-        self._own(_engine=self._runtime.deserialize_cuda_engine(plan))
+        self._plan_sha256 = sidecar.sha256
+        self._logger = make_logger(trt)
+        self._runtime = trt.Runtime(self._logger)
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise self._refused("it was not opened")
+            raise self._failure("it was not opened")
         if hasattr(trt, "IRuntimeCache"):
             self._configure(path)
-            self._own(_context=self._engine.create_execution_context(self._config))
+            self._context = self._engine.create_execution_context(self._config)
         else:
-            self._own(_context=self._engine.create_execution_context())
+            self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise self._refused("no execution context could be made")
+            raise self._failure("no execution context could be made")
         self._input_name, self._input_shape, self._input_type = self._tensor(trt.TensorIOMode.INPUT)
         self._output_name, self._output_shape, self._output_type = self._tensor(trt.TensorIOMode.OUTPUT)
         if self._input_shape[0] != self.batch:
@@ -213,73 +195,73 @@ class Session:
         self._size = int(np.prod(self._input_shape)) * np.dtype(self._input_type).itemsize
 
     def _tensor(self, mode: Any) -> tuple[str, tuple[int, ...], Any]:
-        """Name, shape and type of the one input or output."""
+        """Name, shape and type of the only input or output."""
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
         found = [name for name in names if self._engine.get_tensor_mode(name) == mode]
         if len(found) != 1:
-            raise RunError(f"{self._doing}: it has {len(found)} tensors of kind {mode.name}, and a classifier has one")
+            raise RunError(f"{self._error}: it has {len(found)} tensors of kind {mode.name}; a classifier has one")
         shape, dtype = tuple(self._engine.get_tensor_shape(found[0])), self._engine.get_tensor_dtype(found[0]).name
         if -1 in shape or dtype not in DTYPES:
-            raise RunError(f"{self._doing}: {found[0]} is {dtype} {list(shape)}, not FLOAT or HALF of a fixed shape")
+            raise RunError(f"{self._error}: {found[0]} is {dtype} {list(shape)}, not FLOAT or HALF of a fixed shape")
         return found[0], shape, DTYPES[dtype]
 
-    def _allocate(self, *, sets: int) -> None:
-        """The stream, the events and every buffer."""
-        self._own(_stream=drv.Stream(cuda.NON_BLOCKING))
-        self._own(_begun=drv.Event(), _copied=drv.Event(), _computed=drv.Event(), _done=drv.Event())
-        self._own(_images=cuda.host(self._input_shape, self._input_type, pinned=self._pinned))
-        self._own(_logits=cuda.host(self._output_shape, self._output_type, pinned=self._pinned))
+    def _allocate(self, *, copies: int) -> None:
+        """Make the stream, the events and every buffer, with this number of copies of the images."""
+        self._stream = drv.Stream(cuda.NON_BLOCKING)
+        self._started, self._uploaded, self._computed, self._finished = (drv.Event() for _ in range(4))
+        self._images = cuda.host_array(self._input_shape, self._input_type, pinned=self._pinned)
+        self._logits = cuda.host_array(self._output_shape, self._output_type, pinned=self._pinned)
         self._images[:] = 0
-        self._own(_inputs=[])
-        for _ in range(sets):
+        self._inputs: list[Any] = []
+        for _ in range(copies):
             self._inputs.append(drv.mem_alloc(self._size))
-        self._own(_output=drv.mem_alloc(self._logits.nbytes))
-        self.settings["input copies"] = str(sets)
+        self._output = drv.mem_alloc(self._logits.nbytes)
+        self.settings["input copies"] = str(copies)
 
-    def _warm(self, cuda_graph: bool) -> None:
-        """One plain inference, in which TensorRT makes what it makes late; then a graph for each copy of the images."""
+    def _warm_up(self, *, cuda_graph: bool) -> None:
+        """Enqueue one inference, in which TensorRT makes its last allocations, then capture a graph for each turn."""
         for name, address in {self._input_name: int(self._inputs[0]), self._output_name: int(self._output)}.items():
             if not self._context.set_tensor_address(name, address):
-                raise self._refused(f"the address of {name} was refused")
-        self._own(_graphs=[])
+                raise self._failure(f"the address of {name} was refused")
+        self._graphs: list[cuda.CudaGraph] = []
         drv.memcpy_htod_async(self._inputs[0], self._images, self._stream)
         self._enqueue(0)
         self._stream.synchronize()
         self.settings["cuda graph"] = self._capture() if cuda_graph else "off"
 
     def _capture(self) -> str:
-        """On, or why not: then those graphs that were made go, and each computation is enqueued anew."""
-        mine = self._resources.enter_context(ExitStack())
+        """Return "on", or "off" with the reason; then no graph is kept and computations are enqueued."""
+        stack = self._resources.enter_context(ExitStack())
         graphs = []
         try:
             for turn in range(len(self._inputs)):
                 graphs.append(cuda.CudaGraph(self._stream.handle, partial(self._enqueue, turn)))
-                mine.callback(graphs[-1].close)
+                stack.callback(graphs[-1].close)
         except (RunError, MemoryError) as error:
-            mine.close()
-            self._enqueue(0)  # which must still be possible
+            stack.close()
+            self._enqueue(0)  # the engine must still run
             self._stream.synchronize()
             return f"off: {error}"
         self._graphs = graphs
         return "on"
 
-    # --- TensorRT-RTX compiles kernels when an engine is opened; they are kept beside the engine ---
+    # --- TensorRT-RTX compiles kernels when it opens an engine; a file beside the engine keeps them ---
 
     def _configure(self, path: Path) -> None:
-        self._own(_config=self._engine.create_runtime_config())
-        self._own(_kernels=self._config.create_runtime_cache())
-        self.settings["kernel cache"] = "used" if self._known_kernels(path) else "new"
+        self._config = self._engine.create_runtime_config()
+        self._kernels = self._config.create_runtime_cache()
+        self.settings["kernel cache"] = "used" if self._load_kernels(path) else "new"
         self._config.set_runtime_cache(self._kernels)
 
-    def _known_kernels(self, path: Path) -> bool:
-        """Take the kernels of an earlier run: of this very engine, and whole."""
+    def _load_kernels(self, path: Path) -> bool:
+        """Use the kernels of an earlier session if the file is intact and belongs to this engine."""
         try:
             data = kernels_path(path).read_bytes()
         except OSError:
             return False
         return data[:32] == self._seal(data[32:]) and bool(self._kernels.deserialize(data[32:]))
 
-    def _keep_kernels(self, path: Path) -> None:
+    def _save_kernels(self, path: Path) -> None:
         if self.settings.get("kernel cache") != "new":
             return
         kernels = bytes(self._kernels.serialize() or b"")
@@ -290,20 +272,21 @@ class Session:
             self.settings["kernel cache"] = f"not kept: {error}"
 
     def _seal(self, kernels: bytes) -> bytes:
-        return hashlib.sha256(self._plan.encode() + kernels).digest()
+        """A hash of the engine and its kernels."""
+        return hashlib.sha256(self._plan_sha256.encode() + kernels).digest()
 
 
 def kernels_path(engine: Path) -> Path:
-    """Where TensorRT-RTX's kernels for an engine are kept."""
+    """The file that keeps TensorRT-RTX's kernels for an engine."""
     return engine.with_suffix(".kernels")
 
 
-def _module(flavour: str) -> Any:
+def _import_tensorrt(flavour: str) -> Any:
     row = FLAVOURS[flavour]
     try:
         return importlib.import_module(row.module)
     except ImportError as error:
-        raise MachineError(f"{row.title} is not here ({error}). Run: pip install {row.install}") from error
+        raise MachineError(f"{row.title} cannot be loaded ({error}). Run: pip install {row.install}") from error
 
 
 tensorrt = partial(Session, flavour="tensorrt")
