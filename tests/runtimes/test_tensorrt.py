@@ -211,7 +211,9 @@ def test_an_engine_of_another_version_is_refused(engine, tiny):
 
 
 def test_an_engine_of_the_other_flavour_is_refused(engine):
-    with pytest.raises(StoreError, match=r"was built by TensorRT-RTX 1.7.1.116 for SM75 .t4.; this machine has TensorRT 10.13.2.6"):
+    with pytest.raises(
+        StoreError, match=r"was built by TensorRT-RTX 1.7.1.116 for SM75 .t4.; this machine has TensorRT 10.13.2.6"
+    ):
         session(engine("rtx"))
 
 
