@@ -196,7 +196,7 @@ def main() -> None:
         one(peer, name, int(batch), Path(folder), float(seconds))
         return
     names, peers = options.models.split(","), options.peers.split(",")
-    rows, ratios, rate = [], [], measure_peak(THREADS)
+    rows, ratios, rate = [], [], measure_peak(THREADS) or math.nan
     with tempfile.TemporaryDirectory() as folder:
         export(names, Path(folder))
         choose(names, options.batches, Path(folder))

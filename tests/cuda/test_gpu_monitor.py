@@ -101,7 +101,6 @@ def test_a_dying_nvml_is_named_and_what_it_told_before_is_kept(seen, fault, read
 
 def test_an_nvml_that_hangs_from_the_first_is_given_up(seen, monkeypatch):
     monkeypatch.setattr(gpu_monitor, "START", 0.5)
-    monkeypatch.setattr(gpu_monitor, "GRACE", 0.5)
     assert seen("fail=nvmlInitWithFlags:1:hang", seconds=0).error == "NVML does not respond"
 
 

@@ -76,7 +76,7 @@ def bench(
     timeout: float = TIMEOUT,
     runs: int = 1,
     resume: bool = False,
-    sgemm: Callable[[], float] = lambda: 0.0,
+    sgemm: Callable[[], float | None] = lambda: None,
 ) -> Iterator[Result]:
     """Measure the jobs in order and yield each result after it is written to results/<device>/<case>.json.
 
@@ -100,7 +100,7 @@ def bench(
             path = further / f"{job.case.name}.{run}.json"
         result = _kept_result(path, job) if resume else None
         if result is None:
-            result = _run(replace(job, sgemm=sgemm()) if job.device.kind == "cpu" else job, timeout)
+            result = _run(replace(job, sgemm=sgemm() or 0.0) if job.device.kind == "cpu" else job, timeout)
             for outdated in further.glob(f"{job.case.name}.*.json") if run == 1 else ():
                 outdated.unlink()
             write_record(path, result)

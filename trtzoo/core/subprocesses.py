@@ -5,6 +5,7 @@ number of progress messages, then one answer or one error. When stdin closes, th
 parent. stderr holds the reason if the child dies.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -68,23 +69,34 @@ def run_child(
     `timeout` is in seconds; `stop` cancels the child from another thread. A child has `grace` seconds to stop. Raises
     ChildError if it reports an error, dies, is late or is cancelled.
     """
+    why, ended = "", threading.Event()
+
+    def guard() -> None:
+        """End the child when it is late or cancelled. Without `stop` nothing is polled: a measurement must not be disturbed."""
+        nonlocal why
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not why and not ended.wait(timeout if stop is None else 0.05):
+            if stop is not None and stop.is_set():
+                why = "cancelled"
+            elif time.monotonic() >= deadline:
+                why = "timeout"
+        if why:
+            end_child(child, grace)
+
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
-        ended, late = threading.Event(), threading.Event()
-        guard = threading.Thread(target=_guard, args=(child, ended, late, timeout, stop, grace), daemon=True)
+        watcher = threading.Thread(target=guard, daemon=True)
         try:
-            guard.start()
+            watcher.start()
             found = _listen(child, request, lambda data: on_progress(msgspec.json.decode(data, type=progress)))
         finally:
             ended.set()
             end_child(child, grace)
-            guard.join()
+            watcher.join()
         if found and found.kind == "answer":
             return msgspec.json.decode(found.content, type=answer)
-        if stop and stop.is_set():
-            raise ChildError("cancelled", "cancelled")
-        if late.is_set():
-            raise ChildError("timeout", f"no result after {timeout:g} s")
+        if why:
+            raise ChildError(why, f"no result after {timeout:g} s" if why == "timeout" else why)
         if found:
             raise ChildError("error", msgspec.json.decode(found.content, type=str))
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - STDERR_BYTES))
@@ -111,29 +123,11 @@ def _listen(child: subprocess.Popen[bytes], request: object, on_progress: Report
     return None
 
 
-def _guard(
-    child: subprocess.Popen[bytes],
-    ended: threading.Event,
-    late: threading.Event,
-    timeout: float | None,
-    stop: threading.Event | None,
-    grace: float,
-) -> None:
-    """End the child when it is late or cancelled. Without `stop` nothing is polled: a measurement must not be disturbed."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if ended.wait(left if stop is None else 0.05):
-            return
-        if deadline is not None and time.monotonic() >= deadline:
-            late.set()
-        if late.is_set() or (stop is not None and stop.is_set()):
-            end_child(child, grace)
-            return
-
-
 def end_child(child: subprocess.Popen[bytes], grace: float = 0.0) -> None:
-    """Close the child's stdin, which stops it, and wait for its end; kill it two seconds after its `grace`."""
+    """Close the child's stdin, which stops it, and wait for its end; kill it two seconds after its `grace`.
+
+    A process that hangs in the kernel, on a lost GPU for example, survives even that: its `returncode` is None.
+    """
     assert child.stdin is not None
     with suppress(OSError):  # it may be dead already
         child.stdin.close()
@@ -141,15 +135,16 @@ def end_child(child: subprocess.Popen[bytes], grace: float = 0.0) -> None:
         child.wait(timeout=grace + 2)
     except subprocess.TimeoutExpired:
         child.kill()
-        child.wait()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=2)
 
 
-def exit_failure(code: int, stderr: str, *, name: str = "the process") -> Failure:
+def exit_failure(code: int | None, stderr: str, *, name: str = "the process") -> Failure:
     """Why a child ended without an answer, from its exit status (negative: a signal) and its stderr."""
     if code == -signal.SIGKILL:
         return Failure(kind="memory", reason=f"{name} was killed, most likely because the machine ran out of memory")
     (last,) = stderr.strip().splitlines()[-1:] or ["it printed nothing"]
-    if code < 0:
+    if code and code < 0:
         return Failure(kind="signal", reason=f"{name} died of {signal.Signals(-code).name}: {last}")
     return Failure(kind="crash", reason=f"{name} ended with status {code}: {last}")
 
@@ -168,8 +163,7 @@ def serve(request: Any, handle: Callable[[Any, Report, threading.Event], object]
     messages = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     received = msgspec.json.decode(sys.stdin.buffer.readline(), type=request)
-    stopped = threading.Event()
-    threading.Thread(target=_stop_with_parent, args=(stopped, grace), daemon=True).start()
+    stopped = end_with_parent(grace)
 
     def send(kind: Literal["progress", "answer", "error"], content: object) -> None:
         message = _Message(kind, msgspec.Raw(msgspec.json.encode(content)))
@@ -185,9 +179,16 @@ def serve(request: Any, handle: Callable[[Any, Report, threading.Event], object]
     os._exit(0)  # the answer is out; a library's tear-down adds nothing
 
 
-def _stop_with_parent(stopped: threading.Event, grace: float) -> None:
-    while os.read(0, 1 << 16):  # not sys.stdin, whose lock would hang the interpreter's end
-        pass
-    stopped.set()
-    time.sleep(grace)
-    os._exit(1)
+def end_with_parent(grace: float) -> threading.Event:
+    """Set the event that is returned when stdin closes, and end this process `grace` seconds later."""
+    stopped = threading.Event()
+
+    def watch() -> None:
+        while os.read(0, 1 << 16):  # not sys.stdin, whose lock would hang the interpreter's end
+            pass
+        stopped.set()
+        time.sleep(grace)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return stopped

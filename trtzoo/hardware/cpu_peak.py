@@ -11,12 +11,12 @@ from trtzoo.core.subprocesses import ChildError, module_command, run_child, serv
 SIZE, ROUNDS = 2048, 30
 
 
-def measure_peak(threads: int) -> float:
-    """The rate on `threads` threads, FLOP/s, measured in a child process; 0 if it cannot be measured."""
+def measure_peak(threads: int) -> float | None:
+    """The rate on `threads` threads, FLOP/s, measured in a child process; None if it cannot be measured."""
     try:
         return run_child(module_command("trtzoo.hardware.cpu_peak"), threads, answer=float)
     except ChildError:
-        return 0.0
+        return None
 
 
 def _measure(threads: int) -> float:

@@ -19,13 +19,10 @@ import msgspec
 from trtzoo.core.errors import MachineError
 from trtzoo.core.modules import require_module
 from trtzoo.core.records import Device, GpuState, Record, Span
-from trtzoo.core.subprocesses import module_command
+from trtzoo.core.subprocesses import end_child, module_command
 
 START = 10.0
 """Seconds that the child may take until it is ready."""
-
-GRACE = 2.0
-"""Seconds that the child may take to end; NVML's calls can hang on a lost GPU."""
 
 REASONS = {
     0x4: "software power cap",
@@ -96,15 +93,10 @@ def _start(bus_id: str, settle: float, lines: IO[bytes]) -> subprocess.Popen[byt
 
 
 def _end(child: subprocess.Popen[bytes]) -> str:
-    """End the child by closing its stdin, and say how it died, if it did."""
-    assert child.stdin is not None
-    child.stdin.close()
-    try:
-        code = child.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        with suppress(subprocess.TimeoutExpired):  # a process that hangs in the kernel cannot be killed
-            child.wait(GRACE)
+    """End the child, and say how it died, if it did."""
+    end_child(child)
+    code = child.returncode
+    if code in (None, -signal.SIGKILL):
         return "NVML does not respond"
     if code < 0:
         return f"NVML's process died of {signal.Signals(-code).name}"

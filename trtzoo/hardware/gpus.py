@@ -2,6 +2,7 @@
 
 import re
 from importlib.resources import files
+from typing import Any
 
 import msgspec
 
@@ -31,7 +32,7 @@ class Card(msgspec.Struct, frozen=True):
     source: str = ""
 
 
-class Gpu(msgspec.Struct, frozen=True):
+class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A target, and the cards sold under its name.
 
     TensorRT `oldest` to `newest` build for it (`newest` empty: still supported). `not_rtx` says why TensorRT-RTX cannot
@@ -61,27 +62,18 @@ FLAVOURS: dict[str, Flavour] = {
 }
 
 
-class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+def _gpu(name: str, row: dict[str, Any]) -> Gpu:
     """A table of gpus.toml, whose first lines explain the fields."""
-
-    title: str
-    sm: int
-    source: str
-    cards: dict[str, tuple[float, float, float, float]]
-    oldest: str = "8.6"
-    newest: str = ""
-    not_rtx: str = ""
-
-    def gpu(self, name: str) -> Gpu:
-        cards = tuple(
-            Card(card, fp32 * 1e12, tf32 * 1e12, fp16 * 1e12, bandwidth * 1e9, self.source)
-            for card, (fp32, tf32, fp16, bandwidth) in self.cards.items()
-        )
-        return Gpu(name, self.title, self.sm, cards, self.oldest, self.newest, self.not_rtx)
+    source = row.pop("source")
+    row["cards"] = tuple(
+        Card(card, fp32 * 1e12, tf32 * 1e12, fp16 * 1e12, bandwidth * 1e9, source)
+        for card, (fp32, tf32, fp16, bandwidth) in row["cards"].items()
+    )
+    return msgspec.convert({"name": name, **row}, Gpu)
 
 
-_ROWS = msgspec.toml.decode((files("trtzoo.hardware") / "gpus.toml").read_bytes(), type=dict[str, _Row])
-GPUS: dict[str, Gpu] = {name: row.gpu(name) for name, row in _ROWS.items()}
+_TABLES = msgspec.toml.decode((files("trtzoo.hardware") / "gpus.toml").read_bytes())
+GPUS: dict[str, Gpu] = {name: _gpu(name, table) for name, table in _TABLES.items()}
 
 
 def find_card(name: str) -> Card | None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pynvml
 
+from trtzoo.core.subprocesses import end_with_parent
 from trtzoo.hardware.gpu_monitor import Reading
 
 Query = Callable[[Any], Any]
@@ -84,12 +85,6 @@ def monitor(bus_id: str, settle: float, send: Callable[[Reading], object], stopp
         send(Reading(error=f"NVML: {error}"))
 
 
-def _wait_for_end_of_stdin(stopped: threading.Event) -> None:
-    sys.stdin.buffer.read()
-    stopped.set()
-
-
 if __name__ == "__main__":
-    ended = threading.Event()
-    threading.Thread(target=_wait_for_end_of_stdin, args=(ended,), daemon=True).start()
-    monitor(sys.argv[1], float(sys.argv[2]), lambda reading: os.write(1, msgspec.json.encode(reading) + b"\n"), ended)
+    stopped = end_with_parent(grace=60)  # if NVML hangs, the parent kills this process long before
+    monitor(sys.argv[1], float(sys.argv[2]), lambda reading: os.write(1, msgspec.json.encode(reading) + b"\n"), stopped)
