@@ -66,4 +66,4 @@ def test_a_missing_engine_names_the_command_that_builds_it(tmp_path):
 
 
 def test_a_missing_onnx_file_names_the_command_that_exports_it(tmp_path):
-    assert refusal(tmp_path / "a.onnx") == f"{tmp_path / 'a.onnx'} is not there. Run: trtzoo export"
+    assert refusal(tmp_path / "a.onnx") == f"{tmp_path / 'a.onnx'} is missing. Run: trtzoo export"
