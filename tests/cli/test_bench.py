@@ -53,13 +53,13 @@ def test_a_gpu_that_is_not_here_is_refused_with_what_is_here(trtzoo, fakes):
     ("arguments", "sentence"),
     [
         (["dpn86"], "There is no model 'dpn86'."),
-        (["dpn68", "--all"], "Say either model names or --all."),
+        (["dpn68", "--all"], "Give either model names or --all, not both."),
         (["--gpu", "cpu", "--runtime", "onnxrun"], "Did you mean onnxruntime?"),
         (["--gpu", "cpu", "--protocol", "trtexec99"], "There is no protocol 'trtexec99'."),
         (["--precision", "fp15"], "There is no precision 'fp15'. Did you mean fp16?"),
         (["--gpu", "t5"], "There is no GPU 't5'. Did you mean t4?"),
         (["--batch", "0"], "'0' is not a whole number from 1 to 1024"),
-        (["--batch", "1,,8"], "has an empty place"),
+        (["--batch", "1,,8"], "has an empty item"),
     ],
 )
 def test_what_does_not_exist_is_a_usage_error(trtzoo, arguments, sentence):

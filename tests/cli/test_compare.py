@@ -81,7 +81,7 @@ def test_what_does_not_compare_is_refused_with_the_field_and_exit_two(trtzoo, tm
     done = trtzoo("compare", "a", "b")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "trtzoo: Nothing compares. Not compared, for input and output is fp32 in A and fp16 in B: dpn68 fp32 b1.\n"
+        "trtzoo: Nothing can be compared. Not compared, for input and output is fp32 in A and fp16 in B: dpn68 fp32 b1.\n"
     )
 
 

@@ -18,4 +18,4 @@ def test_doctor_tells_it_in_json(trtzoo):
 
 def test_another_format_is_refused(trtzoo):
     done = trtzoo("doctor", "--format", "xml")
-    assert (done.returncode, done.stderr) == (2, "trtzoo: --format 'xml': say text or json.\n")
+    assert (done.returncode, done.stderr) == (2, "trtzoo: There is no format 'xml'. Known: text, json.\n")

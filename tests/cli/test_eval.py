@@ -63,8 +63,8 @@ def test_a_network_of_the_published_kind_stands_beside_the_published_accuracy():
         artifact_sha256="",
     )
     assert sentence(done) == (
-        "densenet121-fp16-tensorrt (batch 8, paddle weights): top-1 75.60%, top-5 92.00%; published 75.7% and 92.6%, "
-        "so -0.10 and -0.60 points; 50000 images of val, 0 bad, fingerprint 0123456789ab"
+        "densenet121-fp16-tensorrt (batch 8, paddle weights): top-1 75.60%, top-5 92.00%; published 75.7% and 92.6%: "
+        "-0.10 and -0.60 points; 50000 images of val, 0 bad, fingerprint 0123456789ab"
     )
 
 
@@ -139,16 +139,16 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(ready, tmp_path):
     out, talk = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == "" and "Traceback" not in talk
-    assert "What was done is kept; to go on, say the same with --resume." in talk
+    assert "trtzoo: Interrupted. Finished images are kept; rerun with --resume to continue." in talk
     assert journal(tmp_path).read_bytes().count(b"\n") >= 30
 
 
 BAD = {
-    "no data": (["densenet121"], 2, "Say where the labelled photographs are: --data DIR"),
+    "no data": (["densenet121"], 2, "Give the folder of the labelled photographs: --data DIR"),
     "no folder": (["densenet121", "--data", "nowhere"], 1, "There is no folder nowhere."),
     "an empty folder": (["densenet121", "--data", "onnx"], 1, "onnx holds no images"),
     "another class count": (["densenet121", "--data", "data/0"], 1, "6 images and no labels"),
-    "model and file": (["dpn68", "--onnx", "x.onnx", "--data", "data"], 2, "Say either model names or --onnx FILE."),
+    "model and file": (["dpn68", "--onnx", "x.onnx", "--data", "data"], 2, "Give either model names or --onnx FILE, not both."),
     "no such file": (["--onnx", "x.onnx", "--data", "data"], 1, "There is no x.onnx"),
     "no such model": (["dpn86", "--data", "data"], 2, "There is no model 'dpn86'."),
     "no such runtime": (["--runtime", "onnxrun", "--data", "data"], 2, "Did you mean onnxruntime?"),

@@ -47,7 +47,7 @@ def whole(folder: Path) -> bool:
         (["densenet12"], "There is no model 'densenet12'. Did you mean densenet121? Known: densenet121, "),
         (["dpn68", "resnet50"], "There is no model 'resnet50'."),
         (["DPN-68"], "There is no model 'DPN-68'. Did you mean dpn68? Known: "),
-        (["dpn68", "--all"], "Say either model names or --all."),
+        (["dpn68", "--all"], "Give either model names or --all, not both."),
         (["--batch", "0"], "--batch '0': '0' is not a whole number from 1 to 1024. Example: --batch 1,4,8"),
         (["--batch", "-1"], "--batch '-1': '-1' is not a whole number from 1 to 1024. Example: --batch 1,4,8"),
         (["--batch", "abc"], "--batch 'abc': 'abc' is not a whole number from 1 to 1024. Example: --batch 1,4,8"),
@@ -55,12 +55,12 @@ def whole(folder: Path) -> bool:
         (["--batch", "1.5"], "--batch '1.5': '1.5' is not a whole number from 1 to 1024. Example: --batch 1,4,8"),
         (["--batch", "٣"], "--batch '٣': '٣' is not a whole number from 1 to 1024. Example: --batch 1,4,8"),
         (["--batch", "9" * 5000], "is not a whole number from 1 to 1024. Example: --batch 1,4,8"),
-        (["--batch", "1,,8"], "--batch '1,,8' has an empty place in it. Write the values with one comma between them."),
-        (["--batch", ""], "--batch '' has an empty place in it. Write the values with one comma between them."),
+        (["--batch", "1,,8"], "--batch '1,,8' has an empty item. Separate the values by single commas."),
+        (["--batch", ""], "--batch '' has an empty item. Separate the values by single commas."),
         (["--batch", "1,4"], "--batch takes one value here, and 2 were given."),
         (["--precision", "fp61"], "There is no precision 'fp61'. Did you mean fp16? Known: fp32, tf32, fp16."),
-        (["--precision", "fp32,"], "--precision 'fp32,' has an empty place in it."),
-        (["--io", "int8"], "--io 'int8': say fp32 or fp16."),
+        (["--precision", "fp32,"], "--precision 'fp32,' has an empty item."),
+        (["--io", "int8"], "--io 'int8': choose fp32 or fp16."),
         (["--opset", "12"], "Invalid value for '--opset'"),
         (["--opset", "26"], "Invalid value for '--opset'"),
         (["--classes", "1"], "Invalid value for '--classes'"),
@@ -211,10 +211,10 @@ def test_ctrl_c_ends_an_export_without_a_traceback_and_leaves_nothing_half_writt
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert "Traceback" not in err
-    if out:  # it was faster, or the signal met it on its way out
-        assert process.returncode in (0, 130, -signal.SIGINT) and whole(tmp_path / "onnx")
+    if out:  # the export was faster than the signal
+        assert process.returncode in (0, 130) and whole(tmp_path / "onnx")
     else:
-        assert (process.returncode, out) == (130, "")
+        assert (process.returncode, err) == (130, "\ntrtzoo: Interrupted.\n")
         assert visible(tmp_path / "onnx") == []
 
 

@@ -47,7 +47,9 @@ def test_without_data_logits_are_compared_on_made_up_images(trtzoo, here):
         ("fp16", 1, "passes"),
         ("fp16", 4, "passes"),
     ]
-    assert logits["caption"][0].startswith("made-up images; runtime onnxruntime; weights SEEDED, which classify nothing; onnx")
+    assert logits["caption"][0].startswith(
+        "synthetic images; runtime onnxruntime; weights SEEDED, which classify nothing; onnx"
+    )
     assert all(row["images"] == 5 for row in classes["rows"]) and "ref. right" not in classes["rows"][0]
 
 
@@ -57,7 +59,7 @@ def test_an_engine_that_may_not_stand_in_is_exit_code_one_with_the_sentence(trtz
     assert done.returncode == 1
     assert "| dpn68 | fp32 | 2 | passes |" in done.stdout and "| dpn68 | fp16 | 2 | FAILS [1] |" in done.stdout
     assert "[1] dpn68 fp16 batch 2 onnxruntime: a logit differs by " in done.stdout
-    assert "dpn68 fp16 batch 2 onnxruntime may not stand in for the reference: a logit differs by " in done.stderr
+    assert "dpn68 fp16 batch 2 onnxruntime cannot replace the reference: a logit differs by " in done.stderr
 
 
 def test_layers_name_the_first_block_out_of_tolerance(trtzoo, here):
@@ -79,7 +81,7 @@ def test_a_plain_folder_of_photographs_serves_without_labels(trtzoo, here):
     done = trtzoo("parity", "dpn68", "--batch", "2", "--data", "photographs", "--format", "md")
     assert done.returncode == 0, done.stderr
     assert "photographs of photographs, without labels" in done.stdout
-    assert "left out: 3.jpg cannot be read: it is empty" in done.stderr
+    assert "skipped: 3.jpg cannot be read: it is empty" in done.stderr
 
 
 def test_a_graph_that_is_missing_costs_its_own_row_and_names_the_command(trtzoo, here):

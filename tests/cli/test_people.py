@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from typer.testing import CliRunner
@@ -47,7 +48,7 @@ def test_the_list_of_commands_tells_each_ones_first_sentence_whole():
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80", "TERM": "dumb"}, prog_name="trtzoo")
     words = " ".join(shown.output.split())
     assert words.startswith("Usage: trtzoo [OPTIONS] COMMAND [ARGS]...")
-    assert "Measure latencies, one process a case, after checking each case's outputs." in words
+    assert "Measure latencies, one process per case, after checking each case's outputs." in words
     assert words.count("...") == 1
     assert "--install-completion" in words and "--quiet" in words
 
@@ -58,7 +59,7 @@ def test_the_list_of_commands_tells_each_ones_first_sentence_whole():
 @pytest.mark.parametrize("words", [["--quiet", "table"], ["table", "--quiet"]], ids=" ".join)
 def test_quiet_before_or_after_a_command_silences_the_talk_and_keeps_the_result(trtzoo, words):
     loud, quiet = trtzoo("table", "--format", "csv"), trtzoo(*words, "--format", "csv")
-    assert "Nothing measured is in benchmarks." in loud.stderr
+    assert "benchmarks has no results." in loud.stderr
     assert (quiet.stderr, quiet.stdout, quiet.returncode) == ("", loud.stdout, loud.returncode)
 
 
@@ -66,6 +67,20 @@ def test_errors_are_told_even_quietly(trtzoo):
     done = trtzoo("table", "--quiet", "--format", "xml")
     assert done.returncode == 2
     assert done.stderr == f"trtzoo: There is no format 'xml'. Known: {', '.join(FORMATS)}.\n"
+
+
+def test_the_warning_about_seeded_weights_is_shown_once_and_even_quietly(trtzoo):
+    done = trtzoo("export", "dpn68", "dpn92", "--quiet", "--classes", "10", "--input-size", "32")
+    assert done.returncode == 0
+    first, second = done.stderr.splitlines()
+    assert first == (
+        "SEEDED WEIGHTS: Could not download the published weights; using seeded ones. Latency is valid, accuracy is not."
+    )
+    assert second.endswith("(ConnectionError). To fail instead: --weights paddle")
+
+
+def test_the_version_is_printed(trtzoo):
+    assert trtzoo("--version").stdout == f"trtzoo {version('trtzoo')}\n"
 
 
 def test_after_a_double_dash_quiet_is_a_name_like_any_other(trtzoo):

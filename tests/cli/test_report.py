@@ -30,7 +30,7 @@ def test_results_and_page_are_where_they_are_said_to_be(trtzoo, tmp_path):
 def test_without_results_the_published_numbers_alone_are_no_failure(trtzoo, tmp_path):
     done = trtzoo("report")
     assert done.returncode == 0
-    assert "Nothing measured is in benchmarks. To measure: trtzoo bench --all --gpu auto" in done.stderr
+    assert "benchmarks has no results. To measure: trtzoo bench --all --gpu auto" in done.stderr
     assert "these are the published numbers alone" in (tmp_path / "report.html").read_text()
 
 

@@ -45,7 +45,7 @@ def test_without_results_the_published_columns_stand_alone_and_the_command_is_na
     done = trtzoo("table", "--format", "csv")
     assert done.returncode == 0
     assert "densenet121,4.40447,,,9.32623,,,15.25175,," in done.stdout
-    assert "Nothing measured is in benchmarks. To measure: trtzoo bench --all --gpu auto" in done.stderr
+    assert "benchmarks has no results. To measure: trtzoo bench --all --gpu auto" in done.stderr
 
 
 def test_bad_files_are_told_the_rest_is_shown_and_the_exit_is_one(trtzoo, tmp_path):
@@ -94,7 +94,7 @@ def test_an_ambiguous_cell_is_a_list_of_words_that_can_be_typed(trtzoo, tmp_path
     (tmp_path / "benchmarks" / "a-cpu-2c" / "two.json").write_bytes(encode(result(batch=4)))
     done = trtzoo("table", "--explain", "densenet121")
     assert done.returncode == 0
-    assert "'densenet121' means 2 results. One of them:" in done.stderr
+    assert "'densenet121' selects 2 results. To see one:" in done.stderr
     assert done.stdout.splitlines()[1] == "--explain densenet121,fp32,b4,a-cpu-2c,onnxruntime,trtzoo"
 
 

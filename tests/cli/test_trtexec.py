@@ -57,6 +57,6 @@ def test_the_equal_trtexec_commands_are_printed_and_nothing_is_measured(trtzoo, 
     lines = done.stdout.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("trtexec --onnx=onnx/dpn68-fp32.onnx --minShapes=images:4x3x224x224")
-    assert lines[1] == "# dpn68-fp32-b4-trtexec-trtexec10: trtexec 11 has nothing like protocol trtexec10"
+    assert lines[1] == "# dpn68-fp32-b4-trtexec-trtexec10: trtexec 11 has no equivalent of protocol trtexec10"
     assert "--useCudaGraph" in lines[2] and "--useCudaGraph" not in lines[3]
     assert not (tmp_path / "benchmarks").exists()

@@ -199,7 +199,7 @@ def test_the_default_falls_back_to_seeded_loudly_and_on_record(trtzoo: Run, serv
     reason = f"{server.url}/dygraph/DPN68_pretrained.pdparams answered 404 Not Found."
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("SEEDED WEIGHTS") == 1
-    assert f"{reason} The published weights are not to be had, so the networks get seeded ones" in done.stderr
+    assert f"using seeded ones. Latency is valid, accuracy is not.\n{reason}" in done.stderr
     sidecar = json.loads((tmp_path / "onnx" / "dpn68-fp32-s32.json").read_text())
     assert sidecar["weights"]["source"] == sidecar["weights"]["origin"] == "seeded"
     assert sidecar["weights"]["fallback"] == reason

@@ -1,38 +1,65 @@
-"""The command line: one file a command, each a short function that parses, calls a stage and renders.
+"""The command line: one file a command, each a short function that parses, calls `trtzoo.api` and prints.
 
-stdout is the result, stderr the talk. Exit 0 done, 1 something failed (the rest is kept), 2 usage, 3 this machine cannot.
+Results go to stdout, messages to stderr. Exit code 0: done; 1: something failed and the rest is kept; 2: usage error; 3: this
+machine cannot do it; 130: interrupted by Ctrl-C.
 """
 
 import os
+import signal
 import sys
+from typing import TYPE_CHECKING, Any
 
-from trtzoo.cli import audit, bench, build, compare, doctor, eval, export, figures, parity, report, table, trtexec
-from trtzoo.cli.common import app, talk
-from trtzoo.core.errors import TrtzooError
+if TYPE_CHECKING:
+    from trtzoo.cli.commands import app
 
-__all__ = [
-    "app",
-    "audit",
-    "bench",
-    "build",
-    "compare",
-    "doctor",
-    "eval",
-    "export",
-    "figures",
-    "main",
-    "parity",
-    "report",
-    "table",
-    "trtexec",
-]
+__all__ = ["InterruptError", "app", "main"]
+
+
+class InterruptError(Exception):
+    """Ctrl-C; the text says what is kept and how to continue."""
+
+
+def __getattr__(name: str) -> Any:
+    """`trtzoo.cli.app`, the application; all its commands load when it is first used."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from trtzoo.cli.commands import app
+
+    return app
 
 
 def main() -> None:
-    """Run the command line; every error of ours is one sentence and its exit code."""
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # every child counts GPUs alike
+    """Run the command line. An error of ours is one sentence and its exit code; so is Ctrl-C, also while modules load."""
+    interrupts: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background process ignores it
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        _run(interrupts)
+    except BaseException as error:  # a library may turn the interrupt into an error of its own
+        if not interrupts:
+            raise
+        print(f"\ntrtzoo: {error if isinstance(error, InterruptError) else 'Interrupted.'}", file=sys.stderr)
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit code is decided; the interpreter still takes a moment
+
+
+def _run(interrupts: list[int]) -> None:
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # child processes number the GPUs in the same order
+    from trtzoo.cli.commands import app
+    from trtzoo.core.console import log, show_messages
+    from trtzoo.core.errors import TrtzooError
+
+    show_messages()
     try:
         app(prog_name="trtzoo")
     except TrtzooError as error:
-        talk.print(f"trtzoo: {error}", style="red", markup=False)
+        if interrupts:
+            raise
+        log.error("trtzoo: %s", error)
         sys.exit(error.exit_code)

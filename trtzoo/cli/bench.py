@@ -1,152 +1,96 @@
 """`trtzoo bench`."""
 
 import shlex
-from collections.abc import Iterator
-from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from trtzoo.api import bench
+from trtzoo.api.selection import select_batches, select_models, select_names, select_precisions
 from trtzoo.benchmark.protocols import PROTOCOLS, find_protocol, reported_latency
-from trtzoo.benchmark.sweep import TIMEOUT, bench, bench_jobs, cases
+from trtzoo.benchmark.sweep import TIMEOUT, cases
 from trtzoo.benchmark.trtexec import command_line
 from trtzoo.benchmark.warnings import warning_sentence
-from trtzoo.cli import completion
-from trtzoo.cli.common import (
-    All,
-    Batches,
-    EnginesFolder,
-    GpuOption,
-    Models,
-    OnnxFolder,
-    Precisions,
-    Results,
-    app,
-    batches,
-    engines_for,
-    items,
-    precisions,
-    ready,
-    rows,
-    say,
-    talk,
-)
-from trtzoo.core.errors import UsageError
-from trtzoo.core.modules import require_module
+from trtzoo.cli import completion, options
+from trtzoo.cli.application import command
+from trtzoo.core.console import log, print_result
 from trtzoo.core.precisions import find_precision
-from trtzoo.core.records import BenchJob, Case, Result
+from trtzoo.core.records import Case, Result
 from trtzoo.core.statistics import interval, summarise
-from trtzoo.hardware.cpu_peak import measure_peak
-from trtzoo.runtimes.registry import AUTO, installed_candidates
 
 
-@app.command("bench")
+@command("bench")
 def bench_command(
-    names: Models = None,
-    every: All = False,
-    gpu: GpuOption = "auto",
-    precision_list: Precisions = "fp32",
-    batch: Batches = "1,4,8",
+    names: options.Models = None,
+    every: options.All = False,
+    gpu: options.Gpu = "auto",
+    precision: options.Precisions = "fp32",
+    batch: options.Batches = "1,4,8",
     runtime: Annotated[
         str | None,
         typer.Option(
-            help="What runs the networks. auto: the device's own; on a processor the fastest in a short trial of each.",
+            help="The runtime that executes the networks (default: auto, the GPU's TensorRT; on a CPU the fastest in a trial).",
             autocompletion=completion.runtime,
         ),
     ] = None,
     protocol: Annotated[
         str,
-        typer.Option(
-            help=f"How a number is taken; a comma list of {', '.join(PROTOCOLS)}.", autocompletion=completion.protocols
-        ),
+        typer.Option(help=f"Comma list of measurement protocols: {', '.join(PROTOCOLS)}.", autocompletion=completion.protocols),
     ] = "trtzoo",
-    seconds: Annotated[float, typer.Option(help="Sample for at least so long.", min=0)] = 0.0,
-    runs: Annotated[
-        int, typer.Option(help="Measure everything so many times over. A table shows the first; compare wants five.", min=1)
-    ] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep good results that are there and measure the rest.")] = False,
-    print_trtexec: Annotated[
-        bool, typer.Option("--print-trtexec", help="Print the equal trtexec commands and measure nothing.")
-    ] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds after which a case is given up.", min=1)] = TIMEOUT,
-    cuda_graph: Annotated[
-        str | None, typer.Option(help="On a GPU: on, off, or both one after the other. Default: the protocol's.")
+    seconds: Annotated[
+        float | None, typer.Option(help="Minimum sampling time in seconds (default: the protocol's).", min=0)
     ] = None,
-    rotate: Annotated[
-        bool, typer.Option("--rotate", help="On a GPU: go round through inputs larger than its L2 cache.")
+    runs: Annotated[
+        int, typer.Option(help="Number of runs of the whole sweep. Tables show the first; compare needs about five.", min=1)
+    ] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep existing good results and measure the rest.")] = False,
+    print_trtexec: Annotated[
+        bool, typer.Option("--print-trtexec", help="Print the equivalent trtexec commands and measure nothing.")
     ] = False,
-    onnx: OnnxFolder = Path("onnx"),
-    engines_root: EnginesFolder = Path("engines"),
-    results: Results = Path("benchmarks"),
+    timeout: Annotated[float, typer.Option(help="Time limit per case in seconds.", min=1)] = TIMEOUT,
+    cuda_graph: Annotated[str | None, typer.Option(help="CUDA graphs: on, off, or both (default: the protocol's).")] = None,
+    rotate: Annotated[bool, typer.Option("--rotate", help="On a GPU, cycle through inputs that exceed its L2 cache.")] = False,
+    onnx_dir: options.OnnxFolder = Path("onnx"),
+    engines_dir: options.EnginesFolder = Path("engines"),
+    results: options.Results = Path("benchmarks"),
 ) -> None:
-    """Measure latencies, one process a case, after checking each case's outputs.
+    """Measure latencies, one process per case, after checking each case's outputs.
 
     Examples: trtzoo bench --all --gpu cpu; trtzoo bench dpn68 dpn92 --batch 1; trtzoo bench --all --gpu t4
     """
-    models, kinds, sizes = [row.name for row in rows(names, every)], precisions(precision_list), batches(batch)
-    ways = [find_protocol(name) for name in items(protocol, "--protocol")]
-    grid = partial(cases, models=models, precisions=kinds, batches=sizes)
+    models = options.select(names, every)
     if print_trtexec:
-        _print_trtexec(grid(protocols=[way.name for way in ways], runtime="trtexec", device="", cuda_graphs=[None]), onnx)
+        _print_trtexec(models, precision, batch, protocol, onnx_dir)
         return
-    graphs = _graphs(cuda_graph)
-    device, how = ready(gpu, runtime, kinds)
-    if how.reads == "graph" and (graphs or rotate) and device.kind == "gpu":
-        raise UsageError(f"--cuda-graph and --rotate are for engines: {how.name} runs the exported graph.")
-    by_trial = device.kind == "cpu" and runtime in (None, AUTO) and bool(installed_candidates())
-    for way in ways:
-        require_module(way.name, module=way.module, extra=way.extra)
-    todo: list[BenchJob] = []
-    for way in ways:
-        here = partial(grid, protocols=[way.name], runtime=AUTO if by_trial else how.name, device=device.key)
-        if how.reads == "graph":
-            todo += bench_jobs(here(cuda_graphs=[None]), device, onnx, seconds=seconds)
-        else:
-            folder = engines_for(engines_root, device, how)
-            todo += bench_jobs(
-                here(cuda_graphs=graphs or [way.cuda_graph]), device, folder, reads="engine", seconds=seconds, rotate=rotate
-            )
-    failed = _sweep(
-        len(todo) * runs,
-        bench(todo, results, timeout=timeout, runs=runs, resume=resume, sgemm=cache(partial(measure_peak, device.cores))),
-        f"measuring on {device.name}",
+    records = bench(
+        models,
+        gpu=gpu,
+        precision=precision,
+        batch=batch,
+        runtime=runtime,
+        protocol=protocol,
+        seconds=seconds,
+        runs=runs,
+        resume=resume,
+        timeout=timeout,
+        cuda_graph=cuda_graph,
+        rotate=rotate,
+        onnx_dir=onnx_dir,
+        engines_dir=engines_dir,
+        results=results,
+        on_result=_print,
     )
-    if failed:
-        talk.print(f"{failed} of {len(todo) * runs} cases failed; the others are kept in {results / device.key}.", style="red")
+    if failed := sum(record.failure is not None for record in records):
+        folder = results / records[0].device.key
+        log.error("%d of %d cases failed; the others are kept in %s.", failed, len(records), folder)
         raise typer.Exit(1)
 
 
-def _graphs(text: str | None) -> list[bool | None]:
-    """What --cuda-graph says; nothing where it says nothing."""
-    choices: dict[str, list[bool | None]] = {"on": [True], "off": [False], "both": [True, False]}
-    if text is not None and text not in choices:
-        raise UsageError(f"--cuda-graph {text!r}: say on, off or both.")
-    return choices[text] if text else []
-
-
-def _sweep(total: int, results: Iterator[Result], title: str) -> int:
-    """Tell each result as it comes; how many failed."""
-    failed = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=talk, transient=True, redirect_stdout=False, refresh_per_second=1) as progress:
-        for result in progress.track(results, total=total, description=title):
-            failed += result.failure is not None
-            say(_line(result))
-            if sentence := warning_sentence(result):
-                talk.print(f"    {sentence}", style="yellow", markup=False)
-    return failed
-
-
-def _print_trtexec(todo: list[Case], folder: Path) -> None:
-    """For each case the command of TensorRT 10's trtexec and of 11's, where that one can measure the same."""
-    for case in todo:
-        way, graph = find_protocol(case.protocol), find_precision(case.precision).graph
-        for release in (10, 11):
-            onnx = folder / f"{case.model}-{graph}.onnx"
-            words = command_line(case, way, release=release, onnx=onnx, io=(3, 224, 224))
-            say(shlex.join(words) or f"# {case.name}: trtexec {release} has nothing like protocol {way.name}")
+def _print(result: Result) -> None:
+    print_result(_line(result))
+    if sentence := warning_sentence(result):
+        log.warning("    %s", sentence)
 
 
 def _line(result: Result) -> str:
@@ -160,3 +104,22 @@ def _line(result: Result) -> str:
         f"{head} {case.protocol:<10} {reported_latency(result) * 1e3:9.2f} ms   median in [{known.low * 1e3:.2f}, "
         f"{known.high * 1e3:.2f}]   p99 {latency.p99 * 1e3:.2f}   {latency.count} samples"
     )
+
+
+def _print_trtexec(models: list[str] | None, precision: str, batch: str, protocol: str, onnx: Path) -> None:
+    """Print the command for each case with TensorRT 10's trtexec, and with 11's if that can measure the same."""
+    grid: list[Case] = cases(
+        models=select_models(models),
+        precisions=select_precisions(precision),
+        batches=select_batches(batch),
+        protocols=[find_protocol(name).name for name in select_names(protocol, "--protocol")],
+        runtime="trtexec",
+        device="",
+        cuda_graphs=[None],
+    )
+    for case in grid:
+        measured, graph = find_protocol(case.protocol), find_precision(case.precision).graph
+        path = onnx / f"{case.model}-{graph}.onnx"
+        for release in (10, 11):
+            words = command_line(case, measured, release=release, onnx=path, io=(3, 224, 224))
+            print_result(shlex.join(words) or f"# {case.name}: trtexec {release} has no equivalent of protocol {measured.name}")

@@ -1,4 +1,4 @@
-"""What a shell offers for a half-typed word: the rows of our tables. No framework is imported for it."""
+"""Shell completion from the rows of our tables; it imports no framework."""
 
 from collections.abc import Callable, Iterable
 
@@ -14,7 +14,7 @@ Complete = Callable[[str], list[str]]
 
 
 def one_of(names: Iterable[str]) -> Complete:
-    """Completes a name."""
+    """A function that completes a name."""
 
     def complete(incomplete: str) -> list[str]:
         return [name for name in names if name.startswith(incomplete)]
@@ -23,7 +23,7 @@ def one_of(names: Iterable[str]) -> Complete:
 
 
 def list_of(names: Iterable[str]) -> Complete:
-    """Completes the last name of a comma list by one that it does not have yet."""
+    """A function that completes the last name of a comma list with a new one."""
 
     def complete(incomplete: str) -> list[str]:
         *said, last = incomplete.split(",")

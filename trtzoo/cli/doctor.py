@@ -1,42 +1,38 @@
 """`trtzoo doctor`."""
 
-import shutil
-import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from trtzoo.cli.common import app, say, talk
-from trtzoo.core.errors import UsageError
-from trtzoo.core.files import encode
+from trtzoo.cli import options
+from trtzoo.cli.application import command, print_json, terminal_width
+from trtzoo.core.console import print_result, progress_bars
 from trtzoo.hardware.doctor import Report, examine
 from trtzoo.hardware.probes import ProbeResult
 
+INDENT = " " * 24
 
-@app.command("doctor")
-def doctor_command(
-    kind: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
-) -> None:
-    """Tell what this machine has, what it can export, build and run, and what to install for the rest.
+
+@command("doctor")
+def doctor_command(form: options.TextFormat = "text") -> None:
+    """Show what this machine has, what it can export, build and run, and what to install for the rest.
 
     Examples: trtzoo doctor; trtzoo doctor --format json
     """
-    if kind not in ("text", "json"):
-        raise UsageError(f"--format {kind!r}: say text or json.")
-    with talk.status("asking the libraries and the driver"):
+    with progress_bars() as bars:
+        bars.add_task("probing the libraries and the driver", total=None)
         report = examine(Path())
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    say(encode(report).decode().rstrip() if kind == "json" else text(report, width))
+    if form == "json":
+        print_json(report)
+    else:
+        print_result(text(report, terminal_width()))
 
 
-def text(report: Report, width: int = 0) -> str:
-    """A line for each thing found, a line for each thing to do, and a line for each thing to install, folded at `width`."""
+def text(report: Report, width: int | None = None) -> str:
+    """Three blocks: what was found, what can be done and what to install, one line each, wrapped at `width`."""
     found = {"Python": f"{report.python}, {report.system}"} | {name: _found(answer) for name, answer in report.found.items()}
     abilities = {row.name: f"{'yes' if row.can else 'no '}  {row.why}" for row in report.abilities}
     remedies = {row.name: row.remedy for row in report.abilities if row.remedy}
-    return "\n\n".join(_lines(part, width) for part in (found, abilities, remedies) if part)
+    return "\n\n".join(_lines(block, width) for block in (found, abilities, remedies) if block)
 
 
 def _found(answer: ProbeResult) -> str:
@@ -46,7 +42,9 @@ def _found(answer: ProbeResult) -> str:
     return "  ".join([answer.version, *devices, ", ".join(answer.features)]).rstrip()
 
 
-def _lines(part: dict[str, str], width: int) -> str:
-    lines = [f"{name:<24}{value}" for name, value in part.items()]
-    fold = textwrap.TextWrapper(width, subsequent_indent=" " * 24, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(map(fold.fill, lines) if width else lines)
+def _lines(block: dict[str, str], width: int | None) -> str:
+    lines = [f"{name:<{len(INDENT)}}{value}" for name, value in block.items()]
+    if not width:
+        return "\n".join(lines)
+    wrap = textwrap.TextWrapper(width, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(wrap.fill, lines))

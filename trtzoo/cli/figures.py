@@ -5,30 +5,28 @@ from typing import Annotated
 
 import typer
 
-from trtzoo.accuracy.records import load_evaluations
-from trtzoo.cli.common import Results, app, say, talk
-from trtzoo.core.modules import require_module, resolve
+from trtzoo.cli import options
+from trtzoo.cli.application import command
+from trtzoo.cli.files import exit_if_skipped, read_folder
+from trtzoo.core.console import print_result
+from trtzoo.core.modules import require_module
 from trtzoo.report.figures.pictures import pictures
-from trtzoo.report.results import load_results
 
 
-@app.command("figures")
+@command("figures")
 def figures_command(
-    folder: Results = Path("benchmarks"),
-    out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("benchmarks/plots"),
+    folder: options.Results = Path("benchmarks"),
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("benchmarks/plots"),
 ) -> None:
-    """Draw the four published figures with what was measured: accuracy against FLOPs, parameters and the T4's latencies.
+    """Draw the four published figures with the measured points: accuracy against FLOPs, parameters and the T4's latencies.
 
     Examples: trtzoo figures; trtzoo figures --out plots
     """
     require_module("trtzoo figures", module="matplotlib", extra="report")
-    results, complaints = load_results(folder)
-    evaluations, more = load_evaluations(folder)
-    for complaint in [*complaints, *more]:
-        talk.print(f"skipped: {complaint}", style="yellow", markup=False)
-    write = resolve("trtzoo.report.figures.drawing:write")
-    for picture in pictures(results, evaluations):
+    from trtzoo.report.figures.drawing import write
+
+    found, evaluations, complaints = read_folder(folder)
+    for picture in pictures([row.result for row in found], evaluations):
         for path in write(picture, out):
-            say(str(path))
-    if complaints or more:
-        raise typer.Exit(1)
+            print_result(str(path))
+    exit_if_skipped(complaints)

@@ -5,33 +5,31 @@ from typing import Annotated
 
 import typer
 
-from trtzoo.accuracy.records import load_evaluations
-from trtzoo.cli.common import Results, app, say, talk
+from trtzoo.builder.plan import pluralize
+from trtzoo.cli import options
+from trtzoo.cli.application import command
+from trtzoo.cli.files import exit_if_skipped, read_folder, warn_if_empty
+from trtzoo.core.console import print_result
 from trtzoo.core.files import replacing
-from trtzoo.core.modules import require_module, resolve
-from trtzoo.report.results import load_files
+from trtzoo.core.modules import require_module
 
 
-@app.command("report")
+@command("report")
 def report_command(
-    folder: Results = Path("benchmarks"),
-    out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("report.html"),
+    folder: options.Results = Path("benchmarks"),
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("report.html"),
 ) -> None:
-    """Write everything into one HTML page that needs no network: tables, figures, raw samples, where each number is from.
+    """Write one self-contained HTML page: tables, figures, raw samples, and the source of each number.
 
     Examples: trtzoo report; trtzoo report --results benchmarks --out page.html
     """
     require_module("trtzoo report", module="vl_convert", extra="report")
-    found, complaints = load_files(folder)
-    evaluations, more = load_evaluations(folder)
-    complaints += more
-    for complaint in complaints:
-        talk.print(f"skipped: {complaint}", style="yellow", markup=False)
-    if not found:
-        talk.print(f"Nothing measured is in {folder}. To measure: trtzoo bench --all --gpu auto", style="yellow", markup=False)
-    text: bytes = resolve("trtzoo.report.page.page:page")(found, evaluations, complaints, folder=folder)
+    found, evaluations, complaints = read_folder(folder)
+    warn_if_empty(folder, found)
+    from trtzoo.report.page.page import page
+
+    text = page(found, evaluations, complaints, folder=folder)
     with replacing(out, lock=False) as work:
         (work / out.name).write_bytes(text)
-    say(f"{out}  {len(found)} {'result' if len(found) == 1 else 'results'}, {len(text) / 1e6:.2f} MB")
-    if complaints:
-        raise typer.Exit(1)
+    print_result(f"{out}  {pluralize(len(found), 'result')}, {len(text) / 1e6:.2f} MB")
+    exit_if_skipped(complaints)

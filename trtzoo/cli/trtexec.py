@@ -1,4 +1,4 @@
-"""`trtzoo import`: what trtexec measured, as results."""
+"""`trtzoo import`: trtexec's measurements as results."""
 
 from datetime import datetime, timezone
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from trtzoo.api.selection import select_batch
 from trtzoo.benchmark.trtexec import read_profile, read_times
-from trtzoo.cli import completion
-from trtzoo.cli.common import Results, app, batches, one, say
+from trtzoo.cli import completion, options
+from trtzoo.cli.application import command
+from trtzoo.core.console import print_result
 from trtzoo.core.errors import UsageError
 from trtzoo.core.files import write_record
 from trtzoo.core.precisions import find_precision
@@ -18,18 +20,18 @@ from trtzoo.hardware.gpus import find_gpu
 from trtzoo.models.table import find_model
 
 
-@app.command("import")
+@command("import")
 def import_command(
     times: Annotated[Path, typer.Argument(metavar="TIMES", help="The file of trtexec --exportTimes.")],
-    model: Annotated[str, typer.Option(help="Which of the ten models it was.", autocompletion=completion.model)],
-    gpu: Annotated[str, typer.Option("--gpu", help="Which GPU it was.", autocompletion=completion.gpu)],
-    kind: Annotated[str, typer.Option("--precision", help="fp32, tf32 or fp16.", autocompletion=completion.precision)],
+    model: Annotated[str, typer.Option(help="Name from `trtzoo models`.", autocompletion=completion.model)],
+    gpu: Annotated[str, typer.Option(help="The GPU's name, such as t4.", autocompletion=completion.gpu)],
+    precision: Annotated[str, typer.Option(help="fp32, tf32 or fp16.", autocompletion=completion.precision)],
     batch: Annotated[str, typer.Option(help="The batch size.")],
-    release: Annotated[str, typer.Option("--tensorrt", help="The version of TensorRT it was, for example 10.13.2.")],
+    release: Annotated[str, typer.Option("--tensorrt", help="The version of TensorRT, for example 10.13.2.")],
     profile: Annotated[Path | None, typer.Option(help="The file of trtexec --exportProfile.")] = None,
-    results: Results = Path("benchmarks"),
+    results: options.Results = Path("benchmarks"),
 ) -> None:
-    """Take over what trtexec measured: its raw queries become a result file like any other, outputs not checked.
+    """Import a measurement by trtexec: its raw queries become a result file like any other; outputs are not checked.
 
     Example: trtzoo import times.json --model dpn131 --gpu t4 --precision fp16 --batch 4 --tensorrt 10.13.2
     """
@@ -39,8 +41,8 @@ def import_command(
     device = Device(key=slug(row.names[0]), name=row.names[0], kind="gpu", driver="unknown")
     case = Case(
         model=find_model(model).name,
-        precision=find_precision(kind).name,
-        batch=one(batches(batch), "--batch"),
+        precision=find_precision(precision).name,
+        batch=select_batch(batch),
         runtime="trtexec",
         device=device.key,
         protocol="trtexec11" if int(release.split(".")[0]) >= 11 else "trtexec10",
@@ -55,4 +57,4 @@ def import_command(
     )
     path = results / device.key / f"{case.name}.json"
     write_record(path, result)
-    say(f"{path}  {len(result.samples)} queries, {len(result.layers)} layers")
+    print_result(f"{path}  {len(result.samples)} queries, {len(result.layers)} layers")

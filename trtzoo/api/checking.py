@@ -1,0 +1,256 @@
+"""`evaluate` and `parity`: whether files compute the right classes, and what their network computes."""
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import Progress, TaskID
+
+from trtzoo.accuracy.records import Evaluation, EvaluationTask
+from trtzoo.api.artifacts import ArtifactPaths
+from trtzoo.api.selection import Folder, Names, Sizes, select_batches, select_models, select_precisions, select_runtime
+from trtzoo.artifacts.engines import read_sidecar_unchecked
+from trtzoo.core.console import log, progress_bars
+from trtzoo.core.errors import TrtzooError, UsageError
+from trtzoo.core.modules import require_module
+from trtzoo.images.dataset import LISTS, SUFFIXES, DataSet, read_dataset
+from trtzoo.verification import check
+from trtzoo.verification.check import Candidate, ImageSet, UnreadableImage
+from trtzoo.verification.tolerances import ParityVerdict
+
+if TYPE_CHECKING:
+    from trtzoo.accuracy.evaluate import EvaluationProgress
+
+SYNTHETIC_IMAGES = 32
+"""Made-up images that parity uses without data."""
+
+SHOWN = 5
+"""Bad images that are reported one by one; the record has all."""
+
+
+def evaluate(
+    models: Names | None = None,
+    *,
+    data: Folder,
+    onnx: Folder | None = None,
+    gpu: str = "auto",
+    precision: Names | None = None,
+    batch: int | None = None,
+    runtime: str | None = None,
+    limit: int | None = None,
+    classes: Folder | None = None,
+    labels: Folder | None = None,
+    resume: bool = False,
+    keep_crops: Folder | None = None,
+    onnx_dir: Folder = "onnx",
+    engines_dir: Folder = "engines",
+    results: Folder = "benchmarks",
+    on_result: Callable[[Evaluation], None] | None = None,
+    on_error: Callable[[str, TrtzooError], None] | None = None,
+) -> list[Evaluation]:
+    """Measure top-1 and top-5 accuracy on the labelled photographs of the folder `data`; records go to files in `results`, too.
+
+    `onnx` is one exported file, or on a GPU its engine, instead of models. `precision` is fp32 by default, or the file's own.
+    `classes` and `labels` are files with the class names and the labels. `limit` is the largest number of images. `resume`
+    continues an interrupted evaluation. `on_result` receives each record as it is made. The first file that fails raises its
+    error, unless `on_error` takes its name and error: then the next file follows. Raises DataError for unusable data.
+
+    >>> import trtzoo
+    >>> (record,) = trtzoo.evaluate(onnx="onnx/densenet121-fp32-c5-s8.onnx", data="data", gpu="cpu")
+    >>> print(record.images, record.top1 <= record.top5)
+    30 True
+    """
+    if onnx is not None and models is not None:
+        raise UsageError("Give either model names or --onnx FILE, not both.")
+    for module in ("cv2", "PIL"):
+        require_module("trtzoo eval", module=module, extra="eval")
+    precisions = select_precisions(precision or "fp32")
+    device, row = select_runtime(gpu, runtime, precisions)
+    paths = ArtifactPaths.find(device, row, Path(onnx_dir), Path(engines_dir))
+    if onnx is not None:
+        tasks = [paths.for_file(Path(onnx), precision=precisions[0] if precision else None, batch=batch)]
+    else:
+        tasks = [paths.for_model(name, precision=kind, batch=batch) for name in select_models(models) for kind in precisions]
+    read = cache(lambda count: _read_data(Path(data), count, limit, classes, labels))
+    records = []
+
+    from trtzoo.accuracy.evaluate import evaluate as evaluate_file
+    from trtzoo.accuracy.evaluate import open_for_evaluation
+    from trtzoo.images.decoders import Decoders
+
+    with Decoders() as decoders, progress_bars() as bars:
+        for task in tasks:
+            name = Path(task.artifact).name
+            try:
+                subject = open_for_evaluation(task)
+            except TrtzooError as error:
+                _fail(name, error, on_error)
+                continue
+            bar = bars.add_task(f"reading {data}", total=None)
+            images = read(subject.classes)
+            crops = None if keep_crops is None else Path(keep_crops)
+            try:
+                record = evaluate_file(
+                    task,
+                    subject,
+                    images,
+                    Path(results),
+                    decoders,
+                    resume=resume,
+                    crop_folder=crops,
+                    on_progress=_Follower(bars, bar, name),
+                )
+            except TrtzooError as error:
+                _fail(name, error, on_error)
+                continue
+            finally:
+                bars.remove_task(bar)
+            records.append(record)
+            if on_result:
+                on_result(record)
+            _report_bad_images(record)
+    return records
+
+
+def _fail(name: str, error: TrtzooError, on_error: Callable[[str, TrtzooError], None] | None) -> None:
+    if on_error is None:
+        raise error
+    on_error(name, error)
+
+
+class _Follower:
+    """Shows an evaluation's progress in its bar and each of its notes once."""
+
+    def __init__(self, bars: Progress, bar: TaskID, name: str) -> None:
+        self._bars, self._bar, self._name = bars, bar, name
+        self._note = ""
+
+    def __call__(self, now: "EvaluationProgress") -> None:
+        if now.note not in ("", self._note):
+            log.warning(now.note)
+            self._note = now.note
+        rate, share = now.new / max(now.seconds, 1e-9), now.correct / max(now.classified, 1)
+        text = f"{self._name}  {rate:.1f} images/s  top-1 {share:.2%}"
+        self._bars.update(self._bar, total=now.total, completed=now.done, description=text)
+
+
+def _report_bad_images(record: Evaluation) -> None:
+    for name, reason in list(record.bad.items())[:SHOWN]:
+        log.warning("    %s: %s", name, reason)
+    if len(record.bad) > SHOWN:
+        log.warning("    … and %d more bad images; all are in the result's file", len(record.bad) - SHOWN)
+    if record.not_finite:
+        log.warning("    %d images gave a logit that is not finite; they count as wrong", record.not_finite)
+
+
+def _read_data(data: Path, count: int, limit: int | None, classes: Folder | None, labels: Folder | None) -> DataSet:
+    """The labelled images of a network with `count` classes."""
+    class_file, label_list = (None if path is None else Path(path) for path in (classes, labels))
+    found = read_dataset(data, classes=count, limit=limit or 0, class_file=class_file, labels=label_list)
+    for note in found.notes:
+        log.warning(note)
+    log.info("%d images of %s, %d classes, fingerprint %s", len(found), found.name, count, found.fingerprint[:12])
+    return found
+
+
+def parity(
+    models: Names | None = None,
+    *,
+    data: Folder | None = None,
+    gpu: str = "auto",
+    precision: Names = "fp32",
+    batch: Sizes = (1, 4, 8),
+    runtime: str | None = None,
+    limit: int | None = None,
+    classes: Folder | None = None,
+    labels: Folder | None = None,
+    onnx_dir: Folder = "onnx",
+    engines_dir: Folder = "engines",
+    on_result: Callable[[ParityVerdict], None] | None = None,
+) -> list[ParityVerdict]:
+    """Compare each model's file at each precision and batch size with the PyTorch reference, on the same images.
+
+    `data` is a folder of photographs, with labels or without; None means synthetic images, on which only logits are judged.
+    `on_result` receives each verdict as it is made. A file that failed has `reasons`. Raises UsageError, MachineError, and
+    DataError for unusable data.
+
+    >>> import trtzoo
+    >>> _ = trtzoo.export("dpn68", weights="seeded", classes=10, input_size=32)
+    >>> for verdict in trtzoo.parity("dpn68", batch=[1, 4], gpu="cpu", limit=4):
+    ...     print(verdict.title, verdict.reasons or "passes")
+    dpn68 fp32 batch 1 onnxruntime passes
+    dpn68 fp32 batch 4 onnxruntime passes
+    """
+    names, precisions, batches = select_models(models), select_precisions(precision), select_batches(batch)
+    device, row = select_runtime(gpu, runtime, precisions)
+    paths = ArtifactPaths.find(device, row, Path(onnx_dir), Path(engines_dir))
+    images = parity_images(data, limit=limit, classes=classes, labels=labels)
+    verdicts = []
+    with progress_bars() as bars:
+        bar = bars.add_task("", total=None)
+
+        def show(title: str, done: int) -> None:
+            bars.update(bar, description=title, completed=done)
+
+        for name in names:
+            tasks = [paths.for_model(name, precision=kind, batch=size) for kind in precisions for size in batches]
+            for found in check.parity([_candidate(name, task, paths.onnx) for task in tasks], images, on_progress=show):
+                if isinstance(found, UnreadableImage):
+                    log.warning("skipped: %s cannot be read: %s", found.title, found.reason)
+                    continue
+                verdicts.append(found)
+                if on_result:
+                    on_result(found)
+    return verdicts
+
+
+def _candidate(model: str, task: EvaluationTask, onnx: Path) -> Candidate:
+    """The file to be compared, with the ONNX file of its network."""
+    artifact = Path(task.artifact)
+    sidecar = read_sidecar_unchecked(artifact) if artifact.suffix == ".engine" else None
+    return Candidate(
+        model=model,
+        precision=task.precision,
+        batch=task.batch or 1,
+        runtime=task.runtime,
+        artifact=artifact,
+        onnx=onnx / sidecar.onnx.name if sidecar else artifact,
+        options=task.options,
+    )
+
+
+def parity_images(
+    data: Folder | None, *, limit: int | None, classes: Folder | None, labels: Folder | None
+) -> Callable[[int], ImageSet]:
+    """A function from the number of a network's classes to its images, each read once.
+
+    Images are labelled photographs, unlabelled ones (a folder without class folders or a label list), or synthetic ones.
+    """
+    if data is None:
+        return lambda count: ImageSet(synthetic=limit or SYNTHETIC_IMAGES)
+    for module in ("cv2", "PIL"):
+        require_module("trtzoo parity --data", module=module, extra="eval")
+    folder = Path(data)
+
+    @cache
+    def read(count: int) -> ImageSet:
+        if unlabelled := _unlabelled(folder, labels)[:limit]:
+            titles = tuple(os.fsencode(path.name).decode(errors="replace") for path in unlabelled)
+            return ImageSet(paths=tuple(unlabelled), titles=titles)
+        found = _read_data(folder, count, limit, classes, labels)
+        titles = tuple(found.title(number) for number in range(len(found)))
+        return ImageSet(paths=found.paths, titles=titles, labels=found.labels)
+
+    return read
+
+
+def _unlabelled(folder: Path, labels: Folder | None) -> list[Path]:
+    """The images of a folder that has neither class folders nor a label list."""
+    if not folder.is_dir() or labels or any((folder / name).is_file() for name in LISTS):
+        return []
+    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if any(path.is_dir() for path in entries):
+        return []
+    return sorted(path for path in entries if path.name.lower().endswith(SUFFIXES))

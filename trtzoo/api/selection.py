@@ -1,0 +1,89 @@
+"""Arguments of the public functions → models, precisions, batch sizes, device and runtime. Each may be a comma list."""
+
+import os
+import re
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from trtzoo.artifacts import engines
+from trtzoo.core.errors import MachineError, UsageError
+from trtzoo.core.modules import require_module
+from trtzoo.core.precisions import check_tf32, find_precision
+from trtzoo.core.records import Device
+from trtzoo.hardware import probes
+from trtzoo.hardware.devices import choose_device
+from trtzoo.hardware.gpus import identify_gpu
+from trtzoo.models.table import MODELS, find_model
+from trtzoo.runtimes.registry import AUTO, RUNTIMES, Runtime, find_runtime
+
+Names = str | Iterable[str]
+Sizes = int | str | Iterable[int]
+Folder = str | os.PathLike[str]
+
+
+def select_names(names: Names, option: str) -> list[str]:
+    """Names or a comma list of them, without duplicates. Raises UsageError for an empty item."""
+    items = [item.strip() for item in names.split(",")] if isinstance(names, str) else list(names)
+    if not all(items):
+        raise UsageError(f"{option} {names!r} has an empty item. Separate the values by single commas.")
+    return list(dict.fromkeys(items))
+
+
+def select_models(names: Names | None) -> list[str]:
+    """Models' names as in MODELS; None means all ten. Raises UsageError for an unknown one."""
+    return list(MODELS) if names is None else list({find_model(name).name: None for name in select_names(names, "MODEL")})
+
+
+def select_precisions(names: Names) -> list[str]:
+    """Precisions' names as in PRECISIONS. Raises UsageError for an unknown one."""
+    return list(dict.fromkeys(find_precision(name).name for name in select_names(names, "--precision")))
+
+
+def select_batches(sizes: Sizes) -> list[int]:
+    """Batch sizes. Raises UsageError for anything but whole numbers from 1 to 1024."""
+    items = select_names(sizes if isinstance(sizes, str) else map(str, [sizes] if isinstance(sizes, int) else sizes), "--batch")
+    for size in items:
+        if not re.fullmatch("[1-9][0-9]{0,3}", size) or int(size) > 1024:
+            text = sizes if isinstance(sizes, str) else ",".join(items)
+            raise UsageError(f"--batch {text!r}: {size!r} is not a whole number from 1 to 1024. Example: --batch 1,4,8")
+    return [int(size) for size in items]
+
+
+def select_batch(size: int | str) -> int:
+    """One batch size. Raises UsageError for a list of several."""
+    sizes = select_batches(size)
+    if len(sizes) > 1:
+        raise UsageError(f"--batch takes one value here, and {len(sizes)} were given.")
+    return sizes[0]
+
+
+def select_runtime(gpu: str, runtime: str | None, precisions: list[str]) -> tuple[Device, Runtime]:
+    """The device, and the runtime with this name or (None, "auto") the device's first installed one.
+
+    Raises UsageError for an unknown name or one that does not run on the device, MachineError for one that is not installed.
+    """
+    device = choose_device(gpu)
+    own = [row for row in RUNTIMES.values() if row.device == device.kind]
+    if runtime is None or runtime == AUTO:
+        usual = own if device.kind == "cpu" else [row for row in own if row.reads == "engine"]
+        row = next((row for row in usual if find_spec(row.module)), usual[0])
+    else:
+        row = find_runtime(runtime)
+    if row not in own:
+        names = ", ".join(row.name for row in own)
+        raise UsageError(f"The runtime {row.name} does not run on {device.name}; these do: {names}.")
+    require_module(row.name, module=row.module, extra=row.extra)
+    if device.kind == "cpu" and "tf32" in precisions:
+        raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor use --precision fp32.")
+    if device.kind == "gpu":
+        check_tf32(precisions, device.name, device.sm)
+    return device, row
+
+
+def engines_folder(root: Path, device: Device, runtime: Runtime) -> Path:
+    """Where this GPU's engines by the installed TensorRT are. Raises MachineError if that TensorRT cannot be loaded."""
+    answer = probes.run_probes(runtime.module)[runtime.module]
+    if answer.error:
+        raise MachineError(f"{runtime.name} is {answer.error}. What this machine can do: trtzoo doctor")
+    return engines.engine_folder(root, identify_gpu(device.name, device.sm), runtime.name, answer.version)

@@ -1,0 +1,85 @@
+"""The Typer application, to which each command adds itself, and the options that all commands take."""
+
+import shutil
+import sys
+from functools import partial
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from trtzoo.core.console import print_result, show_messages
+
+
+class Command(TyperCommand):
+    """A command that takes the application's `--quiet` too, so that it works before and after the command's name."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The command's own options and `--quiet`."""
+        shared = [option for option in ctx.find_root().command.params if option.name == "quiet"]
+        return [*self.params, *shared, *super().get_params(ctx)[len(self.params) :]]
+
+
+class Application(TyperGroup):
+    """All commands; the list shows the first paragraph of each one's help uncut."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_paragraph(row.help or "")) for name, row in self.commands.items()])
+
+
+def _first_paragraph(text: str) -> str:
+    return " ".join(text.split("\n\n", maxsplit=1)[0].split())
+
+
+app = typer.Typer(
+    name="trtzoo",
+    cls=Application,
+    help="TensorRT engines and trustworthy latencies for ten image classifiers: export → build → bench → table.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+command = partial(app.command, cls=Command)
+
+
+def _set_quiet(quiet: bool) -> None:
+    if quiet:
+        show_messages(quiet=True)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print_result(f"trtzoo {version('trtzoo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", help="Print errors and the warning about seeded weights only.", callback=_set_quiet, expose_value=False
+        ),
+    ] = False,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_show_version, expose_value=False, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Every command works on the ten models of `trtzoo models`."""
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal; None if stdout is not one, so that lines are not wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_json(value: object) -> None:
+    """Print a value as the result."""
+    print_result(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
