@@ -23,7 +23,7 @@ import torch
 from figures import write
 
 from trtzoo.artifacts.graphs import OnnxSidecar
-from trtzoo.core.files import decode
+from trtzoo.core.files import read_record
 from trtzoo.exporter import fx_to_onnx
 from trtzoo.models.seeded import seed
 from trtzoo.models.table import MODELS, build_network, find_model
@@ -83,7 +83,7 @@ def exactness(folder: Path) -> None:
     rows = []
     for name in MODELS:
         paths = [folder / f"{name}-{kind}.json" for kind in ("fp32", "fp16")]
-        rows.append([name, *(f"{decode(p.read_bytes(), OnnxSidecar, where=str(p)).check.error:.1e}" for p in paths)])
+        rows.append([name, *(f"{read_record(p, OnnxSidecar).check.error:.1e}" for p in paths)])
     note = (
         "max|logit - reference| / max|reference| over the golden sample: ONNX Runtime against PyTorch float64, seeded weights."
     )

@@ -25,7 +25,7 @@ from figures import write
 
 from trtzoo.benchmark import loops
 from trtzoo.benchmark.protocols import MeasurementProtocol
-from trtzoo.core.files import decode
+from trtzoo.core.files import read_record
 from trtzoo.core.records import Result, Sample
 from trtzoo.core.system import available_cores
 from trtzoo.hardware.devices import cpu_device
@@ -68,7 +68,7 @@ def trtzoo(model: str, folder: Path, seconds: float, runtime: str) -> dict[str, 
     where = ["--onnx-dir", folder, "--results", folder / "results"]
     run("trtzoo.cli", "bench", model, "--gpu", "cpu", "--batch", 1, "--runtime", runtime, "--seconds", seconds, *where)
     path = folder / "results" / cpu_device().key / f"{model}-fp32-b1-{runtime}-trtzoo.json"
-    result = decode(path.read_bytes(), Result, where=str(path))
+    result = read_record(path, Result)
     totals = [sample.total for sample in result.samples]
     return {"median": statistics.median(totals), "mean": statistics.fmean(totals)}
 

@@ -11,7 +11,7 @@ import pytest
 from tests.benchmark.fakes import DEVICE, fake_job
 from trtzoo.benchmark import sweep as sweep_module
 from trtzoo.benchmark.sweep import bench, bench_jobs, cases
-from trtzoo.core.files import decode
+from trtzoo.core.files import read_record
 from trtzoo.core.records import Result, Sample
 from trtzoo.runtimes import registry
 from trtzoo.runtimes.registry import AUTO, RUNTIMES
@@ -132,7 +132,7 @@ def test_each_result_is_on_disk_when_it_is_yielded(tmp_path):
     for result in bench(bench_jobs(todo, DEVICE, tmp_path), tmp_path / "results"):
         yielded.append(result)
         files = sorted((tmp_path / "results" / DEVICE.key).glob("*.json"))
-        assert [decode(path.read_bytes(), Result, where="") for path in files] == yielded
+        assert [read_record(path, Result) for path in files] == yielded
 
 
 def test_a_case_without_its_artifact_says_what_to_run(tmp_path):

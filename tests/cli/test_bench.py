@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.benchmark.fakes import fake_job
-from trtzoo.core.files import decode
+from trtzoo.core.files import read_record
 from trtzoo.core.records import Result
 from trtzoo.hardware.devices import cpu_device
 
@@ -26,7 +26,7 @@ def test_rows_go_to_stdout_and_results_to_the_devices_folder(trtzoo, fakes, tmp_
         "dpn68        fp32  batch 4   trtzoo        500.00 ms   median in [500.00, 500.00]   p99 500.00   10 samples\n"
     )
     files = sorted((tmp_path / "benchmarks" / cpu_device().key).glob("*.json"))
-    results = [decode(path.read_bytes(), Result, where="") for path in files]
+    results = [read_record(path, Result) for path in files]
     assert [result.case.batch for result in results] == [1, 4]
     assert all(len(result.samples) == 10 for result in results)
 
@@ -77,7 +77,7 @@ def test_the_first_real_number_comes_from_the_fastest_runtime_on_this_processor(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dpn68        fp32  batch 2" in done.stdout
     (path,) = (tmp_path / "benchmarks").glob("*/*.json")
-    result = decode(path.read_bytes(), Result, where="")
+    result = read_record(path, Result)
     rivals = [found[1] for found in re.finditer(r"(\w+) [\d.]+ ms", result.selection_reason)]
     assert rivals == ["onnxruntime", "openvino"] and result.case.runtime in rivals
     table = trtzoo("table", "--format", "csv").stdout.split("# Latency in ms, FP32, on ")[1].split("# ")[0]

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tests.benchmark.test_trtexec import query, write
-from trtzoo.core.files import decode
+from trtzoo.core.files import read_record
 from trtzoo.core.records import Result
 
 CASE = ["--model", "dpn131", "--gpu", "t4", "--precision", "fp16", "--batch", "4", "--tensorrt", "10.13.2"]
@@ -16,7 +16,7 @@ def test_what_trtexec_measured_stands_in_the_table_unchecked(trtzoo, tmp_path):
     done = trtzoo("import", times, *CASE, "--profile", profile)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "benchmarks/tesla-t4/dpn131-fp16-b4-trtexec-trtexec10.json  30 queries, 1 layers\n"
-    result = decode((tmp_path / done.stdout.split()[0]).read_bytes(), Result, where="")
+    result = read_record(tmp_path / done.stdout.split()[0], Result)
     assert (result.versions, result.check, result.layers[0].name) == ({"trtexec": "10.13.2"}, None, "conv0")
     table = trtzoo("table", "--format", "md").stdout
     assert "### Inference speed on Tesla T4, FP16, in ms, Tesla T4, trtexec, trtexec10" in table

@@ -239,7 +239,7 @@ def test_a_changed_artifact_is_detected(content: bytes, tmp_path: Path) -> None:
 def test_damaged_and_foreign_sidecars_have_different_messages(text: str | bytes, sentence: str) -> None:
     data = text.encode() if isinstance(text, str) else text
     with pytest.raises(StoreError) as caught:
-        decode(data, Made, where="s.json")
+        decode(data, Made, name="s.json")
     assert str(caught.value).startswith(sentence)
 
 
@@ -251,7 +251,7 @@ def test_a_sidecar_cut_or_changed_anywhere_gives_a_record_or_a_sentence() -> Non
     ]
     for data in damaged:
         try:
-            assert isinstance(decode(data, Made, where="s.json"), Made)
+            assert isinstance(decode(data, Made, name="s.json"), Made)
         except StoreError as error:
             assert str(error).startswith("s.json ")
 

@@ -10,7 +10,7 @@ from tests.cuda.engines import VERSIONS, emulated
 from trtzoo.artifacts.engines import EngineSidecar
 from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.core.errors import MachineError, UsageError
-from trtzoo.core.files import decode, encode, sidecar_path
+from trtzoo.core.files import encode, read_record, sidecar_path
 from trtzoo.core.records import Result
 from trtzoo.exporter.plan import export
 from trtzoo.hardware.devices import choose_device, gpu_devices
@@ -28,7 +28,7 @@ def zoo(driver, tmp_path):
     folder = tmp_path / "engines" / "t4" / f"tensorrt-{VERSIONS['tensorrt']}"
     folder.mkdir(parents=True)
     engine = emulated(folder, done.path, batch=BATCH)
-    sidecar = decode(sidecar_path(engine).read_bytes(), EngineSidecar, where="")
+    sidecar = read_record(sidecar_path(engine), EngineSidecar)
     fields = {"model": "dpn68", "golden": done.sidecar.golden, "golden_sha256": done.sidecar.golden_sha256}
     fields |= {"weights": done.sidecar.weights, "inputs": [{"name": "images", "dtype": "FLOAT", "shape": [BATCH, 3, 64, 64]}]}
     fields |= {"outputs": [{"name": "logits", "dtype": "FLOAT", "shape": [BATCH, 1000]}]}
@@ -41,7 +41,7 @@ def zoo(driver, tmp_path):
 
 
 def results(folder):
-    return [decode(path.read_bytes(), Result, where="") for path in sorted((folder / "benchmarks" / "tesla-t4").glob("*.json"))]
+    return [read_record(path, Result) for path in sorted((folder / "benchmarks" / "tesla-t4").glob("*.json"))]
 
 
 def test_an_engine_is_checked_and_measured_with_all_its_parts(zoo, trtzoo):

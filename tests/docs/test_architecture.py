@@ -3,7 +3,7 @@
 import pytest
 
 from tests.docs.examples import follow, sections
-from trtzoo.core.files import decode
+from trtzoo.core.files import read_record
 from trtzoo.core.records import Result
 
 EXAMPLES = sections()
@@ -12,7 +12,7 @@ EXAMPLES = sections()
 def results(folder):
     """The results that an example's commands left."""
     files = sorted(folder.glob("benchmarks/*/*.json"))
-    return [decode(path.read_bytes(), Result, where=str(path)) for path in files]
+    return [read_record(path, Result) for path in files]
 
 
 def test_there_is_an_example_for_each_thing_that_is_a_row():

@@ -21,7 +21,7 @@ from trtzoo.artifacts import golden
 from trtzoo.artifacts.subjects import Subject, open_subject
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import DataError, RunError, StoreError, TrtzooError, UsageError
-from trtzoo.core.files import decode, write_record
+from trtzoo.core.files import read_record, write_record
 from trtzoo.core.modules import resolve
 from trtzoo.core.precisions import find_precision
 from trtzoo.core.records import Preprocessing, Weights
@@ -141,7 +141,7 @@ def _check(session: Session, found: Subject, case: Evaluation) -> None:
 def _finished(results: Path, whole: Evaluation) -> Evaluation | None:
     """The evaluation that is there already, if it is this very one."""
     try:
-        there = decode(evaluation_path(results, whole).read_bytes(), Evaluation, where="")
+        there = read_record(evaluation_path(results, whole), Evaluation)
     except (OSError, StoreError):
         return None
     same = all(

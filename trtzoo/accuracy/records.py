@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import field
 
 from trtzoo.core.errors import StoreError
-from trtzoo.core.files import decode
+from trtzoo.core.files import read_record
 from trtzoo.core.records import SCHEMA, Device, Record, Weights
 
 DEFAULT_BATCH = 8
@@ -73,7 +73,7 @@ def load_evaluations(results: Path) -> tuple[list[Evaluation], list[str]]:
     found, complaints = [], []
     for path in sorted(results.glob("*/accuracy/*.json")):
         try:
-            found.append(decode(path.read_bytes(), Evaluation, where=str(path)))
+            found.append(read_record(path, Evaluation))
         except (StoreError, OSError) as error:
             complaints.append(str(error))
     return found, complaints

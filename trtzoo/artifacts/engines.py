@@ -8,7 +8,7 @@ from typing import Literal
 
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
-from trtzoo.core.files import decode, encode, load_sidecar, sha256_file, sidecar_path
+from trtzoo.core.files import encode, load_sidecar, read_record, sha256_file, sidecar_path
 from trtzoo.core.records import SCHEMA, Record, Weights
 from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu
 
@@ -172,7 +172,7 @@ def read_source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | N
     path = sidecar_path(onnx)
     if not path.is_file():
         return stamp, None
-    sidecar = decode(path.read_bytes(), OnnxSidecar, where=str(path))
+    sidecar = read_record(path, OnnxSidecar)
     if sidecar.sha256 != stamp.sha256:
         remedy = f"trtzoo export {sidecar.model} --precision {sidecar.precision} --force"
         raise StoreError(f"{onnx} is not the file that {path.name} describes: it was changed or truncated. Run: {remedy}")
@@ -208,7 +208,7 @@ def load_plan(engine: Path, *, flavour: str, version: str, sm: int, device: str)
         raise StoreError(f"There is no {engine}. Run: {build_command(engine)}")
     if not path.is_file():
         raise StoreError(f"{engine} has no sidecar, so its content is unknown. It was not opened. Run: {build_command(engine)}")
-    sidecar = decode(path.read_bytes(), EngineSidecar, where=str(path))
+    sidecar = read_record(path, EngineSidecar)
     gpu = f" --gpu {sidecar.gpu}" if sidecar.gpu in GPUS else ""
     plan = engine.read_bytes()
     if hashlib.sha256(plan).hexdigest() != sidecar.sha256:

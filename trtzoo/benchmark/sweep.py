@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from trtzoo.benchmark.protocols import find_protocol, reported_latency
 from trtzoo.core.errors import StoreError
-from trtzoo.core.files import decode, sidecar_path, write_record
+from trtzoo.core.files import read_record, sidecar_path, write_record
 from trtzoo.core.precisions import find_precision
 from trtzoo.core.records import RUNS, BenchJob, Case, Device, Result
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
@@ -114,7 +114,7 @@ def _result_path(results: Path, job: BenchJob) -> Path:
 def _kept_result(path: Path, job: BenchJob) -> Result | None:
     """The result in the file, if it is good and of the job's artifact as it is now."""
     try:
-        result = decode(path.read_bytes(), Result, where=str(path))
+        result = read_record(path, Result)
         sidecar = msgspec.json.decode(sidecar_path(Path(job.artifact)).read_bytes(), type=dict[str, Any])
     except (OSError, StoreError, msgspec.MsgspecError):
         return None

@@ -38,21 +38,25 @@ def encode(record: Record) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
-def decode(data: bytes, kind: type[R], *, where: str) -> R:
+def decode(data: bytes, kind: type[R], *, name: str) -> R:
     """Decode JSON as a record of type `kind`. Raises StoreError if it is damaged or has another schema version."""
     try:
         schema = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema", msgspec.Raw(b"missing"))
         if bytes(schema) != str(SCHEMA).encode():
-            raise StoreError(f"{where} has schema version {bytes(schema).decode()}; this trtzoo reads version {SCHEMA}.")
+            raise StoreError(f"{name} has schema version {bytes(schema).decode()}; this trtzoo reads version {SCHEMA}.")
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise StoreError(f"{where} is damaged: {error}.") from error
+        raise StoreError(f"{name} is damaged: {error}.") from error
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """The record in a JSON file. Raises StoreError as `decode` does, and OSError."""
+    return decode(path.read_bytes(), kind, name=str(path))
 
 
 def load_sidecar(artifact: Path, kind: type[R]) -> R:
     """The sidecar of an artifact, without checking the artifact. Raises StoreError as `decode` does, and OSError."""
-    path = sidecar_path(artifact)
-    return decode(path.read_bytes(), kind, where=str(path))
+    return read_record(sidecar_path(artifact), kind)
 
 
 def read_sidecar(artifact: Path, kind: type[R], *, remedy: str) -> R:
@@ -64,7 +68,7 @@ def read_sidecar(artifact: Path, kind: type[R], *, remedy: str) -> R:
     if not artifact.is_file() or not path.is_file():
         missing = path if artifact.is_file() else artifact
         raise StoreError(f"{missing} is missing. Run: {remedy}")
-    record = decode(path.read_bytes(), kind, where=str(path))
+    record = read_record(path, kind)
     if sha256_file(artifact) != record.sha256:  # type: ignore[attr-defined]
         raise StoreError(f"{artifact} is not the file that {path.name} describes: it was changed or truncated. Run: {remedy}")
     return record

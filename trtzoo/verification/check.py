@@ -19,7 +19,7 @@ import msgspec
 from trtzoo.artifacts.engines import build_command
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import DataError, StoreError, TrtzooError
-from trtzoo.core.files import decode, sidecar_path
+from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.modules import resolve
 from trtzoo.core.records import Record, Weights
 from trtzoo.core.subprocesses import exit_failure
@@ -178,7 +178,7 @@ def _check_reference(engine: Candidate, facts: Subject) -> None:
             f"{path}, which says where the reference of {engine.artifact.name} comes from, is not there. "
             f"Run: trtzoo export {engine.model} --precision {engine.precision}"
         )
-    if decode(path.read_bytes(), OnnxSidecar, where=str(path)).weights != facts.weights:
+    if read_record(path, OnnxSidecar).weights != facts.weights:
         raise StoreError(
             f"{engine.artifact} was made from other weights than {engine.onnx}. Run: {build_command(engine.artifact)}"
         )
