@@ -1,4 +1,4 @@
-"""A tiny trained-looking classifier with its golden sample and sidecar, for evaluations."""
+"""A tiny classifier with its golden sample and sidecar, for evaluations."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ CLASSES = 5
 
 
 def classifier(folder: Path, *, name="densenet121-fp32-c5-s8", batch="dynamic", weights=WEIGHTS, seed=0) -> Path:
-    """onnx: images (batch, 3, 8, 8) → five logits."""
+    """Write an ONNX file, images (batch, 3, 8, 8) → five logits, and return its path."""
     folder.mkdir(exist_ok=True)
     path = tiny(folder / f"{name}.onnx", batch="batch" if batch == "dynamic" else batch, seed=seed)
     random = np.random.default_rng(1)
@@ -45,7 +45,7 @@ def classifier(folder: Path, *, name="densenet121-fp32-c5-s8", batch="dynamic", 
 
 
 def logits(path: Path, images: np.ndarray) -> np.ndarray:
-    """ONNX Runtime's, in batches of what the file takes."""
+    """The logits by ONNX Runtime, in the batches that the file takes."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     size = session.get_inputs()[0].shape[0]
     step = size if isinstance(size, int) else 1

@@ -1,4 +1,4 @@
-"""Small ONNX classifiers, for tests that need a graph and not a network."""
+"""Small ONNX graphs, for tests that need a graph but not a network."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def tiny(path: Path, *, dtype: str = "fp32", batch: int | str = "batch", seed: i
 
 
 def unknown(path: Path, *kinds: str) -> Path:
-    """A graph of the named operations one after another, the first of which is called `node0`."""
+    """A chain of the named operations; the first node is called `node0`."""
     names = ["images", *(f"value{index}" for index in range(len(kinds)))]
     nodes = [
         helper.make_node(kind, [names[index]], [names[index + 1]], name=f"node{index}") for index, kind in enumerate(kinds)

@@ -1,4 +1,4 @@
-"""Real photographs, that scikit-image and scikit-learn bring along, and data sets made of noise."""
+"""Real photographs from scikit-image and scikit-learn, and data sets of noise."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ PHOTOGRAPHS = [
 
 
 def noise(path: Path, *, seed: int, size: tuple[int, int] = (12, 10), mode: str = "RGB", **options: object) -> Path:
-    """A small image, unlike every other seed's."""
+    """Write a small image; every seed gives a different one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(pixels).convert(mode).save(path, **options)
@@ -21,7 +21,7 @@ def noise(path: Path, *, seed: int, size: tuple[int, int] = (12, 10), mode: str 
 
 
 def class_folders(folder: Path, *, classes: int, each: int) -> Path:
-    """`each` images a class, in folders that are called by the class's number."""
+    """Write `each` images per class, in folders named by the class's number."""
     for label in range(classes):
         for number in range(each):
             noise(folder / str(label) / f"{label}_{number}.png", seed=label * each + number)

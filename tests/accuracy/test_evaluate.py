@@ -1,4 +1,4 @@
-"""Every image counts once, whatever happens in between."""
+"""An evaluation counts every image once, even if it is interrupted and resumed."""
 
 import os
 import signal
@@ -43,23 +43,23 @@ def case(tmp_path, decoders):
 
 
 def one_by_one(case):
-    """Top-1 and top-5 by the library's argsort, an image at a time."""
+    """Top-1 and top-5 by NumPy's argsort, one image at a time."""
     data = dataset.read_dataset(case.folder, classes=CLASSES)
-    got = logits(case.path, np.stack([preprocessing.image(path, HOW, 8) for path in data.paths]))
+    got = logits(case.path, np.stack([preprocessing.read_image(path, HOW, 8) for path in data.paths]))
     order = np.argsort(-got, axis=1, kind="stable")
     places = [list(row).index(label) for row, label in zip(order, data.labels, strict=True)]
     return places.count(0), sum(place < 5 for place in places)
 
 
-def broken_off(case, *, after, **options):
-    """Ctrl-C after so many images."""
+def interrupt(case, *, after, **options):
+    """Press Ctrl-C after this many images."""
 
-    def watch(now):
+    def press(now):
         if now.new >= after:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        case(on_progress=watch, **options)
+        case(on_progress=press, **options)
 
 
 @pytest.mark.parametrize(
@@ -76,16 +76,16 @@ def broken_off(case, *, after, **options):
         ([2, 5, float("-inf")], 1, 3),
     ],
 )
-def test_equal_logits_rank_by_class_and_what_is_not_finite_is_wrong(row, label, rank):
+def test_equal_logits_rank_by_class_and_a_logit_that_is_not_finite_is_wrong(row, label, rank):
     assert ranks(np.array([row], np.float32), np.array([label])).tolist() == [rank]
 
 
-def test_a_constant_network_is_right_about_class_0_alone():
+def test_a_constant_network_is_right_about_class_0_only():
     assert (ranks(np.zeros((1000, 10)), np.arange(1000) % 10) == 0).mean() == 0.1
 
 
 @pytest.mark.parametrize("batch", [1, 4, 7, 64])
-def test_whatever_the_batch_each_image_counts_once(case, batch):
+def test_each_image_counts_once_at_every_batch_size(case, batch):
     done = case(batch=batch)
     assert (done.top1, done.top5) == one_by_one(case)
     assert 0 < done.top1 < IMAGES and done.images == IMAGES and done.top5 == IMAGES
@@ -95,27 +95,27 @@ def test_whatever_the_batch_each_image_counts_once(case, batch):
     assert not case.journal.exists()
 
 
-def test_a_file_of_one_batch_is_evaluated_at_it(case, tmp_path):
+def test_a_file_with_a_fixed_batch_is_evaluated_at_that_batch(case, tmp_path):
     fixed = classifier(tmp_path / "fixed", batch=4)
     assert case(fixed, batch=None).batch == 4
     assert (case(fixed, batch=None).top1, IMAGES) == one_by_one(case)
-    with pytest.raises(UsageError, match=r"takes batches of 4 alone\. Say --batch 4"):
+    with pytest.raises(UsageError, match=r"takes batches of 4 only\. Say --batch 4"):
         case(fixed, batch=8)
 
 
-def test_bad_images_are_named_and_counted_apart(case):
+def test_unreadable_images_are_listed_and_not_counted(case):
     (case.folder / "0" / "0_0.png").write_text("no image")
     whole = (case.folder / "1" / "1_0.png").read_bytes()
     (case.folder / "1" / "1_0.png").write_bytes(whole[:-20])
     done = case()
     assert done.images == IMAGES - 2
-    assert done.bad == {"0/0_0.png": "it is no JPEG, PNG, BMP or WEBP image", "1/1_0.png": "it is truncated or damaged"}
+    assert done.bad == {"0/0_0.png": "it is not a JPEG, PNG, BMP or WEBP image", "1/1_0.png": "it is truncated or damaged"}
     for name in done.bad:
         (case.folder / name).unlink()
     assert (done.top1, done.top5) == one_by_one(case)
 
 
-def test_nothing_is_written_where_no_image_can_be_read(case):
+def test_no_record_is_written_if_no_image_can_be_read(case):
     for path in case.folder.rglob("*.png"):
         path.write_text(path.name)
     with pytest.raises(DataError, match="None of the 30 images"):
@@ -124,10 +124,10 @@ def test_nothing_is_written_where_no_image_can_be_read(case):
 
 
 @pytest.mark.parametrize("after", [1, 13, IMAGES])
-def test_a_broken_off_evaluation_goes_on_where_it_was(case, after):
+def test_an_interrupted_evaluation_resumes_where_it_stopped(case, after):
     expected = case()
     case.results.joinpath(DEVICE.key, "accuracy", f"{expected.name}.json").unlink()
-    broken_off(case, after=after)
+    interrupt(case, after=after)
     kept = len(case.journal.read_bytes().splitlines()) - 1
     seen = []
     done = case(resume=True, on_progress=seen.append)
@@ -136,22 +136,22 @@ def test_a_broken_off_evaluation_goes_on_where_it_was(case, after):
     assert (done.images, done.top1, done.top5) == (IMAGES, expected.top1, expected.top5)
 
 
-def test_a_torn_line_is_computed_again_and_a_double_one_counts_once(case):
-    broken_off(case, after=8)
+def test_a_truncated_line_is_computed_again_and_a_duplicate_one_counts_once(case):
+    interrupt(case, after=8)
     lines = case.journal.read_bytes().splitlines(keepends=True)
     case.journal.write_bytes(b"".join([*lines, lines[1], lines[2][:-5]]))
     done = case(resume=True)
     assert (done.images, done.top1, done.top5) == (IMAGES, *one_by_one(case))
 
 
-def test_without_resume_it_begins_anew(case):
-    broken_off(case, after=8)
+def test_without_resume_it_starts_over(case):
+    interrupt(case, after=8)
     seen = []
     case(on_progress=seen.append)
     assert seen[-1].new == IMAGES
 
 
-def test_a_finished_evaluation_is_kept_and_one_of_another_file_is_not(case, tmp_path):
+def test_resume_keeps_a_finished_evaluation_but_not_one_of_another_file(case, tmp_path):
     done = case()
     assert case(resume=True) == done
     assert case().started >= done.started
@@ -172,39 +172,39 @@ def change_label(case):
 
 
 @pytest.mark.parametrize("change", [change_image, remove_image, change_label])
-def test_a_data_set_that_changed_meanwhile_is_told(case, change):
-    broken_off(case, after=8)
+def test_resume_refuses_a_changed_data_set(case, change):
+    interrupt(case, after=8)
     change(case)
-    with pytest.raises(StoreError, match="the data set was changed since") as caught:
+    with pytest.raises(StoreError, match=r"^Cannot resume .*journal: the data set has changed") as caught:
         case(resume=True)
-    assert "Begin anew: leave out --resume" in str(caught.value)
+    assert "Rerun without --resume." in str(caught.value)
     assert case().images in (IMAGES, IMAGES - 1)
 
 
-def test_a_network_or_batch_that_changed_meanwhile_is_told(case, tmp_path):
-    broken_off(case, after=8)
-    with pytest.raises(StoreError, match="the network's file was changed since"):
+def test_resume_refuses_a_changed_network_or_batch(case, tmp_path):
+    interrupt(case, after=8)
+    with pytest.raises(StoreError, match="the network's file has changed"):
         case(classifier(tmp_path / "other", seed=7), resume=True)
     with pytest.raises(StoreError, match="batch was 4 and is 8"):
         case(batch=8, resume=True)
 
 
 @pytest.mark.parametrize("damage", [b"no json\n", b'{"ranks":[[900,0]]}\n', b'{"ranks":[[-1,0]]}\n', b"\xff\xfe\n"])
-def test_a_damaged_journal_is_told(case, damage):
-    broken_off(case, after=8)
+def test_resume_refuses_a_damaged_journal(case, damage):
+    interrupt(case, after=8)
     case.journal.write_bytes(case.journal.read_bytes() + damage)
     with pytest.raises(StoreError, match="is damaged"):
         case(resume=True)
 
 
-def test_a_journal_without_a_whole_first_line_is_begun(case):
-    broken_off(case, after=8)
+def test_a_journal_without_a_complete_first_line_is_started_again(case):
+    interrupt(case, after=8)
     case.journal.write_bytes(case.journal.read_bytes()[:30])
     assert case(resume=True).images == IMAGES
 
 
-def test_two_processes_do_not_do_the_same_evaluation(case):
-    with exclusive(case.journal), pytest.raises(StoreError, match="Another process is at this very evaluation"):
+def test_two_processes_cannot_run_the_same_evaluation(case):
+    with exclusive(case.journal), pytest.raises(StoreError, match="This evaluation is already running in another process"):
         case()
 
 
@@ -216,7 +216,7 @@ def test_seeded_weights_have_no_accuracy(case, tmp_path):
     assert "Run: trtzoo export densenet121 --weights" in str(caught.value)
 
 
-def test_a_file_that_does_not_give_its_golden_sample_is_not_evaluated(case, tmp_path):
+def test_a_file_that_does_not_reproduce_its_golden_sample_is_not_evaluated(case, tmp_path):
     other = classifier(tmp_path / "other", seed=7)
     sidecar = msgspec.json.decode(other.with_suffix(".json").read_bytes())
     golden = case.path.with_suffix(".npz").read_bytes()
@@ -228,15 +228,15 @@ def test_a_file_that_does_not_give_its_golden_sample_is_not_evaluated(case, tmp_
     assert not case.journal.exists()
 
 
-def test_any_error_of_a_runtime_is_a_sentence(case):
-    def watch(_):
+def test_any_error_of_a_runtime_becomes_one_line(case):
+    def fail(_):
         raise ValueError("of the runtime,\nin two lines")
 
     with pytest.raises(RunError, match="ValueError: of the runtime, in two lines"):
-        case(on_progress=watch)
+        case(on_progress=fail)
 
 
-def test_kept_crops_need_no_photographs_and_damaged_ones_are_made_again(case, tmp_path):
+def test_cached_crops_need_no_photographs_and_damaged_ones_are_decoded_again(case, tmp_path):
     expected, crops = case(crop_folder=tmp_path / "crops"), tmp_path / "crops"
     size = 8 * 8 * 3
     (pixels,) = crops.glob("*.crops")
@@ -244,7 +244,7 @@ def test_kept_crops_need_no_photographs_and_damaged_ones_are_made_again(case, tm
     pixels.write_bytes(bytes(size) + pixels.read_bytes()[size:])
     assert case(crop_folder=crops).top1 == expected.top1
     data = dataset.read_dataset(case.folder, classes=CLASSES)
-    first = preprocessing.crop(data.paths[0], HOW, 8).tobytes()
+    first = preprocessing.read_crop(data.paths[0], HOW, 8).tobytes()
     assert pixels.read_bytes()[:size] == first
     for path in data.paths:
         path.write_bytes(b"")
@@ -254,21 +254,19 @@ def test_kept_crops_need_no_photographs_and_damaged_ones_are_made_again(case, tm
     assert (done.images, done.top1) == (IMAGES, expected.top1)
 
 
-def test_a_decoder_that_is_killed_is_told_and_what_was_done_is_kept(case, tmp_path):
+def test_a_killed_decoder_is_an_error_and_finished_images_are_kept(case, tmp_path):
     task = EvaluationTask(artifact=str(case.path), precision="", runtime="onnxruntime", device=DEVICE, batch=1)
     data = dataset.read_dataset(case.folder, classes=CLASSES)
     with Decoders(1) as own:
         list(own.stream(data, [0], HOW, 8))
-        (process,) = own._pool._processes.values()
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
+        (process,) = own.processes
+        os.kill(process, signal.SIGKILL)
         with pytest.raises(MachineError, match=r"A process that decodes images died.*--resume"):
             evaluate(task, open_for_evaluation(task), data, tmp_path / "results", own)
     assert case.journal.exists()
     assert case(batch=1, resume=True).images == IMAGES
 
 
-def test_entries_are_short():
-    """Fifty thousand images are a megabyte of journal."""
+def test_the_journal_of_fifty_thousand_images_is_a_megabyte():
     entry = Entry(ranks=[(49_990 + k, 999) for k in range(8)], seconds=0.123456789)
     assert len(msgspec.json.encode(entry)) < 8 * 20

@@ -44,7 +44,7 @@ def test_the_result_is_one_sentence_with_all_that_it_stands_for(trtzoo, ready, t
         f"top-1 {record.top1 / 29:.2%}, top-5 100.00%; nothing published for this network; "
         f"29 images of data, 1 bad, fingerprint {fingerprint[:12]}\n"
     )
-    assert "0/0_0.png: it is no JPEG, PNG, BMP or WEBP image" in done.stderr
+    assert "0/0_0.png: it is not a JPEG, PNG, BMP or WEBP image" in done.stderr
 
 
 def test_a_network_of_the_published_kind_stands_beside_the_published_accuracy():

@@ -1,4 +1,4 @@
-"""Labelled photographs in the forms people have them."""
+"""Labelled photographs in all supported layouts."""
 
 import shutil
 from collections import Counter
@@ -36,7 +36,7 @@ def flat(tmp_path, synsets):
 
 
 def devkit(folder, numbers, *, ids=(3, 1, 2)):
-    """ImageNet's own numbering, which is not that of sorted synsets, and its explanation."""
+    """Write ImageNet's ground truth, whose numbering is not that of sorted synsets, and its meta.mat."""
     (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{number}\n" for number in numbers))
     kinds = [("ILSVRC2012_ID", "f8"), ("WNID", "O"), ("words", "O"), ("num_children", "f8")]
     leaves = [(number, name, "a fish", 0) for number, name in zip(ids, SYNSETS, strict=True)]
@@ -56,7 +56,7 @@ def test_synsets_are_classes_in_sorted_order(synsets):
 
 
 @pytest.mark.parametrize("form", ["list of paths", "list with folders", "list elsewhere", "devkit", "synset names"])
-def test_every_form_of_the_same_photographs_is_the_same_data_set(synsets, flat, tmp_path, form):
+def test_every_layout_of_the_same_photographs_is_the_same_data_set(synsets, flat, tmp_path, form):
     known = read_dataset(synsets, classes=3)
     names = sorted(path.name for path in flat.iterdir())
     elsewhere = None
@@ -79,7 +79,7 @@ def test_every_form_of_the_same_photographs_is_the_same_data_set(synsets, flat, 
     assert [path.name for path in data.paths] == [path.name for path in known.paths]
 
 
-def test_the_fingerprint_is_of_what_the_images_hold(tmp_path):
+def test_the_fingerprint_depends_on_contents_and_labels_only(tmp_path):
     folder = class_folders(tmp_path / "a", classes=3, each=2)
     known = read_dataset(folder, classes=3).fingerprint
     (folder / "1" / "1_0.png").rename(folder / "1" / "renamed.png")
@@ -93,7 +93,7 @@ def test_the_fingerprint_is_of_what_the_images_hold(tmp_path):
     assert read_dataset(folder, classes=3).fingerprint != known
 
 
-def test_a_file_names_the_classes_of_a_subset(synsets, tmp_path):
+def test_a_class_file_gives_the_labels_of_a_subset(synsets, tmp_path):
     names = ["n01400000 x", "n01484850 great white shark", "n01440764 tench, Tinca tinca", "n01443537", "n02"]
     (tmp_path / "classes.txt").write_text("\n".join(names))
     data = read_dataset(synsets, classes=5, class_file=tmp_path / "classes.txt")
@@ -107,7 +107,7 @@ def test_class_names_may_have_spaces(tmp_path):
     assert sorted(read_dataset(tmp_path / "d", classes=2, class_file=tmp_path / "classes.txt").labels) == [0, 1]
 
 
-def test_numbers_are_classes_themselves_not_their_place_in_the_alphabet(tmp_path):
+def test_a_numeric_class_name_is_its_own_label(tmp_path):
     for label in (0, 2, 10):
         noise(tmp_path / "d" / str(label) / "x.png", seed=label)
     assert sorted(read_dataset(tmp_path / "d", classes=11).labels) == [0, 2, 10]
@@ -119,7 +119,7 @@ def test_an_empty_class_folder_is_a_class(tmp_path):
     assert read_dataset(tmp_path / "d", classes=2).labels == (1,)
 
 
-def test_a_limit_takes_some_of_all_classes_and_the_same_ones_in_every_form(tmp_path):
+def test_a_limit_samples_all_classes_and_the_same_images_in_every_layout(tmp_path):
     folder = class_folders(tmp_path / "a", classes=4, each=25)
     few = read_dataset(folder, classes=4, limit=40)
     assert len(few) == 40 and set(few.labels) == {0, 1, 2, 3}
@@ -135,7 +135,7 @@ def test_a_limit_takes_some_of_all_classes_and_the_same_ones_in_every_form(tmp_p
     assert len(read_dataset(folder, classes=4, limit=10_000)) == 100
 
 
-def test_what_is_no_image_is_no_image_and_loose_ones_are_told(tmp_path):
+def test_other_files_are_ignored_and_images_outside_class_folders_are_a_note(tmp_path):
     folder = class_folders(tmp_path / "d", classes=2, each=1)
     noise(folder / "loose.png", seed=50)
     (folder / "README").write_text("of the data set")
@@ -143,17 +143,17 @@ def test_what_is_no_image_is_no_image_and_loose_ones_are_told(tmp_path):
     (folder / ".git").mkdir()
     data = read_dataset(folder, classes=2)
     assert len(data) == 2
-    assert data.notes == (f"1 images in {folder} lie outside its class folders: they have no label and are left out.",)
+    assert data.notes == (f"1 images in {folder} are outside its class folders: they have no label and are skipped.",)
 
 
-def test_images_in_no_line_of_a_list_are_told(flat):
+def test_images_that_a_label_list_omits_are_a_note(flat):
     (flat / "val_list.txt").write_text("ILSVRC2012_val_00000001.JPEG 0\n\n\n")
     data = read_dataset(flat, classes=3)
     assert len(data) == 1
     assert "5 images beside those of" in data.notes[0]
 
 
-def test_an_unreadable_image_stays_in_the_set_to_be_told_when_it_is_its_turn(tmp_path):
+def test_an_unreadable_image_stays_in_the_data_set(tmp_path):
     folder = class_folders(tmp_path / "d", classes=2, each=1)
     (folder / "0" / "gone.png").symlink_to(tmp_path / "nowhere")
     assert len(read_dataset(folder, classes=2)) == 3
@@ -165,8 +165,8 @@ def write(folder, name, text):
 
 LISTS = {
     "labels without images": ("x.JPEG 0\ny.JPEG 1\n", "has 2 labels without images"),
-    "a label out of range": ("ILSVRC2012_val_00000001.JPEG 3\n", "has class 3; the network has 3 classes, 0 to 2"),
-    "a negative label": ("ILSVRC2012_val_00000001.JPEG -1\n", "has class -1"),
+    "a label out of range": ("ILSVRC2012_val_00000001.JPEG 3\n", "'3', which is not one of the network's 3, 0 to 2"),
+    "a negative label": ("ILSVRC2012_val_00000001.JPEG -1\n", "has class '-1'"),
     "no label": ("ILSVRC2012_val_00000001.JPEG\n", "Line 1 of"),
     "an empty line within": ("ILSVRC2012_val_00000001.JPEG 0\n\nILSVRC2012_val_00000002.JPEG 0\n", "Line 2 of"),
     "twice": ("ILSVRC2012_val_00000001.JPEG 0\nILSVRC2012_val_00000001.JPEG 1\n", "more than once"),
@@ -175,7 +175,7 @@ LISTS = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), LISTS.values(), ids=LISTS)
-def test_a_list_that_does_not_fit_is_refused(flat, text, sentence):
+def test_a_wrong_label_list_is_an_error(flat, text, sentence):
     write(flat, "val_list.txt", text)
     with pytest.raises(DataError) as caught:
         read_dataset(flat, classes=3)
@@ -186,12 +186,12 @@ def test_a_list_that_does_not_fit_is_refused(flat, text, sentence):
     ("numbers", "sentence"),
     [
         ([3, 1, 2, 3, 1, 2, 3], "has 1 labels without images"),
-        ([3, 1, 2, 3, 1], "none for"),
+        ([3, 1, 2, 3, 1], "none for 1 images"),
         ([3, 1, 2, 3, 1, 9], "has class 9"),
         ([3, 1, 2, 3, 1, 4], "has class 4"),  # not a leaf
     ],
 )
-def test_a_ground_truth_that_does_not_fit_is_refused(flat, numbers, sentence):
+def test_a_wrong_ground_truth_is_an_error(flat, numbers, sentence):
     devkit(flat, numbers)
     with pytest.raises(DataError) as caught:
         read_dataset(flat, classes=3)
@@ -199,7 +199,7 @@ def test_a_ground_truth_that_does_not_fit_is_refused(flat, numbers, sentence):
 
 
 @pytest.mark.parametrize("meta", [None, b"", b"no matrix" * 100])
-def test_a_ground_truth_means_nothing_without_its_meta(flat, meta):
+def test_a_ground_truth_needs_its_meta_file(flat, meta):
     devkit(flat, [1] * 6)
     (flat / "meta.mat").unlink()
     if meta is not None:
@@ -208,7 +208,7 @@ def test_a_ground_truth_means_nothing_without_its_meta(flat, meta):
         read_dataset(flat, classes=3)
 
 
-def test_folders_that_do_not_fit_are_refused(tmp_path, synsets):
+def test_wrong_folders_are_an_error(tmp_path, synsets):
     with pytest.raises(DataError, match="There is no folder"):
         read_dataset(tmp_path / "nowhere", classes=3)
     (tmp_path / "empty").mkdir()
@@ -217,7 +217,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path, synsets):
     with pytest.raises(DataError, match=r"has 3 classes .* and the network has 1000.*--classes FILE"):
         read_dataset(synsets, classes=1000)
     class_folders(tmp_path / "numbers", classes=3, each=1)
-    with pytest.raises(DataError, match="has class 2; the network has 2 classes, 0 to 1"):
+    with pytest.raises(DataError, match="has class '2', which is not one of the network's 2, 0 to 1"):
         read_dataset(tmp_path / "numbers", classes=2)
     with pytest.raises(DataError, match=r"2 images and no labels.*--labels FILE"):
         read_dataset(noise(noise(tmp_path / "loose" / "x.png", seed=0).with_name("y.png"), seed=1).parent, classes=2)
@@ -233,7 +233,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path, synsets):
         (None, "cannot be read: No such file"),
     ],
 )
-def test_a_class_file_that_does_not_fit_is_refused(synsets, tmp_path, text, sentence):
+def test_a_wrong_class_file_is_an_error(synsets, tmp_path, text, sentence):
     path = tmp_path / "classes.txt"
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -243,7 +243,7 @@ def test_a_class_file_that_does_not_fit_is_refused(synsets, tmp_path, text, sent
 
 
 @given(st.binary(max_size=200) | st.text(max_size=80).map(str.encode))
-def test_any_list_is_read_or_refused(tmp_path_factory, data):
+def test_any_label_list_is_read_or_an_error(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("d")
     (folder / "x.png").write_bytes(b"x")
     (folder / "val.txt").write_bytes(data)

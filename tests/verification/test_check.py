@@ -10,7 +10,7 @@ from PIL import Image
 from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.core.errors import DataError
 from trtzoo.exporter.plan import export
-from trtzoo.images.preprocessing import image
+from trtzoo.images.preprocessing import read_image
 from trtzoo.models.seeded import seed
 from trtzoo.models.sources import Checkpoint, locate
 from trtzoo.models.table import build_network, find_model
@@ -91,7 +91,7 @@ def test_an_engine_that_dies_or_answers_nothing_costs_its_own_row(folder, tmp_pa
 
 def test_a_photograph_that_cannot_be_read_is_named_once_and_left_out_of_all(folder, photographs):
     bad, *rows = compared([engine(folder, batch=4), engine(folder, "fp16", batch=3)], photographs)
-    assert isinstance(bad, UnreadableImage) and bad.title == "2.png" and "no JPEG, PNG" in bad.reason
+    assert isinstance(bad, UnreadableImage) and bad.title == "2.png" and "not a JPEG, PNG" in bad.reason
     assert [row.metrics.images for row in rows] == [4, 4]
     assert all(row.worst in photographs.titles and row.worst != "2.png" for row in rows)
 
@@ -108,7 +108,7 @@ def run_alone(folder, path):
     """The class that PyTorch gives one photograph."""
     onnx = folder / "dpn68-fp32-c10-s32.onnx"
     how = locate(find_model("dpn68"), str(folder / "mine.pth")).preprocessing(32)
-    return int(Session(onnx, batch=1).infer(image(path, how, 32)[None]).argmax())
+    return int(Session(onnx, batch=1).infer(read_image(path, how, 32)[None]).argmax())
 
 
 def test_without_any_readable_photograph_the_reference_says_so(folder, photographs):

@@ -1,11 +1,11 @@
-"""Stage 3b: top-1 and top-5 of one file by one runtime on labelled photographs, image by image; a kill loses no image.
+"""Measure top-1 and top-5 of one file with one runtime on labelled photographs. Finished images survive a kill.
 
-An image counts by the rank of its class among the logits. Equal logits rank in the order of their classes, as argmax has it: a
-network that answers everything alike is right about class 0 alone. A logit that is not finite makes the image wrong.
+An image counts by the rank of its class among the logits. Equal logits rank in the order of their classes, as in argmax: a
+network with constant logits is right about class 0 only. A logit that is not finite makes its image wrong.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from datetime import datetime, timezone
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from trtzoo.accuracy.journal import Entry, Header, Journal, exclusive
 from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation, EvaluationTask, evaluation_path
@@ -24,17 +25,17 @@ from trtzoo.core.errors import DataError, RunError, StoreError, TrtzooError, Usa
 from trtzoo.core.files import read_record, write_record
 from trtzoo.core.modules import resolve
 from trtzoo.core.precisions import find_precision
-from trtzoo.core.records import Preprocessing, Weights
-from trtzoo.images import preprocessing
+from trtzoo.core.records import Preprocessing
 from trtzoo.images.dataset import DataSet
 from trtzoo.images.decoders import CropCache, CroppedImage, Decoders
-from trtzoo.runtimes.registry import Session, find_runtime
+from trtzoo.images.preprocessing import VERSIONS, normalise
+from trtzoo.runtimes.registry import find_runtime
 
 
-class EvaluationProgress(msgspec.Struct, frozen=True):
-    """`done` of `total` images have been seen, `correct` of `classified` with their class first; `new` of them since the start.
+class EvaluationProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """`done` of `total` images are finished; `correct` of `classified` had their class first.
 
-    `note` says what went wrong aside.
+    `new` of them took `seconds` since this run started; a resumed one skips the others. `note` is a warning.
     """
 
     done: int
@@ -47,31 +48,32 @@ class EvaluationProgress(msgspec.Struct, frozen=True):
 
 
 def open_for_evaluation(task: EvaluationTask) -> Subject:
-    """The file. Raises StoreError where it is missing or changed, UsageError where it cannot be evaluated.
+    """The task's file. Raises StoreError if it is missing or changed, UsageError if it cannot be evaluated.
 
-    Seeded weights classify nothing: they are refused.
+    Seeded weights classify nothing and are refused.
     """
-    found = open_subject(Path(task.artifact), remedy=task.remedy)
-    if found.batch not in ("dynamic", _batch(task, found)):
-        raise UsageError(f"{found.path} takes batches of {found.batch} alone. Say --batch {found.batch}.")
-    if found.weights is None:
-        raise UsageError(f"{found.path} says nothing of its weights, so nobody knows how they want photographs prepared.")
-    if found.weights.source == "seeded":
-        why = f" ({found.weights.fallback})" if found.weights.fallback else ""
+    subject = open_subject(Path(task.artifact), remedy=task.remedy)
+    path, weights = subject.path, subject.weights
+    if subject.batch not in ("dynamic", _batch(task, subject)):
+        raise UsageError(f"{path} takes batches of {subject.batch} only. Say --batch {subject.batch}.")
+    if weights is None:
+        raise UsageError(f"{path} does not record its weights, so the preprocessing of its images is unknown.")
+    if weights.source == "seeded":
+        why = f" ({weights.fallback})" if weights.fallback else ""
         raise UsageError(
-            f"{found.path} has seeded weights, which classify nothing{why}, so it has no accuracy. "
-            f"Run: trtzoo export {found.model} --weights paddle, torchvision, timm or FILE"
+            f"{path} has seeded weights, which classify nothing{why}, so it has no accuracy. "
+            f"Run: trtzoo export {subject.model} --weights paddle, torchvision, timm or FILE"
         )
-    return found
+    return subject
 
 
-def _batch(task: EvaluationTask, found: Subject) -> int:
-    return task.batch or (DEFAULT_BATCH if found.batch == "dynamic" else found.batch)
+def _batch(task: EvaluationTask, subject: Subject) -> int:
+    return task.batch or (DEFAULT_BATCH if subject.batch == "dynamic" else subject.batch)
 
 
 def evaluate(
     task: EvaluationTask,
-    found: Subject,
+    subject: Subject,
     data: DataSet,
     results: Path,
     decoders: Decoders,
@@ -80,166 +82,158 @@ def evaluate(
     crop_folder: Path | None = None,
     on_progress: Callable[[EvaluationProgress], None] = lambda _: None,
 ) -> Evaluation:
-    """The evaluation, written to results/<device>/accuracy/. After a kill or Ctrl-C its journal stays, for `resume`.
+    """Evaluate and write the record to results/<device>/accuracy/. A kill or Ctrl-C leaves the journal for `resume`.
 
-    Raises WrongOutputError for a file that does not give its golden sample, StoreError for a journal of something else,
-    RunError for whatever else the runtime says.
+    `crop_folder` caches decoded images. Raises WrongOutputError if the file does not reproduce its golden sample, StoreError
+    for the journal of another evaluation, RunError for any other error of the runtime.
     """
-    assert found.weights is not None
-    empty = _empty(task, found, found.weights, data)
-    path = evaluation_path(results, empty).with_suffix(".journal")
+    evaluation = _evaluation(task, subject, data)
+    path, batch, preprocessing = evaluation_path(results, evaluation), evaluation.batch, evaluation.weights.preprocessing
     try:
-        with exclusive(path):
-            session = resolve(find_runtime(task.runtime).opener)(found.path, batch=empty.batch, **task.options)
-            with closing(session):
-                _check(session, found, empty)
-                whole = msgspec.structs.replace(empty, versions=session.versions | preprocessing.VERSIONS)
-                if resume and (done := _finished(results, whole)):
-                    return done
-                journal = _journal(path, whole, found.weights, len(data), resume=resume)
-                _run(session, found, data, journal, decoders, crop_folder, on_progress)
-            return _concluded(whole, data, journal, results)
+        with (
+            exclusive(path.with_suffix(".journal")) as journal_path,
+            closing(resolve(find_runtime(task.runtime).opener)(subject.path, batch=batch, **task.options)) as session,
+            closing(CropCache(crop_folder, data, preprocessing, subject.size)) if crop_folder else nullcontext() as cache,
+        ):
+            images, reference = subject.golden.batch(batch)
+            tolerance = find_precision(evaluation.precision).tolerance
+            golden.check_logits(session.infer(images), reference, tolerance=tolerance)
+            evaluation = replace(evaluation, versions=session.versions | VERSIONS)
+            if resume and (finished := _finished(path, evaluation)):
+                return finished
+            journal = Journal(journal_path, _header(evaluation, len(data)), resume=resume)
+            crops = decoders.stream(data, journal.remaining(), preprocessing, subject.size, cache=cache)
+            batches = _batches(crops, batch, subject.size, preprocessing)
+            with closing(_classify(session.infer, batches, data, journal)) as reports:
+                for progress in reports:
+                    on_progress(replace(progress, note=cache.error if cache else ""))
+            return _conclude(evaluation, data, journal, path)
     except (TrtzooError, KeyboardInterrupt):
         raise
     except Exception as error:  # a runtime may raise anything; the other files are evaluated
-        raise RunError(f"{found.path}: " + " ".join(f"{type(error).__name__}: {error}".split())) from error
+        raise RunError(f"{subject.path}: " + " ".join(f"{type(error).__name__}: {error}".split())) from error
 
 
 def ranks(logits: Array, labels: Array) -> Array:
-    """Logits (N, classes) and classes (N,) → how many classes come before each image's own, all where one is not finite."""
+    """Logits (N, classes) and labels (N,) → how many classes rank before each label; all of them if a logit is not finite."""
     own = np.take_along_axis(logits, labels[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]
     before = (logits > own) | ((logits == own) & earlier)
     return np.asarray(np.where(np.isfinite(logits).all(axis=1), before.sum(axis=1), logits.shape[1]))
 
 
-def _empty(task: EvaluationTask, found: Subject, weights: Weights, data: DataSet) -> Evaluation:
+def _evaluation(task: EvaluationTask, subject: Subject, data: DataSet) -> Evaluation:
+    """The record before anything is evaluated."""
+    assert subject.weights is not None
     return Evaluation(
-        model=found.model,
-        precision=task.precision or found.precision,
+        model=subject.model,
+        precision=task.precision or subject.precision,
         runtime=task.runtime,
-        batch=_batch(task, found),
-        classes=found.classes,
-        size=found.size,
+        batch=_batch(task, subject),
+        classes=subject.classes,
+        size=subject.size,
         device=task.device,
         dataset=data.name,
         fingerprint=data.fingerprint,
         images=0,
         top1=0,
         top5=0,
-        weights=weights,
-        artifact_sha256=found.sha256,
+        weights=subject.weights,
+        artifact_sha256=subject.sha256,
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 
-def _check(session: Session, found: Subject, case: Evaluation) -> None:
-    images, reference = found.golden.batch(case.batch)
-    golden.check_logits(session.infer(images), reference, tolerance=find_precision(case.precision).tolerance)
-
-
-def _finished(results: Path, whole: Evaluation) -> Evaluation | None:
-    """The evaluation that is there already, if it is this very one."""
+def _finished(path: Path, evaluation: Evaluation) -> Evaluation | None:
+    """The record in the file, if it is of this evaluation."""
     try:
-        there = read_record(evaluation_path(results, whole), Evaluation)
+        found = read_record(path, Evaluation)
     except (OSError, StoreError):
         return None
-    same = all(
-        getattr(there, name) == getattr(whole, name)
-        for name in ("fingerprint", "artifact_sha256", "weights", "batch", "versions", "classes", "size")
-    )
-    return there if same else None
+    names = ("fingerprint", "artifact_sha256", "weights", "batch", "versions", "classes", "size")
+    return found if all(getattr(found, name) == getattr(evaluation, name) for name in names) else None
 
 
-def _journal(path: Path, whole: Evaluation, weights: Weights, images: int, *, resume: bool) -> Journal:
-    header = Header(
-        fingerprint=whole.fingerprint,
+def _header(evaluation: Evaluation, images: int) -> Header:
+    return Header(
+        fingerprint=evaluation.fingerprint,
         images=images,
-        artifact_sha256=whole.artifact_sha256,
-        preprocessing=weights.preprocessing,
-        precision=whole.precision,
-        runtime=whole.runtime,
-        batch=whole.batch,
-        versions=whole.versions,
+        artifact_sha256=evaluation.artifact_sha256,
+        preprocessing=evaluation.weights.preprocessing,
+        precision=evaluation.precision,
+        runtime=evaluation.runtime,
+        batch=evaluation.batch,
+        versions=evaluation.versions,
     )
-    journal = Journal(path, header)
-    if resume and path.exists():
-        journal.take_over()
-    else:
-        journal.begin()
-    return journal
 
 
-def _run(
-    session: Session,
-    found: Subject,
-    data: DataSet,
-    journal: Journal,
-    decoders: Decoders,
-    crop_folder: Path | None,
-    on_progress: Callable[[EvaluationProgress], None],
-) -> None:
-    """Every image that is not in the journal yet."""
-    how, begun = journal.header.preprocessing, time.perf_counter()
-    todo = [index for index in range(len(data)) if index not in journal.ranks and index not in journal.bad]
-    labels, right = np.array(data.labels), sum(rank == 0 for rank in journal.ranks.values())
-    with closing(CropCache(crop_folder, data, how, found.size)) if crop_folder else nullcontext() as store:
-        crops = decoders.stream(data, todo, how, found.size, kept=store)
-        last, new = begun, 0
-        for images, rows, bad in _ahead(_batches(crops, journal.header.batch, found.size, how)):
-            got = ranks(session.infer(images)[: len(rows)], labels[rows]) if rows else np.array([])
-            now = time.perf_counter()
-            entry = [(index, int(rank)) for index, rank in zip(rows, got, strict=True)]
-            journal.append(Entry(ranks=entry, bad=bad, seconds=now - last))
-            right, last, new = right + int((got == 0).sum()), now, new + len(rows) + len(bad)
-            counted = len(journal.ranks)
-            on_progress(
-                EvaluationProgress(
-                    counted + len(journal.bad), len(data), counted, right, new, now - begun, store.error if store else ""
-                )
-            )
+class _Batch(msgspec.Struct, frozen=True):
+    """`pixels` (batch, 3, size, size) holds the images `indices` and padding; `unreadable` are other images, with reasons."""
+
+    pixels: Array
+    indices: list[int]
+    unreadable: list[tuple[int, str]]
 
 
-Prepared = tuple[Array, list[int], list[tuple[int, str]]]
-"""A batch of images (batch, 3, size, size), the indices of its first ones, the others being padding; and bad images met."""
+def _classify(
+    infer: Callable[[Array], Array], batches: Iterator[_Batch], data: DataSet, journal: Journal
+) -> Generator[EvaluationProgress, None, None]:
+    """Classify all batches. A batch is in the journal before its progress is reported."""
+    start = last = time.perf_counter()
+    labels, new = np.array(data.labels), 0
+    correct = sum(rank == 0 for rank in journal.ranks.values())
+    for batch in _prepared_ahead(batches):
+        found = ranks(infer(batch.pixels)[: len(batch.indices)], labels[batch.indices]).tolist()
+        now = time.perf_counter()
+        entry = list(zip(batch.indices, found, strict=True))
+        journal.append(Entry(ranks=entry, bad=batch.unreadable, seconds=now - last))
+        last, new, correct = now, new + len(entry) + len(batch.unreadable), correct + found.count(0)
+        yield EvaluationProgress(
+            done=len(journal.ranks) + len(journal.bad),
+            total=len(data),
+            classified=len(journal.ranks),
+            correct=correct,
+            new=new,
+            seconds=now - start,
+        )
 
 
-def _batches(crops: Iterator[CroppedImage], batch: int, size: int, how: Preprocessing) -> Iterator[Prepared]:
-    """Whole batches, the last one filled up with black."""
-    while some := list(islice(crops, batch)):
-        good = [crop for crop in some if crop.pixels is not None]
+def _batches(crops: Iterator[CroppedImage], batch: int, size: int, preprocessing: Preprocessing) -> Iterator[_Batch]:
+    """Full batches; the last one is padded with black images."""
+    while images := list(islice(crops, batch)):
+        readable = [image for image in images if image.pixels is not None]
         pixels = np.zeros((batch, size, size, 3), np.uint8)
-        for row, crop in enumerate(good):
-            pixels[row] = np.asarray(crop.pixels)
-        bad = [(crop.index, crop.reason) for crop in some if crop.pixels is None]
-        yield preprocessing.normalise(pixels, how), [crop.index for crop in good], bad
+        for row, image in enumerate(readable):
+            pixels[row] = np.asarray(image.pixels)
+        unreadable = [(image.index, image.reason) for image in images if image.pixels is None]
+        yield _Batch(normalise(pixels, preprocessing), [image.index for image in readable], unreadable)
 
 
-def _ahead(batches: Iterator[Prepared]) -> Iterator[Prepared]:
-    """The same, each prepared by a thread while the one before is computed."""
+def _prepared_ahead(batches: Iterator[_Batch]) -> Iterator[_Batch]:
+    """The same batches; a thread prepares the next one while the network computes."""
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, batches, None)
-        while batch := coming.result():
-            coming = thread.submit(next, batches, None)
+        upcoming = thread.submit(next, batches, None)
+        while batch := upcoming.result():
+            upcoming = thread.submit(next, batches, None)
             yield batch
 
 
-def _concluded(whole: Evaluation, data: DataSet, journal: Journal, results: Path) -> Evaluation:
-    """Write the record; only then the journal goes."""
+def _conclude(evaluation: Evaluation, data: DataSet, journal: Journal, path: Path) -> Evaluation:
+    """Write the record, and delete the journal afterwards."""
     bad = {data.title(index): reason for index, reason in sorted(journal.bad.items())}
     if not journal.ranks:
         name, reason = next(iter(bad.items()))
         raise DataError(f"None of the {len(bad)} images of {data.folder} can be read. The first is {name}: {reason}.")
-    got = np.array(list(journal.ranks.values()))
-    done = msgspec.structs.replace(
-        whole,
-        images=len(got),
-        top1=int((got == 0).sum()),
-        top5=int((got < 5).sum()),
-        not_finite=int((got == whole.classes).sum()),
+    found = np.array(list(journal.ranks.values()))
+    evaluation = replace(
+        evaluation,
+        images=len(found),
+        top1=int((found == 0).sum()),
+        top5=int((found < 5).sum()),
+        not_finite=int((found == evaluation.classes).sum()),
         bad=bad,
         seconds=journal.seconds,
     )
-    write_record(evaluation_path(results, done), done)
+    write_record(path, evaluation)
     journal.path.unlink()
-    return done
+    return evaluation

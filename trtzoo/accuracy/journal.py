@@ -1,4 +1,4 @@
-"""What an evaluation has done so far, a line a batch, appended and never changed: it survives a kill and goes on from there."""
+"""The journal of an evaluation: one line per finished batch, appended and never changed. It survives a kill."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from trtzoo.core.records import SCHEMA, Preprocessing, Record
 
 
 class Header(Record, frozen=True, kw_only=True):
-    """All that decides an image's rank. A journal with another header is of another evaluation."""
+    """Everything that decides an image's rank. A journal with another header belongs to another evaluation."""
 
     schema: int = SCHEMA
     kind: str = "evaluation journal"
@@ -27,15 +27,15 @@ class Header(Record, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
-WORDS = {
-    "fingerprint": "the data set was changed since: its fingerprint was {old} and is {new}",
-    "images": "the data set was changed since: it had {old} images and has {new}",
-    "artifact_sha256": "the network's file was changed since: its sha256 was {old} and is {new}",
+CHANGES = {
+    "fingerprint": "the data set has changed: its fingerprint was {old} and is {new}",
+    "images": "the data set has changed: it had {old} images and has {new}",
+    "artifact_sha256": "the network's file has changed: its sha256 was {old} and is {new}",
 }
 
 
 class Entry(Record, frozen=True, kw_only=True):
-    """One batch: the rank of each image's class among its logits, 0 the first; images that could not be read; seconds."""
+    """One batch: (index, rank of its class among its logits) per image, (index, reason) per unreadable one, and seconds."""
 
     ranks: list[tuple[int, int]] = msgspec.field(default_factory=list)
     bad: list[tuple[int, str]] = msgspec.field(default_factory=list)
@@ -43,82 +43,79 @@ class Entry(Record, frozen=True, kw_only=True):
 
 
 class Journal:
-    """`ranks[index]` and `bad[index]` are of images done; no image is in it twice."""
+    """The finished images of an evaluation: `ranks[index]`, or for an unreadable image `bad[index]`."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, *, resume: bool = False) -> None:
+        """Start a new journal, or `resume` the one in the file; then raises StoreError if it does not match or is damaged."""
         self.path, self.header = path, header
         self.ranks: dict[int, int] = {}
         self.bad: dict[int, str] = {}
         self.seconds = 0.0
-
-    def begin(self) -> None:
-        self.path.write_bytes(msgspec.json.encode(self.header) + b"\n")
-
-    def take_over(self) -> None:
-        """What is there already; a torn last line is dropped. Raises StoreError where it is damaged or of something else."""
-        whole = self.path.read_bytes()
-        whole = whole[: whole.rfind(b"\n") + 1]
-        if not whole:  # killed before its first line was there
-            self.begin()
+        lines = path.read_bytes().splitlines(keepends=True) if resume and path.exists() else []
+        if lines and not lines[-1].endswith(b"\n"):
+            lines.pop()  # cut short by a kill
+        if not lines:
+            path.write_bytes(msgspec.json.encode(header) + b"\n")
             return
-        first, *lines = whole.splitlines()
         try:
-            self._compare(msgspec.json.decode(first, type=Header))
-            for line in lines:
-                self._count(msgspec.json.decode(line, type=Entry))
+            self._check_header(msgspec.json.decode(lines[0], type=Header))
+            for line in lines[1:]:
+                self._add(msgspec.json.decode(line, type=Entry))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise StoreError(f"{self.path} is damaged ({error}). Begin anew: leave out --resume.") from error
-        os.truncate(self.path, len(whole))
+            raise StoreError(f"{path} is damaged ({error}). Rerun without --resume.") from error
+        os.truncate(path, sum(map(len, lines)))
+
+    def remaining(self) -> list[int]:
+        """The indices of the images that are not finished."""
+        return [index for index in range(self.header.images) if index not in self.ranks and index not in self.bad]
 
     def append(self, entry: Entry) -> None:
-        """Raises StoreError where it cannot be written: nothing is counted that is not in the journal."""
+        """Write an entry and count it. Raises StoreError if it cannot be written; then it is not counted."""
         try:
             with self.path.open("ab", buffering=0) as file:
                 file.write(msgspec.json.encode(entry) + b"\n")
         except OSError as error:
             raise StoreError(f"{self.path} could not be written: {error.strerror}.") from error
-        self._count(entry)
+        self._add(entry)
 
-    def _count(self, entry: Entry) -> None:
-        for index, rank in entry.ranks:
-            if self._new(index):
-                self.ranks[index] = rank
-        for index, reason in entry.bad:
-            if self._new(index):
-                self.bad[index] = reason
+    def _add(self, entry: Entry) -> None:
+        self.ranks |= {index: rank for index, rank in entry.ranks if self._is_new(index)}
+        self.bad |= {index: reason for index, reason in entry.bad if self._is_new(index)}
         self.seconds += entry.seconds
 
-    def _new(self, index: int) -> bool:
+    def _is_new(self, index: int) -> bool:
         if not 0 <= index < self.header.images:
-            raise StoreError(f"{self.path} is damaged (there is no image {index}). Begin anew: leave out --resume.")
+            raise StoreError(f"{self.path} is damaged (there is no image {index}). Rerun without --resume.")
         return index not in self.ranks and index not in self.bad
 
-    def _compare(self, found: Header) -> None:
+    def _check_header(self, found: Header) -> None:
         for name in Header.__struct_fields__:
             old, new = getattr(found, name), getattr(self.header, name)
             if old != new:
-                words = WORDS.get(name, "{name} was {old} and is {new}").format(name=name, old=_short(old), new=_short(new))
-                raise StoreError(f"{self.path} cannot be gone on with: {words}. Begin anew: leave out --resume.")
+                change = CHANGES.get(name, "{name} was {old} and is {new}")
+                change = change.format(name=name, old=_short(old), new=_short(new))
+                raise StoreError(f"Cannot resume {self.path}: {change}. Rerun without --resume.")
 
 
 def _short(value: object) -> str:
+    """The first characters of a hash, or the whole value."""
     text = str(value)
     return text[:12] if len(text) == 64 else text
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold an evaluation's journal. Raises StoreError where another process does."""
+def exclusive(path: Path) -> Iterator[Path]:
+    """Lock a journal. Raises StoreError if another process holds the lock."""
     locks = path.parent / ".locks"
     try:
         locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(locks / f"{path.name}.lock", timeout=0)
         lock.acquire()
     except Timeout as error:
-        raise StoreError(f"Another process is at this very evaluation ({path}).") from error
+        raise StoreError(f"This evaluation is already running in another process ({path}).") from error
     except OSError as error:
         raise StoreError(f"{path} could not be written: {error.strerror or error}.") from error
     try:
-        yield
+        yield path
     finally:
         lock.release()

@@ -1,4 +1,4 @@
-"""What is evaluated, and the record it leaves: one a model, precision and runtime, under benchmarks/<device>/accuracy/."""
+"""Tasks and records of evaluations: one record per model, precision and runtime, in benchmarks/<device>/accuracy/."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,9 @@ DEFAULT_BATCH = 8
 
 
 class EvaluationTask(Record, frozen=True, kw_only=True):
-    """One file to be evaluated by a runtime on a device. `remedy` is the command that makes the file.
+    """A file to evaluate with a runtime on a device. `remedy` is the command that makes the file.
 
-    An empty precision is the file's own; so is the batch None, or DEFAULT_BATCH where the file takes any.
+    An empty precision means the file's own; the batch None too, or DEFAULT_BATCH if the file takes any.
     """
 
     artifact: str
@@ -28,11 +28,10 @@ class EvaluationTask(Record, frozen=True, kw_only=True):
 
 
 class Evaluation(Record, frozen=True, kw_only=True):
-    """How many of `images` labelled images had their class first (`top1`) and among the first five (`top5`).
+    """How many of `images` labelled images had their class first (`top1`) or among the first five (`top5`).
 
-    `fingerprint` is the data set's; `bad` names each image that could not be read, with the reason: it is counted apart.
-    `not_finite` images had a logit that is not a number, and count as wrong. The published accuracies are of 1000 classes at
-    224x224. `seconds` is decoding and computing.
+    `fingerprint` is the data set's. `bad` lists the unreadable images, which are not in `images`, with reasons. `not_finite`
+    images had a logit that is not finite; they count as wrong. `seconds` includes decoding.
     """
 
     schema: int = SCHEMA
@@ -59,17 +58,18 @@ class Evaluation(Record, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        extras = {f"c{self.classes}": self.classes != 1000, f"s{self.size}": self.size != 224}
-        return "-".join([self.model, self.precision, *(text for text, said in extras.items() if said), self.runtime])
+        classes = [f"c{self.classes}"] if self.classes != 1000 else []
+        size = [f"s{self.size}"] if self.size != 224 else []
+        return "-".join([self.model, self.precision, *classes, *size, self.runtime])
 
 
 def evaluation_path(results: Path, evaluation: Evaluation) -> Path:
-    """Where an evaluation is kept."""
+    """The file of an evaluation's record."""
     return results / evaluation.device.key / "accuracy" / f"{evaluation.name}.json"
 
 
 def load_evaluations(results: Path) -> tuple[list[Evaluation], list[str]]:
-    """All evaluations under results/<device>/accuracy/, and a sentence for each file that is not one."""
+    """All evaluations in results/<device>/accuracy/, and an error message for each file that is not one."""
     found, complaints = [], []
     for path in sorted(results.glob("*/accuracy/*.json")):
         try:

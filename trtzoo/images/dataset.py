@@ -1,12 +1,12 @@
-"""Labelled photographs in the forms people have them, as one thing: paths, classes, and a fingerprint of what they hold.
+"""Read labelled photographs in any usual layout as one DataSet: paths, labels, and a fingerprint of the contents.
 
-class folders   DIR/n01440764/x.JPEG: any folder of class folders, such as ImageNet's synsets
-label list      val_list.txt or val.txt in DIR, or any file: "path class" a line (PaddleClas, Caffe)
-ground truth    ILSVRC2012_validation_ground_truth.txt of ImageNet's devkit: line k is the class of ILSVRC2012_val_<k>.JPEG, in
-                a numbering of its own; meta.mat beside it says which synset a number is
+class folders   any folder of class folders, for example ImageNet's synsets
+label list      val_list.txt or val.txt in the folder, or any file: one "path class" per line (PaddleClas, Caffe)
+ground truth    ILSVRC2012_validation_ground_truth.txt of ImageNet's devkit: line k is the class of ILSVRC2012_val_<k>.JPEG in
+                the devkit's numbering; meta.mat beside it maps the numbers to synsets
 
-Classes count from 0 in the network's order: a whole number is itself; names are in the order of `class_file`, else sorted.
-Nothing is downloaded.
+Labels count from 0 in the network's order. A class name that is a number is its own label; other names are in the order of a
+class file, or sorted. Nothing is downloaded.
 """
 
 import hashlib
@@ -18,23 +18,22 @@ from pathlib import Path
 
 import msgspec
 
-from trtzoo.core.errors import DataError, MachineError
+from trtzoo.core.errors import DataError
 from trtzoo.core.files import sha256_file
-from trtzoo.core.modules import resolve
+from trtzoo.core.modules import require_module
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LISTS = ("val_list.txt", "val.txt", "ILSVRC2012_validation_ground_truth.txt")
 
-EMPTY = Path()
-LabelledPaths = list[tuple[Path, str]]
-"""Images, and their classes as they are written; EMPTY for a class without images."""
+NamedPaths = list[tuple[Path, str]]
+"""Images and the names of their classes."""
 
 
 class DataSet(msgspec.Struct, frozen=True):
     """Image `paths[i]` has class `labels[i]` of `classes`. `notes` are sentences for the user.
 
-    The order is that of the images' hashes, so that it depends on nothing but what `fingerprint` stands for: the same
-    photographs with the same classes have the same one, whatever their names and form.
+    Images are in the order of their hashes, so order and `fingerprint` depend on contents and labels only, not on file names
+    or layout.
     """
 
     name: str
@@ -49,34 +48,34 @@ class DataSet(msgspec.Struct, frozen=True):
         return len(self.paths)
 
     def title(self, index: int) -> str:
-        """An image's path in the folder, as text that can be written everywhere."""
+        """An image's path relative to the folder, as valid Unicode."""
         return os.fsencode(os.path.relpath(self.paths[index], self.folder)).decode(errors="replace")
 
 
 def read_dataset(
-    folder: Path, *, classes: int, limit: int = 0, class_file: Path | None = None, labels: Path | None = None
+    folder: Path, *, classes: int, limit: int | None = None, class_file: Path | None = None, labels: Path | None = None
 ) -> DataSet:
-    """The photographs in `folder`; every one is hashed. `limit`: no more than so many, spread over all classes.
+    """The photographs in `folder`, each hashed; at most `limit` of them, from all classes.
 
-    `class_file` names the classes, one a line; `labels` is a list or ground truth that is not in the folder under a usual
-    name. Raises DataError for what does not fit together.
+    `class_file` lists the class names, one per line. `labels` is a label list or ground truth anywhere. Raises DataError if
+    they do not match.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
     notes: list[str] = []
-    source = labels or next((folder / name for name in LISTS if (folder / name).is_file()), None)
+    label_file = labels or next((folder / name for name in LISTS if (folder / name).is_file()), None)
     try:
-        images = _listed(source, folder, notes) if source else _in_class_folders(folder, notes)
-        index = _indices({name for _, name in images}, source or folder, classes, class_file)
+        images = _read_labels(label_file, folder, notes) if label_file else _class_folders(folder, notes)
+        names = {name for _, name in images} if label_file else {path.name for path in _subfolders(folder)}
+        index = _indices(names, label_file or folder, classes, class_file)
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
-    images = [row for row in images if row[0] != EMPTY]
     if not images:
         raise DataError(f"{folder} holds no images ({', '.join(SUFFIXES)}) in class folders or in a label list.")
-    chosen = _spread(images, limit)
+    sample = _sample(images, limit)
     with ThreadPoolExecutor(4) as threads:
-        digests = threads.map(_digest, [path for path, _ in chosen])
-        rows = sorted((digest, index[name], path) for digest, (path, name) in zip(digests, chosen, strict=True))
+        digests = threads.map(_digest, [path for path, _ in sample])
+        rows = sorted((digest, index[name], path) for digest, (path, name) in zip(digests, sample, strict=True))
     fingerprint = hashlib.sha256("".join(f"{digest} {label}\n" for digest, label, _ in rows).encode()).hexdigest()
     return DataSet(
         name=folder.resolve().name,
@@ -92,137 +91,135 @@ def read_dataset(
 def _digest(path: Path) -> str:
     try:
         return sha256_file(path)
-    except OSError as error:  # it will be told and counted as a bad image
+    except OSError as error:  # the evaluation will report it as unreadable
         return f"unreadable {error.errno}"
 
 
-def _spread(images: LabelledPaths, limit: int) -> LabelledPaths:
-    """`limit` images by the hash of their names: a sample of all classes, and the same one wherever the images lie."""
+def _sample(images: NamedPaths, limit: int | None) -> NamedPaths:
+    """`limit` images by the hash of their file names: from all classes, and the same ones in every layout."""
     if not limit or limit >= len(images):
         return images
     return sorted(images, key=lambda row: (hashlib.sha256(os.fsencode(row[0].name)).digest(), row[1], row[0]))[:limit]
 
 
-def _in_class_folders(folder: Path, notes: list[str]) -> LabelledPaths:
-    """An empty class folder is a row, too: it is one of the classes."""
-    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    loose = sum(_is_image(path.name) for path in entries if path.is_file())
-    classes = [path for path in entries if path.is_dir()]
+# --- layouts ---
+
+
+def _class_folders(folder: Path, notes: list[str]) -> NamedPaths:
+    loose, classes = sum(path.is_file() for path in folder.iterdir() if _is_image(path)), _subfolders(folder)
     if loose and not classes:
         raise DataError(
-            f"{folder} holds {loose} images and no labels. Put them in class folders, or a list beside them "
-            f'({LISTS[0]}, "path class" a line), or say --labels FILE.'
+            f"{folder} has {loose} images and no labels. Put the images in class folders, add a label list ({LISTS[0]}, one "
+            '"path class" per line), or pass --labels FILE.'
         )
     if loose:
-        notes.append(f"{loose} images in {folder} lie outside its class folders: they have no label and are left out.")
-    return [(path, sub.name) for sub in sorted(classes) for path in _images(sub) or [EMPTY]]
+        notes.append(f"{loose} images in {folder} are outside its class folders: they have no label and are skipped.")
+    return [(path, sub.name) for sub in classes for path in _images_below(sub)]
 
 
-def _images(folder: Path) -> list[Path]:
-    """All image files below a folder."""
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _images_below(folder: Path) -> list[Path]:
     walk = os.walk(folder, followlinks=True)
-    return sorted(Path(parent, name) for parent, _, names in walk for name in names if _is_image(name))
+    return sorted(path for parent, _, names in walk for path in map(Path(parent).joinpath, names) if _is_image(path))
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+def _is_image(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
-def _listed(source: Path, folder: Path, notes: list[str]) -> LabelledPaths:
-    """The images of a label list, which may be relative to the data folder or to the list's own."""
-    lines = [line.strip() for line in _text(source).splitlines()]
-    lines = lines[: len(lines) - next((k for k, line in enumerate(reversed(lines)) if line), len(lines))]
-    if lines and all(re.fullmatch(r"\d+", line) for line in lines):
+def _read_labels(source: Path, folder: Path, notes: list[str]) -> NamedPaths:
+    """The images of a label list or ground truth. Paths are relative to the data folder or to the list's own."""
+    lines = _text(source).rstrip().splitlines()
+    if lines and all(re.fullmatch(r"\s*\d+\s*", line) for line in lines):
         return _ground_truth(source, folder, [int(line) for line in lines])
-    pairs = []
-    for number, line in enumerate(lines, 1):
-        words = line.rsplit(maxsplit=1)
-        if len(words) != 2:
-            raise DataError(f'Line {number} of {source} is {line[:60]!r} where "path class" was expected.')
-        pairs.append((words[0], words[1]))
+    pairs = [line.strip().rsplit(maxsplit=1) for line in lines]
+    for number, pair in enumerate(pairs, 1):
+        if len(pair) != 2:
+            raise DataError(f'Line {number} of {source} is {lines[number - 1][:60]!r}, not "path class".')
+    name, count = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
+    if count > 1:
+        raise DataError(f"{source} names {name} more than once.")
     root = next((root for root in (folder, source.parent) if pairs and (root / pairs[0][0]).exists()), folder)
-    if doubles := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
-        raise DataError(f"{source} names {doubles[0]} more than once.")
     found = [(root / name, label) for name, label in pairs]
     missing = [path for path, _ in found if not path.is_file()]
     if missing:
-        raise DataError(f"{source} has {len(missing)} labels without images, {missing[0]} the first, of {len(found)} lines.")
-    _tell_of_others({path for path, _ in found}, source, notes)
+        raise DataError(
+            f"{source} has {len(missing)} labels without images among {len(found)} lines; the first is {missing[0]}."
+        )
+    known = {path for path, _ in found}
+    beside = [path for parent in {path.parent for path in known} for path in parent.iterdir() if _is_image(path)]
+    if others := sum(path not in known for path in beside):
+        notes.append(f"{others} images beside those of {source} are not in it: they have no label and are skipped.")
     return found
 
 
-def _tell_of_others(known: set[Path], source: Path, notes: list[str]) -> None:
-    """Images beside the labelled ones that are in no line."""
-    parents = {path.parent for path in known}
-    others = sum(_is_image(path.name) and path not in known for parent in parents for path in parent.iterdir())
-    if others:
-        notes.append(f"{others} images beside those of {source} are in none of its lines: they have no label and are left out.")
-
-
-def _ground_truth(source: Path, folder: Path, numbers: list[int]) -> LabelledPaths:
-    """The devkit's: line k is the class of the image that ends in _k, in a numbering that only meta.mat explains."""
+def _ground_truth(source: Path, folder: Path, numbers: list[int]) -> NamedPaths:
+    """Line k is the class of the image whose name ends in _k, in a numbering that meta.mat explains."""
     meta = source.with_name("meta.mat")
     if not meta.is_file():
         raise DataError(
-            f"{source} has class numbers of ImageNet's devkit, which are not a network's; there is no {meta} that says what "
-            "they mean. Put the devkit's own beside it."
+            f"{source} has class numbers of ImageNet's devkit, which are not a network's labels, and {meta}, which explains "
+            "them, does not exist. Copy it from the devkit."
         )
     names = _synsets(meta)
     if unknown := [number for number in numbers if number not in names]:
-        raise DataError(f"{source} has class {unknown[0]}, which {meta} does not know.")
-    images = {int(match[1]): path for path in _images(folder) if (match := re.search(r"_(\d+)\.\w+$", path.name))}
-    places = range(1, len(numbers) + 1)
-    without = sorted(images.keys() - set(places))
-    missing = sorted(set(places) - images.keys())
-    if without:
-        raise DataError(f"{source} has {len(numbers)} lines and none for {images[without[0]]} ({len(without)} such images).")
-    if missing:
-        raise DataError(f"{source} has {len(missing)} labels without images in {folder}: line {missing[0]} is the first.")
-    return [(images[place], names[number]) for place, number in zip(places, numbers, strict=True)]
+        raise DataError(f"{source} has class {unknown[0]}, which is not in {meta}.")
+    images = {int(match[1]): path for path in _images_below(folder) if (match := re.search(r"_(\d+)\.\w+$", path.name))}
+    lines = range(1, len(numbers) + 1)
+    if extra := sorted(images.keys() - set(lines)):
+        raise DataError(f"{source} has {len(numbers)} lines and none for {len(extra)} images; the first is {images[extra[0]]}.")
+    if missing := sorted(set(lines) - images.keys()):
+        raise DataError(f"{source} has {len(missing)} labels without images in {folder}; the first is line {missing[0]}.")
+    return [(images[line], names[number]) for line, number in zip(lines, numbers, strict=True)]
 
 
 def _synsets(meta: Path) -> dict[int, str]:
-    """The devkit's class numbers and the names of their synsets: the leaves of its tree."""
+    """The devkit's class numbers and the names of their synsets, the leaves of its tree."""
+    require_module(str(meta), module="scipy", extra="eval")
+    from scipy.io import loadmat
+
     try:
-        rows = resolve("scipy.io:loadmat")(meta, squeeze_me=True)["synsets"]
+        rows = loadmat(meta, squeeze_me=True)["synsets"]
         return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows if not int(row["num_children"])}
-    except ModuleNotFoundError as error:
-        raise MachineError(f"{meta} needs scipy, which is not installed. Run: pip install 'trtzoo[eval]'") from error
-    except Exception as error:  # scipy has no error of its own
-        raise DataError(f"{meta} is not the devkit's ({type(error).__name__}: {error}).") from error
+    except Exception as error:  # scipy has no common base of its errors
+        raise DataError(f"{meta} is not a file of the devkit ({type(error).__name__}: {error}).") from error
+
+
+# --- classes ---
 
 
 def _indices(names: set[str], source: Path, classes: int, class_file: Path | None) -> dict[str, int]:
-    """Each class name's place in the network's order. `source` is where the names are from."""
+    """The label of each class name. `source` is where the names are from."""
+    numbers = {name: int(name) for name in names if re.fullmatch(r"[+-]?\d{1,9}", name)}
     if class_file:
-        return _by_file(names, source, classes, class_file)
-    if all(re.fullmatch(r"[+-]?\d{1,9}", name) for name in names):
-        index = {name: int(name) for name in names}
-        for name, number in index.items():
-            if not 0 <= number < classes:
-                raise DataError(f"{source} has class {name}; the network has {classes} classes, 0 to {classes - 1}.")
-        return index
-    if len(names) != classes:
+        index = dict.fromkeys(names, -1) | numbers | _read_classes(class_file, classes)
+    elif len(numbers) == len(names):
+        index = numbers
+    elif len(names) == classes:
+        index = {name: number for number, name in enumerate(sorted(names))}
+    else:
         raise DataError(
-            f"{source} has {len(names)} classes ({', '.join(sorted(names)[:2])} …) and the network has {classes}. Which "
-            f"of them they are tells a file with the {classes} names in the network's order, one a line: --classes FILE"
+            f"{source} has {len(names)} classes ({', '.join(sorted(names)[:2])} …) and the network has {classes}. Write the "
+            f"{classes} class names in the network's order into a file, one per line, and pass --classes FILE"
         )
-    return {name: number for number, name in enumerate(sorted(names))}
+    for name in names:
+        if not 0 <= index[name] < classes:
+            known = f"is not in {class_file}" if class_file else f"is not one of the network's {classes}, 0 to {classes - 1}"
+            raise DataError(f"{source} has class {name!r}, which {known}.")
+    return index
 
 
-def _by_file(names: set[str], source: Path, classes: int, class_file: Path) -> dict[str, int]:
-    """Lines are names, or begin with one ("n01440764 tench, Tinca tinca")."""
-    lines = [line.strip() for line in _text(class_file).splitlines() if line.strip()]
+def _read_classes(path: Path, classes: int) -> dict[str, int]:
+    """Labels by name: lines are names, or begin with one ("n01440764 tench, Tinca tinca")."""
+    lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
     if len(lines) != classes:
-        raise DataError(f"{class_file} names {len(lines)} classes and the network has {classes}.")
-    index = {line.split()[0]: number for number, line in enumerate(lines)} | {line: number for number, line in enumerate(lines)}
+        raise DataError(f"{path} names {len(lines)} classes and the network has {classes}.")
     if len(set(lines)) != classes:
-        raise DataError(f"{class_file} names {Counter(lines).most_common(1)[0][0]!r} more than once.")
-    found = {name: index[name] if name in index else int(name) if name.isdecimal() else -1 for name in names}
-    for name, number in found.items():
-        if not 0 <= number < classes:
-            raise DataError(f"{source} has class {name!r}, which is not in {class_file}.")
-    return found
+        raise DataError(f"{path} names {Counter(lines).most_common(1)[0][0]!r} more than once.")
+    return {line.split()[0]: number for number, line in enumerate(lines)} | {line: number for number, line in enumerate(lines)}
 
 
 def _text(path: Path) -> str:

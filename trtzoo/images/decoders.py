@@ -1,7 +1,7 @@
-"""Photographs decoded and cropped ahead of the network, by processes of their own, and kept on disk if wished.
+"""Decode and crop photographs ahead of the network, in worker processes, and cache the crops on disk if asked.
 
-The workers have the lowest priority: on a machine whose cores the network fills they get what it leaves while it computes, and
-all of it when it waits for them.
+Workers have the lowest priority: while the network computes they use what it leaves of the cores, and all of them while it
+waits for images.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -24,21 +25,154 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ImageError, MachineError
 from trtzoo.core.records import Preprocessing
 from trtzoo.core.system import available_cores
-from trtzoo.images import preprocessing
 from trtzoo.images.dataset import DataSet
+from trtzoo.images.preprocessing import VERSIONS, read_crop, use_one_thread
 
-CHUNK = 4
-"""Images a worker takes at once."""
-AHEAD = 8
-"""Chunks under way or waiting for the network, for each worker: what bounds memory."""
-MOST = 16
-"""Workers, unless told otherwise."""
+CHUNK_SIZE = 4
+"""Images per task of a worker."""
+CHUNKS_AHEAD = 8
+"""Chunks that are queued, per worker: this bounds memory."""
+MAX_WORKERS = 16
 
 
-def _settle() -> None:
-    os.nice(19)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders' own warnings; what matters comes back as a reason
-    preprocessing.one_thread()
+class CroppedImage(msgspec.Struct, frozen=True):
+    """Image `index` of a data set: (size, size, 3) uint8, or the reason why it could not be read."""
+
+    index: int
+    pixels: Array | None = None
+    reason: str = ""
+
+
+class CropCache:
+    """Crops of one data set and preprocessing in a file, and their checksums in another; a damaged crop counts as missing.
+
+    Crops are written one by one, so an interrupted evaluation keeps them. `error` is why no more are written, if that failed.
+    """
+
+    def __init__(self, folder: Path, data: DataSet, preprocessing: Preprocessing, size: int) -> None:
+        contents = msgspec.json.encode([data.fingerprint, preprocessing, size, VERSIONS])
+        stem = folder / hashlib.sha256(contents).hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        self._shape, self.error = (size, size, 3), ""
+        paths = stem.with_suffix(".crops"), stem.with_suffix(".sums")
+        for path in paths:
+            path.touch()
+        self._pixels, self._sums = (path.open("r+b", buffering=0) for path in paths)
+        self._checksums = np.zeros(len(data), np.uint64)
+        found = np.fromfile(paths[1], np.uint64, count=len(data))
+        self._checksums[: len(found)] = found
+
+    def get(self, index: int) -> Array | None:
+        """The crop, or None if it is missing or damaged."""
+        size = int(np.prod(self._shape))
+        self._pixels.seek(index * size)
+        data = self._pixels.read(size)
+        return np.frombuffer(data, np.uint8).reshape(self._shape) if _checksum(data) == self._checksums[index] else None
+
+    def put(self, index: int, pixels: Array) -> None:
+        if self.error:
+            return
+        try:
+            self._pixels.seek(index * pixels.nbytes)
+            self._pixels.write(pixels.tobytes())
+            self._checksums[index] = _checksum(pixels.tobytes())
+            self._sums.seek(index * 8)
+            self._sums.write(self._checksums[index].tobytes())
+        except OSError as error:
+            self.error = f"Crops are no longer cached: {error.strerror}."
+
+    def close(self) -> None:
+        self._pixels.close()
+        self._sums.close()
+
+
+def _checksum(data: bytes) -> int:
+    """CRC-32 with bit 32 set: never 0, which marks a missing crop."""
+    return zlib.crc32(data) | 1 << 32
+
+
+class Decoders:
+    """A pool of worker processes for a `with` block. They ignore Ctrl-C, and end when this process ends, even if killed."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers or min(available_cores(), MAX_WORKERS)
+
+    def __enter__(self) -> "Decoders":
+        self._pool = ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+        with _interrupts_blocked():
+            for _ in range(self.workers):  # each submission starts a process
+                self._pool.submit(os.getpid)
+        return self
+
+    @property
+    def processes(self) -> list[int]:
+        """The workers' process ids."""
+        return list(self._pool._processes)
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def stream(
+        self, data: DataSet, indices: list[int], preprocessing: Preprocessing, size: int, *, cache: CropCache | None = None
+    ) -> Iterator[CroppedImage]:
+        """The images of `indices` in that order. Raises MachineError if a worker dies."""
+        queue: deque[tuple[list[int], list[Array | None], Future[list[Array | str]] | None]] = deque()
+        try:
+            for start in range(0, len(indices), CHUNK_SIZE):
+                chunk = indices[start : start + CHUNK_SIZE]
+                cached = [cache.get(index) if cache else None for index in chunk]
+                complete = all(crop is not None for crop in cached)
+                paths = [data.paths[index] for index in chunk]
+                queue.append((chunk, cached, None if complete else self._pool.submit(_decode, paths, preprocessing, size)))
+                if len(queue) > CHUNKS_AHEAD * self.workers:
+                    yield from _collect(*queue.popleft(), cache)
+            while queue:
+                yield from _collect(*queue.popleft(), cache)
+        except BrokenProcessPool as error:
+            raise MachineError(
+                "A process that decodes images died, most likely because the machine ran out of memory. "
+                "Finished images are kept. To continue, rerun with --resume"
+            ) from error
+        finally:
+            for *_, future in queue:
+                if future:
+                    future.cancel()
+
+
+def _collect(
+    chunk: list[int], cached: list[Array | None], future: Future[list[Array | str]] | None, cache: CropCache | None
+) -> Iterator[CroppedImage]:
+    for index, found in zip(chunk, future.result() if future else cached, strict=True):
+        if isinstance(found, str):
+            yield CroppedImage(index, reason=found)
+            continue
+        if cache and future and found is not None:
+            cache.put(index, found)
+        yield CroppedImage(index, found)
+
+
+# --- in a worker ---
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes that start meanwhile never receive Ctrl-C. Windows has no signal masks: `_start_worker` ignores it later."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(19)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # hide the decoders' warnings; errors are returned as reasons
+    use_one_thread()
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -49,136 +183,14 @@ def _end_with(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def _decode(paths: list[Path], how: Preprocessing, size: int) -> list[Array | str]:
-    return [_crop(path, how, size) for path in paths]
-
-
-def _crop(path: Path, how: Preprocessing, size: int) -> Array | str:
-    try:
-        return preprocessing.crop(path, how, size)
-    except ImageError as error:
-        return error.reason
-    except MemoryError:
-        return "it does not fit into memory"
-
-
-class CroppedImage(msgspec.Struct, frozen=True):
-    """Image `index` of a data set: (size, size, 3) uint8, or why there is none."""
-
-    index: int
-    pixels: Array | None = None
-    reason: str = ""
-
-
-class Decoders:
-    """Processes that decode, from `with` to its end. They hear no Ctrl-C, which is this process's to handle, and end with it,
-    however it ends.
-    """
-
-    def __init__(self, workers: int = 0) -> None:
-        self.workers = workers or min(available_cores(), MOST)
-
-    def __enter__(self) -> "Decoders":
-        self._pool = ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), initializer=_settle)
-        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _decode(paths: list[Path], preprocessing: Preprocessing, size: int) -> list[Array | str]:
+    """Each crop, or the reason why there is none."""
+    found: list[Array | str] = []
+    for path in paths:
         try:
-            for _ in range(self.workers):  # each starts a process, which inherits what is blocked
-                self._pool.submit(os.getpid)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
-        return self
-
-    @property
-    def processes(self) -> list[int]:
-        """Their process ids."""
-        return list(self._pool._processes)
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def stream(
-        self, data: DataSet, indices: list[int], how: Preprocessing, size: int, *, kept: "CropCache | None" = None
-    ) -> Iterator[CroppedImage]:
-        """The images of `indices` in that order. Raises MachineError where a worker dies."""
-        waiting: deque[tuple[list[int], Future[list[Array | str]] | None]] = deque()
-        try:
-            for at in range(0, len(indices), CHUNK):
-                chunk = indices[at : at + CHUNK]
-                known = kept is not None and all(map(kept.has, chunk))
-                paths = [data.paths[index] for index in chunk]
-                waiting.append((chunk, None if known else self._pool.submit(_decode, paths, how, size)))
-                if len(waiting) > AHEAD * self.workers:
-                    yield from _collected(*waiting.popleft(), kept)
-            while waiting:
-                yield from _collected(*waiting.popleft(), kept)
-        except BrokenProcessPool as error:
-            raise MachineError(
-                "A process that decodes images died, most likely because the machine ran out of memory. "
-                "What was done is kept; to go on: --resume"
-            ) from error
-        finally:
-            for _, future in waiting:
-                if future:
-                    future.cancel()
-
-
-def _collected(chunk: list[int], future: Future[list[Array | str]] | None, kept: "CropCache | None") -> Iterator[CroppedImage]:
-    if future is None:
-        assert kept is not None
-        yield from (CroppedImage(index, kept.get(index)) for index in chunk)
-        return
-    for index, found in zip(chunk, future.result(), strict=True):
-        if isinstance(found, str):
-            yield CroppedImage(index, reason=found)
-            continue
-        if kept:
-            kept.put(index, found)
-        yield CroppedImage(index, found)
-
-
-class CropCache:
-    """Crops of one data set and preprocessing in one file, their checksums in another: one that is not whole is not there.
-
-    Written image by image, so that a broken-off evaluation leaves what it had. `error` says why no more is kept.
-    """
-
-    def __init__(self, folder: Path, data: DataSet, how: Preprocessing, size: int) -> None:
-        recipe = hashlib.sha256(msgspec.json.encode([data.fingerprint, how, size, preprocessing.VERSIONS])).hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
-        self._shape, self.error = (size, size, 3), ""
-        self._pixels, self._sums = (
-            os.open(folder / f"{recipe}.{kind}", os.O_RDWR | os.O_CREAT, 0o644) for kind in ("crops", "sums")
-        )
-        self._known = np.zeros(len(data), np.uint64)
-        read = os.pread(self._sums, self._known.nbytes, 0)
-        self._known[: len(read) // 8] = np.frombuffer(read[: len(read) // 8 * 8], np.uint64)
-
-    def has(self, index: int) -> bool:
-        """Whether it is there and whole."""
-        return bool(self._known[index]) and _checksum(self._bytes(index)) == self._known[index]
-
-    def get(self, index: int) -> Array:
-        return np.frombuffer(self._bytes(index), np.uint8).reshape(self._shape)
-
-    def put(self, index: int, pixels: Array) -> None:
-        if self.error:
-            return
-        try:
-            os.pwrite(self._pixels, pixels.tobytes(), index * pixels.nbytes)
-            self._known[index] = _checksum(pixels.tobytes())
-            os.pwrite(self._sums, self._known[index].tobytes(), index * 8)
-        except OSError as error:
-            self.error = f"Crops are not kept any more: {error.strerror}."
-
-    def close(self) -> None:
-        os.close(self._pixels)
-        os.close(self._sums)
-
-    def _bytes(self, index: int) -> bytes:
-        size = int(np.prod(self._shape))
-        return os.pread(self._pixels, size, index * size)
-
-
-def _checksum(data: bytes) -> int:
-    """Never 0, which stands for a crop that is not there."""
-    return zlib.crc32(data) | 1 << 32
+            found.append(read_crop(path, preprocessing, size))
+        except ImageError as error:
+            found.append(error.reason)
+        except MemoryError:
+            found.append("it does not fit into memory")
+    return found

@@ -1,9 +1,9 @@
-"""From a photograph to a network's input, as the publisher of its weights does it, pixel by pixel.
+"""From a photograph to a network's input, pixel by pixel as the publisher of its weights does it.
 
-opencv  PaddleClas: ppcls/data/preprocess/ops/operators.py. Decoded by OpenCV, which turns a photograph as its EXIF says; sides
-        rounded; the crop's corner rounded down.
-pil     torchvision's ImageFolder, Resize and CenterCrop, and timm's the same. PIL smooths while it shrinks and leaves EXIF
-        alone; the long side is cut to a whole number; the crop's corner is rounded, halves to even.
+opencv  PaddleClas, ppcls/data/preprocess/ops/operators.py: OpenCV decodes and applies the EXIF orientation; sides are
+        rounded; the crop's corner is rounded down.
+pil     torchvision's ImageFolder, Resize and CenterCrop, and timm alike: PIL smooths while it shrinks and ignores EXIF; the
+        long side is truncated; the crop's corner is rounded, halves to even.
 """
 
 import io
@@ -20,57 +20,58 @@ from trtzoo.core.errors import ImageError
 from trtzoo.core.records import Preprocessing
 
 VERSIONS = {"opencv": cv2.__version__, "pillow": pillow}
-PIXELS = 178_956_970
-"""More than these are not decoded: PIL's own limit against decompression bombs."""
-BYTES = 1 << 30
+MAX_PIXELS = 178_956_970
+"""PIL's own limit against decompression bombs."""
+MAX_BYTES = 1 << 30
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of PIXELS on; the limit itself is an error
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file is told by ImageError
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of MAX_PIXELS on; the limit itself is an error
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # ImageError gives the reason
 
 
-def image(path: Path, how: Preprocessing, size: int) -> Array:
+def read_image(path: Path, preprocessing: Preprocessing, size: int) -> Array:
     """A photograph as (3, size, size) float32. Raises ImageError."""
-    (planes,) = normalise(crop(path, how, size)[None], how)
+    (planes,) = normalise(read_crop(path, preprocessing, size)[None], preprocessing)
     return np.asarray(planes)
 
 
-def crop(path: Path, how: Preprocessing, size: int) -> Array:
-    """A photograph resized and cut to (size, size, 3) uint8, RGB.
+def read_crop(path: Path, preprocessing: Preprocessing, size: int) -> Array:
+    """A photograph resized and cropped to (size, size, 3) uint8, RGB.
 
-    Where `size` is not the crop of `how`, its short side keeps its proportion to it. Raises ImageError.
+    If `size` is not the preprocessing's crop, the resized short side scales with it. Raises ImageError.
     """
-    short = how.resize if size == how.crop else round(how.resize * size / how.crop)
+    crop = preprocessing.crop
+    short = preprocessing.resize if size == crop else round(preprocessing.resize * size / crop)
     try:
         data = _read(path)
         header = Image.open(io.BytesIO(data), formats=FORMATS)
-        _check(header.width * header.height)
-        return _DECODERS[how.decoder](data, header, how.interpolation, short, size)
+        _check_pixels(header.width * header.height)
+        return _DECODERS[preprocessing.decoder](data, header, preprocessing.interpolation, short, size)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(path, f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
+        raise ImageError(path, f"it is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(path, f"it has more pixels than the {PIXELS:,} that are decoded at most") from error
+        raise ImageError(path, f"it has more than {MAX_PIXELS:,} pixels, the limit") from error
     except OSError as error:
         raise ImageError(path, error.strerror or str(error)) from error
     except Exception as error:  # a hostile file can make the decoders raise anything
         raise ImageError(path, f"{type(error).__name__}: {error}") from error
 
 
-def normalise(crops: Array, how: Preprocessing) -> Array:
+def normalise(crops: Array, preprocessing: Preprocessing) -> Array:
     """(N, S, S, 3) uint8 → (N, 3, S, S) float32: (value / 255 - mean) / std, rounded once."""
     grey = np.arange(256)[:, None] / 255
-    table = ((grey - np.array(how.mean)) / np.array(how.std)).astype(np.float32)
+    table = ((grey - np.array(preprocessing.mean)) / np.array(preprocessing.std)).astype(np.float32)
     out = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
-    for photograph, planes in zip(crops, out, strict=True):
-        for colour in range(3):
-            np.take(np.ascontiguousarray(table[:, colour]), photograph[:, :, colour], out=planes[colour], mode="clip")
+    for crop, planes in zip(crops, out, strict=True):
+        for channel in range(3):
+            np.take(np.ascontiguousarray(table[:, channel]), crop[:, :, channel], out=planes[channel], mode="clip")
     return out
 
 
-def one_thread() -> None:
-    """OpenCV takes no threads of its own: the processes that decode are as many as there are cores."""
+def use_one_thread() -> None:
+    """Disable OpenCV's own threads: there is one decoding process or thread per core."""
     cv2.setNumThreads(1)
 
 
@@ -78,19 +79,19 @@ def _read(path: Path) -> bytes:
     size = path.stat().st_size
     if not size:
         raise ImageError(path, "it is empty")
-    if size > BYTES:
-        raise ImageError(path, f"it has {size:,} bytes, and {BYTES:,} are read at most")
+    if size > MAX_BYTES:
+        raise ImageError(path, f"it has {size:,} bytes; the limit is {MAX_BYTES:,}")
     return path.read_bytes()
 
 
-def _check(pixels: int) -> None:
-    if pixels > PIXELS:
-        raise OSError(f"it has {pixels:,} pixels, and {PIXELS:,} are decoded at most")
+def _check_pixels(pixels: int) -> None:
+    if pixels > MAX_PIXELS:
+        raise OSError(f"it has {pixels:,} pixels; the limit is {MAX_PIXELS:,}")
 
 
 def _opencv(data: bytes, header: Image.Image, interpolation: str, short: int, size: int) -> Array:
     if header.format in ("JPEG", "MPO") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise OSError("it is truncated")  # some releases of OpenCV fill up with grey
+        raise OSError("it is truncated")  # some releases of OpenCV fill the rest with grey
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if decoded is None:
         raise OSError("it is truncated or damaged")
@@ -98,22 +99,22 @@ def _opencv(data: bytes, header: Image.Image, interpolation: str, short: int, si
     height, width = pixels.shape[:2]
     scale = short / min(width, height)
     width, height = round(width * scale), round(height * scale)
-    _check(width * height)
-    how = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}[interpolation]
-    resized = cv2.resize(pixels, (width, height), interpolation=how)
+    _check_pixels(width * height)
+    method = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}[interpolation]
+    resized = cv2.resize(pixels, (width, height), interpolation=method)
     left, top = (width - size) // 2, (height - size) // 2
     return np.ascontiguousarray(resized[top : top + size, left : left + size])
 
 
 def _pil(data: bytes, header: Image.Image, interpolation: str, short: int, size: int) -> Array:
     if header.mode in ("I", "F") or header.mode.startswith("I;"):
-        raise OSError("it has 16 bits a pixel or more, which PIL does not make into RGB")
+        raise OSError("it has 16 or more bits per channel, which PIL does not convert to RGB")
     width, height = header.size
     least = min(width, height)
     width, height = (short if side == least else int(short * side / least) for side in (width, height))
-    _check(width * height)
-    how = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[interpolation]
-    resized = header.convert("RGB").resize((width, height), how)
+    _check_pixels(width * height)
+    method = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[interpolation]
+    resized = header.convert("RGB").resize((width, height), method)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return np.array(resized.crop((left, top, left + size, top + size)))
 

@@ -99,8 +99,8 @@ def pictures(task: LogitsTask) -> Iterator[Picture]:
     if not task.paths:
         yield from golden.images(task.size, task.synthetic)
         return
-    image = resolve("trtzoo.images.preprocessing:image")
-    resolve("trtzoo.images.preprocessing:one_thread")()
+    image = resolve("trtzoo.images.preprocessing:read_image")
+    resolve("trtzoo.images.preprocessing:use_one_thread")()
 
     def decode(path: bytes) -> Picture:
         try:
