@@ -75,7 +75,7 @@ def test_its_engines_may_stand_in_and_parity_counts_as_eval_does(here, evaluatio
 def test_no_block_of_it_leaves_tolerance_in_fp16(here, name):
     done = command(here, "parity", name, "--layers", "--data", "digits")
     assert done.returncode == 0, done.stderr
-    assert "is out of tolerance; the nearest to it is " in done.stdout
+    assert "are within tolerance; the closest to its limit is " in done.stdout
 
 
 def test_a_network_whose_classes_are_in_another_order_is_found_out(here, evaluations):

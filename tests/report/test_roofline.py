@@ -11,7 +11,7 @@ from trtzoo.hardware.gpus import find_card
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
 from trtzoo.report.roofline import BYTES, least_bytes, limit_of, limit_of_published, limit_on_card, limit_share, roofline
-from trtzoo.report.tables.limits import limit_tables
+from trtzoo.report.tables.latency import limit_tables
 
 DENSENET = MODELS["densenet121"]
 

@@ -57,7 +57,7 @@ def test_every_block_of_a_good_graph_is_within_tolerance_and_rounding_is_seen(gr
     found = layer_divergences(*graphs, IMAGES)
     assert first_divergence(found) is None
     assert all(0 < row.error < row.limit and row.overflows == 0 and 0 < row.largest < 1e3 for row in found)
-    assert divergence_sentence(found).startswith(f"no block of {len(found)} is out of tolerance; the nearest to it is ")
+    assert divergence_sentence(found).startswith(f"all {len(found)} blocks are within tolerance; the closest to its limit is ")
 
 
 def test_the_block_with_wrong_weights_is_the_first_to_be_named(graphs, tmp_path):
@@ -79,7 +79,7 @@ def test_a_block_that_overflows_fp16_is_told_with_its_largest_value(graphs, tmp_
     first = first_divergence(found)
     assert first is not None and first.block == block.replace("_denselayer", ".denselayer")
     assert first.error == math.inf and first.overflows > 0 and first.largest > 65504
-    assert f"has {first.overflows} values that FP16 cannot hold" in divergence_sentence(found)
+    assert f"has {first.overflows} values that FP16 cannot represent" in divergence_sentence(found)
 
 
 def test_graphs_of_two_networks_are_refused(graphs, tmp_path):

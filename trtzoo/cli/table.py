@@ -14,8 +14,7 @@ from trtzoo.report.explain import explain, listing, select
 from trtzoo.report.results import Found
 from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
 from trtzoo.report.tables.formats import render
-from trtzoo.report.tables.latency import latency_tables
-from trtzoo.report.tables.limits import limit_tables
+from trtzoo.report.tables.latency import latency_tables, limit_tables
 
 
 @command("table")

@@ -67,3 +67,9 @@ class Document(msgspec.Struct, frozen=True):
 @cache
 def document() -> Document:
     return msgspec.toml.decode((files("trtzoo.report") / "published.toml").read_bytes(), type=Document)
+
+
+def printed_batches(gpu: str, precision: str) -> set[int]:
+    """The batches of a GPU and precision that have published latencies."""
+    rows = document().latency.get(gpu, {}).get(precision, {}).values()
+    return {int(batch.removeprefix("b")) for row in rows for batch in row}

@@ -2,14 +2,16 @@
 
 from trtzoo.core.records import Device, Weights
 
+SEEDED = "SEEDED weights: latency is valid, accuracy is not"
+
 
 def device_text(device: Device) -> str:
-    """What ran, with what a reader needs to tell it from another of its name."""
+    """Describe a device, and what distinguishes it from another with its name."""
     return f"{device.name}, {device.cores} cores" if device.kind == "cpu" else f"{device.name}, driver {device.driver}"
 
 
 def weights_text(weights: Weights | None) -> str:
-    """Whose weights, and a warning where they are nobody's."""
+    """Describe the source of the weights, with a warning for seeded ones."""
     if weights is None:
         return "weights unknown"
-    return "SEEDED weights, which classify nothing" if weights.source == "seeded" else f"weights of {weights.source}"
+    return SEEDED if weights.source == "seeded" else f"weights of {weights.source}"

@@ -34,7 +34,7 @@ def test_without_results_the_document_s_three_tables_are_there_with_dashes_and_t
     assert v100.columns == ("Model", "b1 published", "b1 measured", "b1 ratio")
     assert [entry.text for entry in fp16.rows[0]] == ["densenet121", "4.16", "—", "—", "7.21", "—", "—", "10.50", "—", "—"]
     assert fp16.caption == (
-        "Nothing was measured on a Tesla T4 at this precision. On a machine with one: "
+        "Nothing was measured on a Tesla T4 at this precision. On a machine with one, run: "
         "trtzoo bench --all --gpu t4 --precision fp16",
         "Published: PaddleClas, docs/en/models/DPN_DenseNet_en.md; crop 224, short side resized to 256. "
         "Ratios are measured / published.",
@@ -105,7 +105,7 @@ def test_what_trials_chose_shares_a_table_and_names_the_runtime_at_each_cell():
         "Latency in ms, FP32, on A CPU, 2 cores, auto"
     ]
     assert table.notes == ("onnxruntime 1.2.3", "openvino 2026.4")
-    assert "A cell's runtime is the fastest in a short trial; of one cell tells --explain." in table.caption
+    assert "Each cell's runtime is the fastest in a short trial. See `--explain` for a cell's runtime." in table.caption
     assert (cell(table, "densenet121", "CPU b1").mark, cell(table, "densenet121", "CPU b4").mark) == ("[1]", "[2]")
 
 
@@ -165,7 +165,7 @@ def test_an_unproven_cell_is_marked_even_where_all_are(check, note):
 
 def test_a_table_of_seeded_weights_says_so_and_why():
     table = cpu([result(weights=weights("seeded", fallback="a.host cannot be reached."))])
-    assert "SEEDED weights, which classify nothing" in table.caption[0]
+    assert "SEEDED weights: latency is valid, accuracy is not" in table.caption[0]
     assert "Why seeded: a.host cannot be reached." in table.caption
 
 

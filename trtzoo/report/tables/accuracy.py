@@ -1,6 +1,9 @@
-"""The accuracy tables: published accuracy, exact counts, and what was evaluated here."""
+"""Accuracy tables: published accuracy, exact counts, and accuracy evaluated here.
 
-from collections.abc import Callable, Iterable
+A column is a row of ACCURACY_COLUMNS or EVALUATION_COLUMNS.
+"""
+
+from collections.abc import Iterable
 from itertools import groupby
 
 import msgspec
@@ -9,62 +12,92 @@ from trtzoo.accuracy.records import Evaluation
 from trtzoo.core.statistics import proportion
 from trtzoo.models.table import MODELS, Model
 from trtzoo.report.published import Published, document
-from trtzoo.report.tables.model import DASH, Cell, Table, note
+from trtzoo.report.tables.model import Column, Table, make_table
 from trtzoo.report.wording import device_text, weights_text
 
 
-class AccuracyColumn(msgspec.Struct, frozen=True):
-    """A column of the accuracy table: its value for a model and its published row, if it has one, and the format."""
+class ModelRow(msgspec.Struct, frozen=True):
+    """One model with its published numbers and its evaluation, as far as there are any."""
 
-    name: str
-    value: Callable[[Model, Published | None], float | None]
-    form: str = "{:.3f}"
+    model: Model
+    published: Published | None
+    evaluation: Evaluation | None = None
+    note: str = ""
+
+    def printed(self, field: str) -> float | None:
+        return getattr(self.published, field, None)
+
+    def ratio(self, exact: float, field: str) -> float | None:
+        return exact / printed if (printed := self.printed(field)) else None
+
+    def measured(self, top: str) -> float | None:
+        """The share of images that were right, `top` is top1 or top5."""
+        return getattr(self.evaluation, top) / self.evaluation.images if self.evaluation else None
+
+    def difference(self, top: str) -> float | None:
+        measured, printed = self.measured(top), self.printed(top)
+        return None if measured is None or printed is None else measured - printed
+
+    def margin(self, top: str) -> float | None:
+        """Half of the 95 % interval."""
+        if not self.evaluation:
+            return None
+        low, high = proportion(getattr(self.evaluation, top), self.evaluation.images)
+        return (high - low) / 2
 
 
-def _published(field: str) -> Callable[[Model, Published | None], float | None]:
-    """A number of the published row."""
-    return lambda model, row: getattr(row, field, None)
-
-
-ACCURACY = (
-    AccuracyColumn("Top1", _published("top1")),
-    AccuracyColumn("Top5", _published("top5")),
-    AccuracyColumn("Ref. top1", _published("reference_top1")),
-    AccuracyColumn("Ref. top5", _published("reference_top5")),
-    AccuracyColumn("FLOPs (G) published", _published("gflops"), "{:.2f}"),
-    AccuracyColumn("FLOPs (G) exact", lambda model, row: model.flops / 1e9, "{:.2f}"),
-    AccuracyColumn("FLOPs ratio", lambda model, row: model.flops / 1e9 / row.gflops if row else None, "{:.2f}"),
-    AccuracyColumn("Params (M) published", _published("mparams"), "{:.2f}"),
-    AccuracyColumn("Params (M) exact", lambda model, row: model.params / 1e6, "{:.2f}"),
-    AccuracyColumn("Params ratio", lambda model, row: model.params / 1e6 / row.mparams if row else None, "{:.2f}"),
+MODEL = Column[ModelRow]("Model", lambda row: row.model.name)
+ACCURACY_COLUMNS: tuple[Column[ModelRow], ...] = (
+    MODEL,
+    Column("Top1", lambda row: row.printed("top1"), "{:.3f}"),
+    Column("Top5", lambda row: row.printed("top5"), "{:.3f}"),
+    Column("Ref. top1", lambda row: row.printed("reference_top1"), "{:.3f}"),
+    Column("Ref. top5", lambda row: row.printed("reference_top5"), "{:.3f}"),
+    Column("FLOPs (G) published", lambda row: row.printed("gflops"), "{:.2f}"),
+    Column("FLOPs (G) exact", lambda row: row.model.flops / 1e9, "{:.2f}"),
+    Column("FLOPs ratio", lambda row: row.ratio(row.model.flops / 1e9, "gflops"), "{:.2f}"),
+    Column("Params (M) published", lambda row: row.printed("mparams"), "{:.2f}"),
+    Column("Params (M) exact", lambda row: row.model.params / 1e6, "{:.2f}"),
+    Column("Params ratio", lambda row: row.ratio(row.model.params / 1e6, "mparams"), "{:.2f}"),
 )
 
 
+def _evaluated(title: str, top: str) -> tuple[Column[ModelRow], ...]:
+    return (
+        Column(f"{title} published", lambda row: row.printed(top), "{:.3f}"),
+        Column(f"{title} measured", lambda row: row.measured(top), "{:.4f}", lambda row: row.note),
+        Column(f"{title} difference", lambda row: row.difference(top), "{:+.4f}"),
+        Column(f"{title} ±", lambda row: row.margin(top), "{:.4f}"),
+    )
+
+
+EVALUATION_COLUMNS = (
+    MODEL,
+    *_evaluated("Top1", "top1"),
+    *_evaluated("Top5", "top5"),
+    Column("Images", lambda row: row.evaluation.images if row.evaluation else None),
+)
+
 WHY_COUNTS_DIFFER = (
     "Accuracies are the publisher's (ImageNet-1k validation, crop 224). Exact FLOPs are 2 x multiply-accumulates of "
-    "convolutions and classifier; exact parameters leave out BN statistics. Ratios are exact / published.",
-    "The published counts are those of a 2019 counter that divides a grouped convolution's width by its groups twice (so "
-    "most of DPN's grouped 3x3 count as nothing), counts a ReLU as negative FLOPs and the classifier's as one a "
-    "multiply-accumulate. It gives 18 of the 20 printed figures; densenet264's 33.37 M (it gives 33.34) and dpn98's "
-    "58.46 M (58.47) look like slips of the hand. To count again: trtzoo models --count",
+    "convolutions and classifier; exact parameters exclude BN statistics. Ratios are exact / published.",
+    "The published counts come from a 2019 counter that divides a grouped convolution's width by its groups twice (so "
+    "it ignores most of DPN's grouped 3x3 convolutions), counts a ReLU as negative FLOPs, and counts one FLOP a "
+    "multiply-accumulate in the classifier. It gives 18 of the 20 printed figures; densenet264's 33.37 M (it gives 33.34) "
+    "and dpn98's 58.46 M (58.47) are probably typing errors. To count again: trtzoo models --count",
 )
 
 
 def accuracy_table(models: Iterable[str] = MODELS) -> Table:
-    """Accuracy, FLOPs and parameters: as published, and as counted exactly."""
-    rows = []
-    for name in models:
-        values = [(column, column.value(MODELS[name], document().models.get(name))) for column in ACCURACY]
-        cells = [Cell(value, DASH if value is None else column.form.format(value)) for column, value in values]
-        rows.append((Cell(name, name), *cells))
-    columns = ("Model", *(column.name for column in ACCURACY))
-    return Table("Accuracy, FLOPs and parameters", columns, tuple(rows), WHY_COUNTS_DIFFER)
+    """Make the table of accuracy, FLOPs and parameters: as published, and counted exactly."""
+    rows = [ModelRow(MODELS[name], document().models.get(name)) for name in models]
+    return make_table("Accuracy, FLOPs and parameters", ACCURACY_COLUMNS, rows, WHY_COUNTS_DIFFER)
 
 
 def evaluation_tables(evaluations: Iterable[Evaluation], models: Iterable[str] = MODELS) -> list[Table]:
-    """For each device, runtime, precision and data set the accuracies measured, beside the published ones.
+    """Make a table of measured and published accuracy for each device, runtime, precision and data set.
 
-    Evaluations of other classes or image sizes than the published are left out.
+    Evaluations with other classes or another image size than the published ones are left out.
     """
 
     def key(row: Evaluation) -> tuple[str, ...]:
@@ -76,48 +109,25 @@ def evaluation_tables(evaluations: Iterable[Evaluation], models: Iterable[str] =
     return [_evaluation_table(list(members), names) for _, members in groupby(known, key=key)]
 
 
-EVALUATED = ("published", "measured", "difference", "±")
-
-
 def _evaluation_table(members: list[Evaluation], models: tuple[str, ...]) -> Table:
-    first, here = members[0], {row.model: row for row in sorted(members, key=lambda row: row.started)}
-    notes: list[str] = []
-    sources = {row.model: weights_text(row.weights) for row in members}
-    shared = next(iter(sources.values())) if len(set(sources.values())) == 1 else ""
-    rows = []
-    for model in models:
-        row, printed = here.get(model), document().models.get(model)
-        facts = [*([] if shared or not row else [sources[model]]), _unread(row)]
-        mark = note("; ".join(filter(None, facts)), notes)
-        top = [*_accuracy(row, "top1", printed, mark), *_accuracy(row, "top5", printed, mark)]
-        rows.append((Cell(model, model), *top, Cell(row.images, str(row.images)) if row else Cell(None)))
-    columns = ("Model", *(f"{top} {name}" for top in ("Top1", "Top5") for name in EVALUATED), "Images")
-    how = [device_text(first.device), " ".join(f"{name} {version}" for name, version in first.versions.items()), shared]
+    first, newest = members[0], {row.model: row for row in sorted(members, key=lambda row: row.started)}
+    sources = {weights_text(row.weights) for row in members}
+    notes = {
+        name: "; ".join(filter(None, ["" if len(sources) == 1 else weights_text(row.weights), *_uncounted(row)]))
+        for name, row in newest.items()
+    }
+    rows = [ModelRow(MODELS[name], document().models.get(name), newest.get(name), notes.get(name, "")) for name in models]
+    versions = " ".join(f"{name} {version}" for name, version in first.versions.items())
+    facts = [device_text(first.device), versions, *(sources if len(sources) == 1 else [])]
     caption = (
-        f"Measured: {'; '.join(filter(None, how))}; data set {first.dataset}, fingerprint {first.fingerprint}.",
-        "Differences are measured - published; ± is half of the 95 % interval that so many images give (Wilson).",
+        f"Measured: {'; '.join(filter(None, facts))}; data set {first.dataset}, fingerprint {first.fingerprint}.",
+        "Differences are measured - published; ± is half of the 95 % interval for this number of images (Wilson).",
     )
     title = f"Accuracy, {first.precision.upper()}, on {first.device.name}, {first.runtime}"
-    return Table(title, columns, tuple(rows), caption, tuple(notes))
+    return make_table(title, EVALUATION_COLUMNS, rows, caption)
 
 
-def _accuracy(row: Evaluation | None, name: str, document: Published | None, mark: str) -> list[Cell]:
-    """The cells of EVALUATED."""
-    printed: float | None = getattr(document, name, None)
-    told = Cell(None) if printed is None else Cell(printed, f"{printed:.3f}")
-    if row is None:
-        return [told, Cell(None), Cell(None), Cell(None)]
-    found, (low, high) = getattr(row, name) / row.images, proportion(getattr(row, name), row.images)
-    half = (high - low) / 2
-    difference = Cell(None) if printed is None else Cell(found - printed, f"{found - printed:+.4f}")
-    return [told, Cell(found, f"{found:.4f}", mark), difference, Cell(half, f"{half:.4f}")]
-
-
-def _unread(row: Evaluation | None) -> str:
-    """What is to be known of some of the images."""
-    told = (
-        {"could not be read and are not counted": len(row.bad), "gave logits that are no numbers": row.not_finite}
-        if row
-        else {}
-    )
-    return "; ".join(f"{count} of the images {what}" for what, count in told.items() if count)
+def _uncounted(row: Evaluation) -> list[str]:
+    """Describe the images that are not counted, or count as wrong."""
+    counts = {"could not be read and are not counted": len(row.bad), "gave logits that are not numbers": row.not_finite}
+    return [f"{count} of the images {reason}" for reason, count in counts.items() if count]

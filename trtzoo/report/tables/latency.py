@@ -1,8 +1,13 @@
-"""The document's tables of latencies with what was measured beside them; and the tables of every other device."""
+"""Latency tables: published numbers beside measured ones, a table for each other device, and shares of the device's limit.
+
+A column is a row of LATENCY_COLUMNS or LIMIT_COLUMNS.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+import msgspec
 
 from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
 from trtzoo.benchmark.warnings import warning_sentence
@@ -10,164 +15,232 @@ from trtzoo.core.records import Result
 from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.table import MODELS
 from trtzoo.report.groups import NOBODY, Group, groups
-from trtzoo.report.published import document
-from trtzoo.report.tables.model import Cell, Table, note
+from trtzoo.report.published import document, printed_batches
+from trtzoo.report.roofline import limit_of, limit_of_published
+from trtzoo.report.tables.model import DASH, Column, Table, make_table
 from trtzoo.report.wording import device_text, weights_text
 
 BATCHES = (1, 4, 8)
 
 PUBLISHED = (("v100", "fp32"), ("t4", "fp32"), ("t4", "fp16"))
-"""The document's tables of latencies, in its order."""
+"""GPU and precision of the published tables, in the document's order."""
+
+LIMIT_CAPTION = (
+    "The limit is the shortest time, in ms, that the device's peaks allow: FLOPs over the peak of that precision, or weights, "
+    "images and logits once over the bandwidth, whichever is longer. Shares are limit / latency."
+)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What a cell shows: one model at one batch. Seconds; None for what is not known."""
+
+    result: Result | None
+    measured: float | None
+    published: float | None
+    limit: float | None
+    published_limit: float | None
+    note: str
+
+
+class BatchColumn(Column[Place], frozen=True):
+    """A column that stands once for each batch; its name has the placeholders {batch}, {device} and {gpu}.
+
+    `needs`: the column is left out at a batch without published numbers, or in a table without results.
+    """
+
+    needs: Literal["", "published", "results"] = ""
+
+    def at(self, section: "Section", gpu: str, batch: int) -> Column[str]:
+        """Bind the column to a batch. The rows of the bound column are model names."""
+        return Column(
+            self.name.format(batch=batch, device=section.group.short, gpu=gpu.upper()),
+            lambda model: self.value(section.place(model, gpu, batch)),
+            self.form,
+            lambda model: self.note(section.place(model, gpu, batch)),
+            lambda model: self.missing(section.place(model, gpu, batch)),
+        )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000
+
+
+def _ratio(over: float | None, under: float | None) -> float | None:
+    return over / under if over and under else None
+
+
+def _failed(at: Place) -> str:
+    return "failed" if at.result else DASH
+
+
+MEASURED = BatchColumn("b{batch} measured", lambda at: _ms(at.measured), "{:.2f}", lambda at: at.note, _failed)
+LATENCY_COLUMNS = (
+    BatchColumn("b{batch} published", lambda at: _ms(at.published), "{:.2f}", needs="published"),
+    MEASURED,
+    BatchColumn("b{batch} ratio", lambda at: _ratio(at.measured, at.published), "{:.2f}", needs="published"),
+)
+OWN_COLUMNS = (msgspec.structs.replace(MEASURED, name="{device} b{batch}"),)
+OTHER_HARDWARE = (BatchColumn("{gpu} published b{batch}", lambda at: _ms(at.published), "{:.2f}", needs="published"),)
+LIMIT_COLUMNS = (
+    BatchColumn("b{batch} limit", lambda at: _ms(at.limit), "{:.2f}"),
+    BatchColumn("b{batch} published", lambda at: _ratio(at.published_limit, at.published), "{:.1%}", needs="published"),
+    BatchColumn("b{batch} measured", lambda at: _ratio(at.limit, at.measured), "{:.1%}", needs="results"),
+)
+
+
+class Section(msgspec.Struct, frozen=True):
+    """The content of one table: a group's results of one precision. `gpu` is the GPU of a published table, or empty.
+
+    `facts` are those that the results share, as lines; `own_facts` those that are a case's own.
+    """
+
+    group: Group
+    precision: str
+    models: tuple[str, ...]
+    gpu: str
+    results: dict[tuple[str, int], Result]
+    facts: list[str]
+    own_facts: dict[str, list[str]]
+
+    @property
+    def batches(self) -> set[int]:
+        return {batch for _, batch in self.results} | printed_batches(self.gpu, self.precision)
+
+    def place(self, model: str, gpu: str, batch: int) -> Place:
+        result = self.results.get((model, batch))
+        published_limit = limit_of_published(gpu, MODELS[model], self.precision, batch) if gpu else None
+        limit = limit_of(result) if result else published_limit
+        return Place(
+            result=result,
+            measured=reported_latency(result) if result and not result.failure else None,
+            published=document().seconds(gpu, self.precision, model, batch),
+            limit=limit.seconds if limit else None,
+            published_limit=published_limit.seconds if published_limit else None,
+            note=_note(result, self.own_facts.get(result.case.name, [])) if result else "",
+        )
+
+    def columns(self, rows: tuple[BatchColumn, ...], gpu: str, batches: set[int]) -> list[Column[str]]:
+        """Bind each column to each batch, except where it lacks what it needs."""
+        known = {"": batches, "results": batches if self.results else set(), "published": printed_batches(gpu, self.precision)}
+        return [column.at(self, gpu, batch) for batch in sorted(batches) for column in rows if batch in known[column.needs]]
+
+    def table(self, title: str, columns: list[Column[str]], caption: Iterable[str]) -> Table:
+        return make_table(title, [Column("Model", str), *columns], self.models, caption)
 
 
 def latency_tables(results: Iterable[Result], models: Iterable[str] = MODELS) -> list[Table]:
-    """The document's three tables with what was measured on those GPUs, dashes where nothing was; then every other device's."""
-    names = tuple(models)
-    known = groups(result for result in results if result.case.model in names and result.case.protocol in PROTOCOLS)
-    tables = []
+    """Make the three published tables with what was measured on those GPUs, then a table for each other device."""
+    return [_published_table(row) if row.gpu else _own_table(row) for row in _sections(results, tuple(models))]
+
+
+def limit_tables(results: Iterable[Result], models: Iterable[str] = MODELS) -> list[Table]:
+    """Make tables of the share of the limit that published and measured latencies reach, where the limit is known."""
+    sections = _sections(results, tuple(models))
+    return [_limit_table(row) for row in sections if row.gpu or any(map(limit_of, row.results.values()))]
+
+
+def _sections(results: Iterable[Result], models: tuple[str, ...]) -> Iterator[Section]:
+    known = groups(result for result in results if result.case.model in models and result.case.protocol in PROTOCOLS)
     for gpu, precision in PUBLISHED:
         same = [group for group in known if group.gpu == gpu and group.of(precision)]
-        tables += [_published_table(group, gpu, precision, names) for group in same or [NOBODY]]
+        yield from (_section(group, precision, models, gpu) for group in same or [NOBODY])
     for group in known:
-        own = sorted({row.case.precision for row in group.results}, key=lambda name: (name != "fp32", name))
-        tables += [_table(group, precision, names) for precision in own if (group.gpu, precision) not in PUBLISHED]
-    return tables
+        precisions = sorted({row.case.precision for row in group.results}, key=lambda name: (name != "fp32", name))
+        own = [precision for precision in precisions if (group.gpu, precision) not in PUBLISHED]
+        yield from (_section(group, precision, models, "") for precision in own)
 
 
-def _published_table(group: Group, gpu: str, precision: str, models: tuple[str, ...]) -> Table:
-    """One of the document's, with measured and ratio columns."""
-    here, title = group.of(precision), f"Inference speed on {GPUS[gpu].title}, {precision.upper()}, in ms"
-    caption, measured, notes = _measured_cells(group, precision)
-    columns: dict[str, Callable[[str], Cell]] = {}
-    for batch in sorted({size for _, size in here} | printed_batches(gpu, precision)):
-        printed = batch in printed_batches(gpu, precision)
-        if printed:
-            columns[f"b{batch} published"] = partial(_printed, gpu, precision, batch)
-        columns[f"b{batch} measured"] = partial(measured, batch)
-        if printed:
-            columns[f"b{batch} ratio"] = partial(_ratio, here, gpu, precision, batch)
-    if not here:
-        run = f"trtzoo bench --all --gpu {gpu} --precision {precision}"
-        caption = [f"Nothing was measured on a {GPUS[gpu].title} at this precision. On a machine with one: {run}"]
-    source = document().source
-    caption.append(
+def _published_table(section: Section) -> Table:
+    gpu, precision, source = GPUS[section.gpu], section.precision.upper(), document().source
+    run = f"trtzoo bench --all --gpu {gpu.name} --precision {section.precision}"
+    nothing = f"Nothing was measured on a {gpu.title} at this precision. On a machine with one, run: {run}"
+    published = (
         f"Published: {source.name}, {source.document}; crop {source.crop}, short side resized to {source.resize_short}. "
         "Ratios are measured / published."
     )
-    return filled(f"{title}, {group.name}" if here else title, columns, models, caption, notes)
+    title = ", ".join(filter(None, [f"Inference speed on {gpu.title}, {precision}, in ms", section.group.name]))
+    columns = section.columns(LATENCY_COLUMNS, section.gpu, section.batches)
+    return section.table(title, columns, [*(section.facts if section.results else [nothing]), published])
 
 
-def _table(group: Group, precision: str, models: tuple[str, ...]) -> Table:
-    """A device's that was not published: the published columns are other hardware, and no ratio is drawn."""
-    batches = sorted({*BATCHES, *(batch for _, batch in group.of(precision))})
-    caption, measured, notes = _measured_cells(group, precision)
-    columns: dict[str, Callable[[str], Cell]] = {f"{group.short} b{batch}": partial(measured, batch) for batch in batches}
-    beside = [(gpu, batch) for gpu in ("t4", "v100") for batch in sorted(printed_batches(gpu, precision))]
-    for gpu, batch in beside:
-        columns[f"{gpu.upper()} published b{batch}"] = partial(_printed, gpu, precision, batch)
-    if beside:
-        caption.append("The published columns are of other hardware, so no ratio is drawn.")
-    return filled(f"Latency in ms, {precision.upper()}, on {group.name}", columns, models, caption, notes)
+def _own_table(section: Section) -> Table:
+    """Make the table of a device without published numbers. A ratio to other hardware would be meaningless."""
+    columns, caption = section.columns(OWN_COLUMNS, "", {*BATCHES, *section.batches}), section.facts
+    for gpu in ("t4", "v100"):
+        columns += section.columns(OTHER_HARDWARE, gpu, printed_batches(gpu, section.precision))
+    if any(printed_batches(gpu, section.precision) for gpu in ("t4", "v100")):
+        caption = [*caption, "The published columns are of other hardware, so no ratio is shown."]
+    return section.table(f"Latency in ms, {section.precision.upper()}, on {section.group.name}", columns, caption)
 
 
-def filled(
-    title: str, columns: dict[str, Callable[[str], Cell]], models: tuple[str, ...], caption: list[str], notes: list[str]
-) -> Table:
-    """Cells are made row by row, so that notes are numbered as they are read."""
-    rows = tuple((Cell(model, model), *(cell(model) for cell in columns.values())) for model in models)
-    return Table(title, ("Model", *columns), rows, tuple(caption), tuple(notes))
+def _limit_table(section: Section) -> Table:
+    sources = {limit.source for result in section.results.values() if (limit := limit_of(result))}
+    if section.gpu:
+        sources.add(GPUS[section.gpu].cards[0].source)
+    title = f"Share of the limit, {section.group.name or GPUS[section.gpu].title}, {section.precision.upper()}"
+    columns = section.columns(LIMIT_COLUMNS, section.gpu, section.batches)
+    return section.table(title, columns, [LIMIT_CAPTION, f"Peaks: {'; '.join(sorted(sources))}."])
 
 
-# --- facts: constant ones to the caption, others to the cells ---
+# --- facts: common ones go to the caption, others to the cells ---
 
-CAPTION_FACTS: dict[str, Callable[[Result], str]] = {
-    "device": lambda result: device_text(result.device),
-    "runtime": lambda result: " ".join(f"{name} {version}" for name, version in result.versions.items()),
-    "threads": lambda result: f"{result.threads} threads" if result.threads else "",
-    "input and output": lambda result: f"{result.io.upper()} I/O" if result.io else "",
-    "arithmetic": lambda result: f"{kind} arithmetic" if (kind := result.settings.get("arithmetic")) else "",
-    "protocol": lambda result: f"protocol {result.case.protocol}",
-    "weights": lambda result: weights_text(result.weights),
-}
-"""What a number must carry."""
-
-
-def _measured_cells(group: Group, precision: str) -> tuple[list[str], Callable[[int, str], Cell], list[str]]:
-    """The caption; what makes the cell of a batch and model; and the notes, which grow as cells are made."""
-    here, notes = group.of(precision), list[str]()
-    caption, own = _provenance(list(here.values()))
-
-    def cell(batch: int, model: str) -> Cell:
-        result = here.get((model, batch))
-        if result is None:
-            return Cell(None)
-        return _measured(result, [*own.get(result.case.name, []), group.older.get(result.case.name, "")], notes)
-
-    return caption, cell, notes
+CAPTION_FACTS: tuple[Callable[[Result], str], ...] = (
+    lambda result: device_text(result.device),
+    lambda result: " ".join(f"{name} {version}" for name, version in result.versions.items()),
+    lambda result: f"{result.threads} threads" if result.threads else "",
+    lambda result: f"{result.io.upper()} I/O" if result.io else "",
+    lambda result: f"{kind} arithmetic" if (kind := result.settings.get("arithmetic")) else "",
+    lambda result: f"protocol {result.case.protocol}",
+    lambda result: weights_text(result.weights),
+)
+"""The facts that every number carries."""
 
 
-def _provenance(results: list[Result]) -> tuple[list[str], dict[str, list[str]]]:
-    """Facts that all good results share, as lines; and for each case the ones that are its own."""
-    good = [result for result in results if not result.failure]
-    if not good:
-        return [], {}
-    texts = {name: {result.case.name: fact(result) for result in good} for name, fact in CAPTION_FACTS.items()}
-    shared = [next(iter(by_case.values())) for by_case in texts.values() if len(set(by_case.values())) == 1]
-    varying = [by_case for by_case in texts.values() if len(set(by_case.values())) > 1]
-    usual = [_usual(list(by_case.values())) for by_case in varying]
-    own = {
-        result.case.name: [
-            text for by_case, most in zip(varying, usual, strict=True) if (text := by_case[result.case.name]) != most
-        ]
-        for result in good
-    }
-    shared += [f"{most} unless marked" for most in usual if most]
-    checked = "outputs checked" if not any(map(_unproven, good)) else ""
-    lines = [f"Measured: {'; '.join(filter(None, [*shared, checked]))}."]
+def _section(group: Group, precision: str, models: tuple[str, ...], gpu: str) -> Section:
+    results = group.of(precision)
+    good = [result for result in results.values() if not result.failure]
+    shared, own = _split_facts(good)
+    for name, older in group.older.items():
+        own.setdefault(name, []).append(older)
+    return Section(group, precision, models, gpu, results, _caption(good, shared) if good else [], own)
+
+
+def _split_facts(good: list[Result]) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the facts of all or most results, and for each case the facts in which it differs."""
+    shared, usual, own = [], [], {result.case.name: list[str]() for result in good}
+    for fact in CAPTION_FACTS if good else ():
+        texts = {result.case.name: fact(result) for result in good}
+        most, count = Counter(texts.values()).most_common(1)[0]
+        if count == len(good):
+            shared.append(most)
+            continue
+        most = most if 2 * count > len(good) else ""
+        usual.append(f"{most} unless marked" if most else "")
+        for name, text in texts.items():
+            own[name] += [text] if text != most else []
+    return [*shared, *usual, "" if any(map(_unproven, good)) else "outputs checked"], own
+
+
+def _caption(good: list[Result], shared: list[str]) -> list[str]:
     row = PROTOCOLS[good[0].case.protocol]
-    lines.append(f"Protocol {row.name}: {row.statistic} of {row.metric}; {row.note}.")
+    lines = [
+        f"Measured: {'; '.join(filter(None, shared))}.",
+        f"Protocol {row.name}: {row.statistic} of {row.metric}; {row.note}.",
+    ]
     if any(result.selection_reason for result in good):
-        lines.append("A cell's runtime is the fastest in a short trial; of one cell tells --explain.")
-    reasons = sorted({result.weights.fallback for result in good if result.weights and result.weights.fallback})
-    return [*lines, *(f"Why seeded: {reason}" for reason in reasons)], own
+        lines.append("Each cell's runtime is the fastest in a short trial. See `--explain` for a cell's runtime.")
+    reasons = {result.weights.fallback for result in good if result.weights and result.weights.fallback}
+    return [*lines, *(f"Why seeded: {reason}" for reason in sorted(reasons))]
 
 
-def _usual(texts: list[str]) -> str:
-    """The text of more than half of the cells, or nothing."""
-    text, count = Counter(texts).most_common(1)[0]
-    return text if 2 * count > len(texts) else ""
-
-
-def _measured(result: Result, facts: list[str], notes: list[str]) -> Cell:
-    if result.failure:
-        return Cell(None, "failed", note(f"{result.failure.kind}: {result.failure.reason}", notes))
-    told = reported_latency(result) * 1000
-    return Cell(
-        told, f"{told:.2f}", note("; ".join(filter(None, [*facts, _unproven(result), warning_sentence(result)])), notes)
-    )
+def _note(result: Result, facts: list[str]) -> str:
+    if failure := result.failure:
+        return f"{failure.kind}: {failure.reason}"
+    return "; ".join(filter(None, [*facts, _unproven(result), warning_sentence(result)]))
 
 
 def _unproven(result: Result) -> str:
-    """What is not known of the outputs; nothing where they were right."""
+    """Return a warning unless the outputs were checked and right."""
     if result.check is None:
         return "OUTPUTS NOT CHECKED"
     return "" if result.check.error <= result.check.tolerance else f"WRONG OUTPUTS: error {result.check.error:.2g}"
-
-
-def _ratio(here: dict[tuple[str, int], Result], gpu: str, precision: str, batch: int, model: str) -> Cell:
-    """Measured / published; a dash where either is not there."""
-    result, printed = here.get((model, batch)), document().seconds(gpu, precision, model, batch)
-    if result is None or result.failure or printed is None:
-        return Cell(None)
-    ratio = reported_latency(result) / printed
-    return Cell(ratio, f"{ratio:.2f}")
-
-
-def _printed(gpu: str, precision: str, batch: int, model: str) -> Cell:
-    seconds = document().seconds(gpu, precision, model, batch)
-    return Cell(None) if seconds is None else Cell(seconds * 1000, f"{seconds * 1000:.2f}")
-
-
-def printed_batches(gpu: str, precision: str) -> set[int]:
-    rows = document().latency.get(gpu, {}).get(precision, {}).values()
-    return {int(batch.removeprefix("b")) for row in rows for batch in row}
