@@ -45,7 +45,6 @@ def bench(
     each record as it is made. A case that failed has `failure` set. Raises UsageError and MachineError.
 
     >>> import trtzoo
-    >>> _ = trtzoo.export("dpn68", weights="seeded")
     >>> for result in trtzoo.bench("dpn68", gpu="cpu", batch=[1, 4], runtime="onnxruntime"):
     ...     print(result.case.batch, len(result.samples) >= 10, result.failure)
     1 True None
