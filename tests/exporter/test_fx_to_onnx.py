@@ -1,4 +1,4 @@
-"""The exported graph: its operations, types and bytes, and PyTorch's own exporter as the witness of what it computes."""
+"""The exported graph: its operations, types and bytes, and the same results as from PyTorch's own exporters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trtzoo.artifacts import golden
 from trtzoo.core.errors import ExportError
 from trtzoo.core.files import sha256_file
 from trtzoo.exporter.fx_to_onnx import OPERATIONS, OPSETS, translate, write
-from trtzoo.exporter.onnx_writer import varint
+from trtzoo.exporter.onnx_writer import OnnxGraph, varint
 from trtzoo.exporter.reference import logits
 from trtzoo.models.seeded import seed
 from trtzoo.models.table import MODELS, build_network
@@ -47,7 +47,14 @@ def networks() -> Iterator[Callable[[str], nn.Module]]:
 
 def graph_of(network: nn.Module, **options: Any) -> onnx.ModelProto:
     settings = {"name": "net", "precision": "fp32", "size": SIZE, "batch": None, "opset": 17} | options
-    return translate(network, **settings).model()
+    return whole_model(translate(network, **settings))
+
+
+def whole_model(graph: OnnxGraph) -> onnx.ModelProto:
+    """The graph with its weights as one message, built by onnx itself."""
+    model = graph.skeleton()
+    model.graph.initializer.extend(numpy_helper.from_array(weight.rounded(), name) for name, weight in graph.weights.items())
+    return model
 
 
 def run(model: onnx.ModelProto | Path, images: np.ndarray) -> np.ndarray:
@@ -75,7 +82,7 @@ def run(model: onnx.ModelProto | Path, images: np.ndarray) -> np.ndarray:
         ),
     ],
 )
-def test_a_graph_has_these_operations_and_no_other(
+def test_a_graph_has_these_operations_and_no_others(
     name: str, operations: dict[str, int], networks: Callable[[str], nn.Module]
 ) -> None:
     assert Counter(node.op_type for node in graph_of(networks(name)).graph.node) == operations
@@ -85,7 +92,7 @@ def test_a_graph_has_these_operations_and_no_other(
 def test_every_graph_passes_the_full_check_and_holds_only_its_type(name: str) -> None:
     network = build_network(MODELS[name], classes=10, device="meta").to_empty(device="cpu")
     for tensor in network.state_dict().values():
-        tensor.fill_(1)  # what the weights are is no matter to the checker
+        tensor.fill_(1)  # the checker ignores the values
     for precision, dtype in (("fp32", np.float32), ("fp16", np.float16)):
         graph = translate(network, name=name, precision=precision, size=224, batch=None, opset=17)
         graph.check()
@@ -96,7 +103,7 @@ def test_every_graph_passes_the_full_check_and_holds_only_its_type(name: str) ->
 
 
 @pytest.mark.parametrize("name", ["densenet121", "dpn68"])
-def test_a_file_bears_no_trace_of_where_and_how_it_was_made(name: str, networks: Callable[[str], nn.Module]) -> None:
+def test_a_file_contains_no_trace_of_where_and_how_it_was_made(name: str, networks: Callable[[str], nn.Module]) -> None:
     model = graph_of(networks(name), name=name)
     assert not model.graph.value_info and not model.metadata_props and not model.graph.metadata_props
     assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
@@ -110,7 +117,7 @@ def test_a_file_bears_no_trace_of_where_and_how_it_was_made(name: str, networks:
     ("precision", "io", "element"),
     [("fp32", "fp32", TensorProto.FLOAT), ("fp16", "fp32", TensorProto.FLOAT), ("fp16", "fp16", TensorProto.FLOAT16)],
 )
-def test_input_and_output_have_the_batch_and_type_asked_for(
+def test_input_and_output_have_the_orders_batch_and_type(
     precision: str, io: str, element: int, batch: int | None, shown: int | str, networks: Callable[[str], nn.Module]
 ) -> None:
     model = graph_of(networks("dpn68"), precision=precision, io=io, batch=batch)
@@ -127,12 +134,12 @@ def test_input_and_output_have_the_batch_and_type_asked_for(
     assert result.shape == (size, 1000) and np.isfinite(result).all()
 
 
-# --- what it computes ---
+# --- results ---
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-5), ("fp16", 2e-2)])
 @pytest.mark.parametrize("name", ["densenet121", "dpn68"])
-def test_a_graph_computes_its_network(
+def test_a_graph_computes_its_networks_logits(
     name: str, precision: str, tolerance: float, networks: Callable[[str], nn.Module]
 ) -> None:
     images = golden.images(SIZE)
@@ -151,7 +158,7 @@ def test_every_opset_gives_a_valid_graph_that_runs(opset: int, networks: Callabl
 
 @pytest.mark.parametrize("name", ["densenet121", "dpn68"])
 def test_pytorchs_own_exporter_agrees(name: str, networks: Callable[[str], nn.Module], tmp_path: Path) -> None:
-    """torch.onnx.export(dynamo=True), which shares no code with ours."""
+    """torch.onnx.export(dynamo=True) shares no code with ours."""
     images = golden.images(SIZE)
     example = (torch.from_numpy(images),)
     torch.onnx.export(networks(name), example, tmp_path / "torch.onnx", dynamo=True, verbose=False)
@@ -298,7 +305,7 @@ def test_an_operation_is_what_pytorch_says_it_is(kind: str) -> None:
     golden.check_logits(run(model, images), logits(network, images), tolerance=1e-6)
 
 
-def test_a_pointwise_convolution_goes_behind_the_mean_and_a_wide_one_does_not() -> None:
+def test_a_pointwise_convolution_runs_after_the_mean_and_a_wide_one_before() -> None:
     for kernel, order in ((1, ["AveragePool", "Conv"]), (3, ["Conv", "AveragePool"])):
         layers = {"conv": nn.Conv2d(3, 8, kernel), "mean": nn.AvgPool2d(2, 2)}
         model = graph_of(Net(lambda n, x: torch.flatten(n.mean(n.conv(x)), 1), **layers).eval(), size=16)
@@ -331,7 +338,7 @@ def test_an_operation_without_a_row_is_refused_by_name(kind: str) -> None:
         graph_of(network)
 
 
-def test_every_operation_of_the_ten_networks_has_a_row_and_every_row_a_user() -> None:
+def test_the_rows_are_the_operations_of_the_ten_networks() -> None:
     used = set()
     for model in MODELS.values():
         traced = fx.symbolic_trace(build_network(model, device="meta"))
@@ -361,19 +368,19 @@ def test_weights_that_fp16_cannot_hold_are_refused_by_name(folded: bool, tmp_pat
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("name", ["densenet121", "dpn68"])
-def test_the_streamed_file_is_the_whole_message(
+def test_the_streamed_file_equals_the_whole_message(
     name: str, precision: str, networks: Callable[[str], nn.Module], tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {"name": name, "precision": precision, "size": SIZE, "batch": None, "opset": 17}
     digest = write(tmp_path / "n.onnx", networks(name), **options)
-    model = translate(networks(name), **options).model()
+    model = whole_model(translate(networks(name), **options))
     assert onnx.load(tmp_path / "n.onnx") == model
     onnx.checker.check_model(tmp_path / "n.onnx", full_check=True)
 
     assert digest == sha256_file(tmp_path / "n.onnx")
 
 
-def test_an_invalid_graph_is_refused_in_the_checkers_words(networks: Callable[[str], nn.Module]) -> None:
+def test_an_invalid_graph_is_refused_with_the_checkers_message(networks: Callable[[str], nn.Module]) -> None:
     graph = translate(networks("dpn68"), name="net", precision="fp32", size=SIZE, batch=None, opset=17)
     graph.node("Relu", "stray", "nothing")
     with pytest.raises(ExportError, match=r"^net is not valid ONNX: "):
@@ -407,7 +414,7 @@ def test_the_bytes_are_the_same_from_any_folder_and_process(
 
 
 @given(st.integers(0, 2**63 - 1))
-def test_a_varint_is_protobufs(value: int) -> None:
+def test_a_varint_equals_protobufs(value: int) -> None:
     tensor = TensorProto(dims=[value])
     assert varint(value) in tensor.SerializeToString()
     assert [byte & 0x7F for byte in varint(value)] == [value >> 7 * place & 0x7F for place in range(len(varint(value)))]

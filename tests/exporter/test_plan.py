@@ -1,4 +1,4 @@
-"""The first stage from end to end: files that prove themselves, are whole or not there, and are not made twice."""
+"""Stage 1 from end to end: files are verified, complete or absent, and not made twice."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_model_is_exported_in_fp16_finite_and_close_to_float64(name: str, 
         path.unlink()
 
 
-def test_a_sidecar_says_all_that_made_the_file_and_what_proves_it(tmp_path: Path) -> None:
+def test_a_sidecar_records_what_made_the_file_and_its_check(tmp_path: Path) -> None:
     (done,) = made(tmp_path, SMALL)
     assert done.path == tmp_path / "dpn68-fp32-c10-s32.onnx" and not done.up_to_date
     sidecar = read_sidecar(done.path, OnnxSidecar, remedy="")
@@ -115,7 +115,7 @@ def test_the_golden_sample_is_the_networks_own_float64(tmp_path: Path) -> None:
         ({"batch": 5, "precision": "fp16", "io": "fp16", "opset": 19}, "dpn68-fp16-b5-io16-opset19-c10-s32.onnx"),
     ],
 )
-def test_an_order_is_made_as_it_says_under_a_name_that_says_so(changes: dict[str, Any], name: str, tmp_path: Path) -> None:
+def test_a_file_has_its_orders_settings_and_names_them(changes: dict[str, Any], name: str, tmp_path: Path) -> None:
     order = ExportOrder(**{"model": "dpn68", "precision": "fp32", "size": 32, "classes": 10} | changes)
     (done,) = made(tmp_path, order)
     assert (done.path.name, done.error) == (name, "")
@@ -127,7 +127,7 @@ def test_an_order_is_made_as_it_says_under_a_name_that_says_so(changes: dict[str
     golden.check_logits(runs(done.path, images), reference, tolerance=PRECISIONS[order.precision].tolerance)
 
 
-def test_what_is_up_to_date_is_not_made_again(tmp_path: Path) -> None:
+def test_a_file_that_is_up_to_date_is_not_exported_again(tmp_path: Path) -> None:
     (first,) = made(tmp_path, SMALL)
     stamp = first.path.stat().st_mtime_ns
     (second,) = made(tmp_path, SMALL)
@@ -138,15 +138,15 @@ def test_what_is_up_to_date_is_not_made_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["graph cut", "graph gone", "sidecar gone", "sidecar cut", "sample changed", "sample gone"])
-def test_what_is_damaged_is_made_anew(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_exported_again(damage: str, tmp_path: Path) -> None:
     (first,) = made(tmp_path, SMALL)
-    what, how = damage.split()
-    path = first.path.with_suffix({"graph": ".onnx", "sidecar": ".json", "sample": ".npz"}[what])
+    file, change = damage.split()
+    path = first.path.with_suffix({"graph": ".onnx", "sidecar": ".json", "sample": ".npz"}[file])
     whole = path.read_bytes()
-    if how == "gone":
+    if change == "gone":
         path.unlink()
     else:
-        path.write_bytes(whole[:-9] if how == "cut" else whole[:-1] + bytes([whole[-1] ^ 1]))
+        path.write_bytes(whole[:-9] if change == "cut" else whole[:-1] + bytes([whole[-1] ^ 1]))
     (again,) = made(tmp_path, SMALL)
     assert not again.up_to_date and again.error == ""
     assert path.read_bytes() == whole
@@ -163,11 +163,11 @@ def test_other_weights_or_a_fallback_make_the_file_out_of_date(tmp_path: Path) -
     assert fallback.sidecar is not None and fallback.sidecar.weights.fallback == "No network."
 
 
-def test_every_file_of_ours_that_decides_the_bytes_is_watched() -> None:
-    """An export is out of date when code behind it changes: all that the exporter imports of ours is in CODE."""
+def test_every_module_of_ours_that_decides_the_bytes_is_hashed() -> None:
+    """A change of code makes exports out of date: CODE contains every module of ours that the exporter imports."""
     program = "import sys; import trtzoo.exporter.make; print(*(name for name in sys.modules if name.startswith('trtzoo.')))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    watched = {f"trtzoo.{name.removesuffix('.py').replace('/', '.')}" for name in CODE}
+    hashed = {f"trtzoo.{name.removesuffix('.py').replace('/', '.')}" for name in CODE}
     runtimes = {f"trtzoo.runtimes{name}" for name in ("", ".registry", ".onnxruntime", ".host_timed")}
     nouns = {
         f"trtzoo.{name}"
@@ -183,12 +183,12 @@ def test_every_file_of_ours_that_decides_the_bytes_is_watched() -> None:
         )
     }
     decides_nothing = {"trtzoo.artifacts.graphs", *runtimes, *nouns}
-    free = {name for name in loaded if not any(name == row or name.startswith(f"{row}.") for row in watched)}
+    free = {name for name in loaded if not any(name == row or name.startswith(f"{row}.") for row in hashed)}
     assert free <= decides_nothing
 
 
 def test_a_failed_order_stops_nothing_and_leaves_nothing(tmp_path: Path) -> None:
-    """Weights of 1e6 overflow FP16; FP32 is made all the same."""
+    """Weights of 1e6 overflow FP16 but not FP32."""
     network = seed(build_network(MODELS["dpn68"], classes=10, device="meta"))
     network.features.conv5_bn_ac.bn.weight.data[0] = 1e6  # type: ignore[union-attr]
     torch.save(network.state_dict(), tmp_path / "w.pth")
@@ -211,7 +211,7 @@ def test_activations_that_overflow_fp16_are_caught_by_the_golden_sample(tmp_path
     assert visible(tmp_path / "onnx") == []
 
 
-def test_a_wrong_checkpoint_leaves_nothing_and_an_earlier_export_alone(tmp_path: Path) -> None:
+def test_a_wrong_checkpoint_leaves_an_earlier_export_unchanged(tmp_path: Path) -> None:
     (first,) = made(tmp_path / "onnx", SMALL)
     (tmp_path / "w.pdparams").write_bytes(b"")
     (done,) = made(tmp_path / "onnx", SMALL, checkpoint=locate(MODELS["dpn68"], str(tmp_path / "w.pdparams")))
@@ -220,8 +220,8 @@ def test_a_wrong_checkpoint_leaves_nothing_and_an_earlier_export_alone(tmp_path:
     assert len(visible(tmp_path / "onnx")) == 3
 
 
-def test_a_runtime_that_cannot_run_the_file_is_told(tmp_path: Path) -> None:
-    """An older ONNX Runtime does not know a newer opset: that is a sentence, not a traceback."""
+def test_a_file_that_onnx_runtime_cannot_load_is_an_error(tmp_path: Path) -> None:
+    """An older ONNX Runtime does not know a newer opset; the user gets a sentence, not a traceback."""
     (done,) = made(tmp_path, SMALL)
     model = onnx.load(done.path)
     model.opset_import[0].version = 99

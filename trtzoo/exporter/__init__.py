@@ -1,1 +1,1 @@
-"""Stage 1: a network becomes a checked ONNX file with its golden sample and sidecar."""
+"""Stage 1: a network becomes a verified ONNX file with its golden sample and sidecar."""

@@ -1,6 +1,6 @@
-"""A traced network becomes a typed ONNX graph: one function an operation, BN folded into convolutions in float64.
+"""Translates a traced network into a typed ONNX graph: one function per operation, BN folded into convolutions in float64.
 
-The module's own `forward`, traced by torch.fx, is the only description of a network.
+The only description of a network is its own `forward`, traced by torch.fx.
 """
 
 import itertools
@@ -27,85 +27,73 @@ Value = Any  # the name of an ONNX value, or a tuple of names where an operation
 # --- operations: (graph, fx node, module or None, *names of the arguments) → names of the results ---
 
 
-def convolution(graph: OnnxGraph, node: fx.Node, module: nn.Conv2d, images: str) -> Value:
-    """Conv, with the BN behind it (and behind it alone) folded in; several where its result is split, one for each part.
+def convolution(graph: OnnxGraph, node: fx.Node, module: nn.Conv2d, features: str) -> Value:
+    """Conv, with the BN that follows folded in; one Conv per part if the result is split.
 
-    A 1x1 whose result is then averaged over windows works on averages instead: the same sums over a quarter of the pixels.
+    A 1x1 convolution that is followed by average pooling runs after it: the same sums over a quarter of the pixels.
     """
     scale, bias = None, None if module.bias is None else _array(module.bias)
     if norm := _folded_norm(node):
         scale, shift = affine(norm)
         bias = shift if bias is None else bias * scale + shift
-    if pool := _pool_to_swap(node):
-        images = mean_pool(graph, pool, _module(pool), images)  # type: ignore[arg-type] # it is an AvgPool2d
+    if pool := _swapped_pool(node):
+        features = mean_pool(graph, pool, _module(pool), features)  # type: ignore[arg-type] # it is an AvgPool2d
     assert isinstance(module.padding, tuple)
-    top, left = module.padding
     shape: dict[str, Any] = {
         "kernel_shape": module.kernel_size,
         "strides": module.stride,
-        "pads": (top, left, top, left),
+        "pads": module.padding * 2,
         "group": module.groups,
     }
     names = []
-    for part, rows in _parts(node):
-        own = None if scale is None else scale[rows]
-        weights = [graph.weight(f"{node.target}.weight{part}", _array(module.weight)[rows], own)]
+    for part, rows in _split_parts(node):
+        factors = None if scale is None else scale[rows]
+        weights = [graph.weight(f"{node.target}.weight{part}", _array(module.weight)[rows], factors)]
         if bias is not None:
             weights.append(graph.weight(f"{node.target}.bias{part}", bias[rows]))
-        names.append(graph.node("Conv", f"{node.name}{part}", images, *weights, **shape))
+        names.append(graph.node("Conv", f"{node.name}{part}", features, *weights, **shape))
     return names[0] if len(names) == 1 else tuple(names)
 
 
-def batch_norm(graph: OnnxGraph, node: fx.Node, module: nn.BatchNorm2d, images: str) -> str:
-    """BN as one scale and one shift, each rounded once: mean 0, variance 1 and epsilon 0 are exact in every type."""
+def batch_norm(graph: OnnxGraph, node: fx.Node, module: nn.BatchNorm2d, features: str) -> str:
+    """BN as a scale and a shift, each rounded once: mean 0, variance 1 and epsilon 0 are exact in every type."""
     (source,) = node.all_input_nodes
     if _folded_norm(source) is module:
-        return images
+        return features
     scale, shift = affine(module)
     width = len(scale)
-    zeros, ones = f"zeros.{width}", f"ones.{width}"
-    graph.weight(zeros, np.zeros(width))
-    graph.weight(ones, np.ones(width))
+    zeros, ones = graph.weight(f"zeros.{width}", np.zeros(width)), graph.weight(f"ones.{width}", np.ones(width))
     names = graph.weight(f"{node.target}.weight", scale), graph.weight(f"{node.target}.bias", shift)
-    return graph.node("BatchNormalization", node.name, images, *names, zeros, ones, epsilon=0.0)
+    return graph.node("BatchNormalization", node.name, features, *names, zeros, ones, epsilon=0.0)
 
 
-def relu(graph: OnnxGraph, node: fx.Node, module: nn.ReLU, images: str) -> str:
-    return graph.node("Relu", node.name, images)
-
-
-def max_pool(graph: OnnxGraph, node: fx.Node, module: nn.MaxPool2d, images: str) -> str:
+def max_pool(graph: OnnxGraph, node: fx.Node, module: nn.MaxPool2d, features: str) -> str:
     kernel, stride, pad = module.kernel_size, module.stride, module.padding
-    return graph.node("MaxPool", node.name, images, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4)
+    return graph.node("MaxPool", node.name, features, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4)
 
 
-def mean_pool(graph: OnnxGraph, node: fx.Node, module: nn.AvgPool2d, images: str) -> str:
-    """AveragePool, unless the 1x1 convolution before it has had it done already."""
+def mean_pool(graph: OnnxGraph, node: fx.Node, module: nn.AvgPool2d, features: str) -> str:
+    """AveragePool, unless it already runs before the 1x1 convolution that it follows."""
     (source,) = node.all_input_nodes
-    if images == str(source) and _pool_to_swap(source) is node:
-        return images
+    if features == str(source) and _swapped_pool(source) is node:
+        return features
     kernel, stride = module.kernel_size, module.stride
-    return graph.node("AveragePool", node.name, images, kernel_shape=[kernel] * 2, strides=[stride] * 2)
-
-
-def global_pool(graph: OnnxGraph, node: fx.Node, module: nn.AdaptiveAvgPool2d, images: str) -> str:
-    return graph.node("GlobalAveragePool", node.name, images)
+    return graph.node("AveragePool", node.name, features, kernel_shape=[kernel] * 2, strides=[stride] * 2)
 
 
 def linear(graph: OnnxGraph, node: fx.Node, module: nn.Linear, pooled: str) -> str:
-    """The classifier as a 1x1 Conv on (N, C, 1, 1), flattened behind it: TensorRT has no FP32 GEMM on every GPU."""
+    """The classifier as a 1x1 Conv on (N, C, 1, 1), then flattened: TensorRT does not have an FP32 GEMM on every GPU."""
     weight = graph.weight(f"{node.target}.weight", _array(module.weight)[:, :, None, None])
     bias = graph.weight(f"{node.target}.bias", _array(module.bias))
     scores = graph.node("Conv", node.name, pooled, weight, bias, kernel_shape=(1, 1))
     return graph.node("Flatten", f"{node.name}_flat", scores, axis=1)
 
 
-def flatten(graph: OnnxGraph, node: fx.Node, module: None, images: str, axis: int) -> str:
-    """Flatten, unless the classifier wants the (N, C, 1, 1) before it."""
-    users = [_module(user) for user in node.users]
-    if all(isinstance(user, nn.Linear) for user in users):
-        return images
-    return graph.node("Flatten", node.name, images, axis=axis)
+def flatten(graph: OnnxGraph, node: fx.Node, module: None, features: str, axis: int) -> str:
+    """Flatten, unless only classifiers follow, which take (N, C, 1, 1)."""
+    if all(isinstance(_module(user), nn.Linear) for user in node.users):
+        return features
+    return graph.node("Flatten", node.name, features, axis=axis)
 
 
 def concatenate(graph: OnnxGraph, node: fx.Node, module: None, parts: tuple[str, ...], axis: int) -> str:
@@ -113,7 +101,7 @@ def concatenate(graph: OnnxGraph, node: fx.Node, module: None, parts: tuple[str,
 
 
 def split(graph: OnnxGraph, node: fx.Node, module: None, whole: Value, sizes: list[int], dim: int) -> tuple[str, ...]:
-    """Split, unless the convolution before it has given its parts already."""
+    """Split, unless the convolution before it already gives the parts."""
     if isinstance(whole, tuple):
         return whole
     lengths = graph.integers("split." + ".".join(map(str, sizes)), list(sizes))
@@ -122,32 +110,36 @@ def split(graph: OnnxGraph, node: fx.Node, module: None, whole: Value, sizes: li
     return names
 
 
-def item(graph: OnnxGraph, node: fx.Node, module: None, several: tuple[str, ...], index: int) -> str:
-    return several[index]
+def get_item(graph: OnnxGraph, node: fx.Node, module: None, names: tuple[str, ...], index: int) -> str:
+    return names[index]
 
 
-def add(graph: OnnxGraph, node: fx.Node, module: None, left: str, right: str) -> str:
-    return graph.node("Add", node.name, left, right)
+def plain(operation: str) -> Callable[..., str]:
+    """An operation that becomes one node without attributes."""
+    return lambda graph, node, module, *inputs: graph.node(operation, node.name, *inputs)
 
 
 OPERATIONS: dict[Any, Callable[..., Value]] = {
     nn.Conv2d: convolution,
     nn.BatchNorm2d: batch_norm,
-    nn.ReLU: relu,
+    nn.ReLU: plain("Relu"),
     nn.MaxPool2d: max_pool,
     nn.AvgPool2d: mean_pool,
-    nn.AdaptiveAvgPool2d: global_pool,
+    nn.AdaptiveAvgPool2d: plain("GlobalAveragePool"),
     nn.Linear: linear,
     torch.flatten: flatten,
     torch.cat: concatenate,
     torch.functional.split: split,
-    operator.getitem: item,
-    operator.add: add,
+    operator.getitem: get_item,
+    operator.add: plain("Add"),
 }
 
 
+# --- what may be folded, swapped or split ---
+
+
 def affine(norm: nn.BatchNorm2d) -> tuple[Array, Array]:
-    """An eval-mode BN as float64 scale and shift, each (C,)."""
+    """The scale and shift of an eval-mode BN, float64, each (C,)."""
     assert norm.running_mean is not None and norm.running_var is not None
     mean, variance = (_array(tensor).astype(np.float64) for tensor in (norm.running_mean, norm.running_var))
     scale = _array(norm.weight).astype(np.float64) / np.sqrt(variance + norm.eps)
@@ -164,20 +156,20 @@ def _module(node: fx.Node) -> nn.Module | None:
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
-    """The node that alone reads a convolution's result."""
+    """The only node that reads the result of `node`, if `node` is a convolution."""
     users = list(node.users)
     return users[0] if len(users) == 1 and isinstance(_module(node), nn.Conv2d) else None
 
 
 def _folded_norm(node: fx.Node) -> nn.BatchNorm2d | None:
-    """The BN that follows `node`, where `node` is a convolution that nothing else reads."""
+    """The BN that is the only user of the convolution `node`."""
     user = _only_user(node)
     norm = _module(user) if user else None
     return norm if isinstance(norm, nn.BatchNorm2d) else None
 
 
-def _pool_to_swap(node: fx.Node) -> fx.Node | None:
-    """The mean over unpadded windows that follows a 1x1 convolution, and may as well go before it."""
+def _swapped_pool(node: fx.Node) -> fx.Node | None:
+    """The unpadded average pooling that is the only user of the 1x1 convolution `node`: the two commute."""
     user, conv = _only_user(node), _module(node)
     pool = _module(user) if user else None
     if not isinstance(conv, nn.Conv2d) or not isinstance(pool, nn.AvgPool2d):
@@ -186,8 +178,8 @@ def _pool_to_swap(node: fx.Node) -> fx.Node | None:
     return user if pointwise and pool.padding == 0 else None
 
 
-def _parts(node: fx.Node) -> list[tuple[str, slice]]:
-    """The name and the output channels of each part that a convolution's result is split into; all of it where it is not."""
+def _split_parts(node: fx.Node) -> list[tuple[str, slice]]:
+    """The suffix and output channels of each part that a convolution's result is split into; a single part if it is not."""
     user, conv = _only_user(node), _module(node)
     if user is None or user.target is not torch.functional.split or not isinstance(conv, nn.Conv2d) or conv.groups > 1:
         return [("", slice(None))]
@@ -196,17 +188,20 @@ def _parts(node: fx.Node) -> list[tuple[str, slice]]:
     return [(f".{index}", slice(end - size, end)) for index, (size, end) in enumerate(zip(sizes, ends, strict=True))]
 
 
+# --- the whole network ---
+
+
 def translate(
     network: nn.Module, *, name: str, precision: str, size: int, batch: int | None, opset: int, io: str = "fp32"
 ) -> OnnxGraph:
     """An eval-mode network as a graph: images (batch, 3, size, size) of type `io` → logits (batch, classes) of the same type.
 
-    `batch` None leaves it dynamic. Weights and activations are of type `precision`. Raises ExportError for an operation
-    that has no row in OPERATIONS and for weights that the type cannot hold.
+    `batch` None leaves it dynamic. Weights and activations have type `precision`. Raises ExportError for an operation that
+    has no row in OPERATIONS and for weights that the type cannot represent.
     """
     graph = OnnxGraph(name, precision, opset)
     traced = fx.Tracer().trace(network)
-    traced.owning_module = network  # type: ignore[assignment] # any module will do: it is asked for its parts
+    traced.owning_module = network  # type: ignore[assignment] # it needs get_submodule only, which every module has
     values: dict[fx.Node, Value] = {}
 
     def lookup(argument: Any) -> Any:
@@ -215,8 +210,10 @@ def translate(
     for node in traced.nodes:
         if node.op == "placeholder":
             values[node] = INPUT if io == precision else graph.node("Cast", "images_cast", INPUT, to=ELEMENTS[precision])
+        elif node.op == "output" and io == precision:
+            graph.nodes[-1].output[0] = OUTPUT
         elif node.op == "output":
-            _finish(graph, lookup(node.args[0]), io)
+            graph.node("Cast", OUTPUT, lookup(node.args[0]), to=ELEMENTS[io])
         else:
             module = _module(node)
             operation = OPERATIONS.get(type(module) if module is not None else node.target)
@@ -231,16 +228,7 @@ def translate(
 
 
 def write(path: Path, network: nn.Module, **options: Any) -> str:
-    """Translate, check and write a network; the file's sha256. `options` are `translate`'s."""
+    """Translate a network, check the graph, write it and return the file's sha256. `options` are those of `translate`."""
     graph = translate(network, **options)
     graph.check()
     return graph.write(path)
-
-
-def _finish(graph: OnnxGraph, result: str, io: str) -> None:
-    """Name the last value `logits`, in the type the caller asked for."""
-    if io != graph.precision:
-        graph.node("Cast", OUTPUT, result, to=ELEMENTS[io])
-        return
-    last = graph.nodes[-1]
-    last.output[0] = OUTPUT

@@ -1,17 +1,17 @@
-"""Makes one ONNX file, its golden sample and its sidecar, and proves the graph before the sidecar is written."""
+"""Makes one ONNX file with its golden sample and sidecar, and verifies the graph before it writes the sidecar."""
 
-from functools import cache
+from contextlib import closing
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
-from msgspec.structs import replace
-from torch import nn
+from msgspec.structs import asdict, replace
 
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.graphs import ExportOrder, OnnxSidecar
 from trtzoo.core.files import encode, sha256_file, sidecar_path
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import GoldenCheck, Weights
+from trtzoo.core.records import GoldenCheck
 from trtzoo.exporter import fx_to_onnx, reference
 from trtzoo.models import weights
 from trtzoo.models.sources import Checkpoint
@@ -20,21 +20,21 @@ from trtzoo.runtimes import onnxruntime
 
 
 class ModelExporter:
-    """A model's network and golden samples, each made when first asked for and shared by all its files."""
+    """Exports one model. Its network and golden samples are made when first needed, and shared by all its files."""
 
     def __init__(self, model: Model, checkpoint: Checkpoint) -> None:
-        self.model, self.checkpoint = model, checkpoint
-        self._network = cache(self._load)
+        self.checkpoint = checkpoint
+        self._network = cache(partial(weights.load, model, checkpoint))
         self._golden = cache(self._sample)
 
-    def make(self, order: ExportOrder, path: Path, *, inputs: str, packages: tuple[str, ...]) -> OnnxSidecar:
-        """Write the graph to `path`, its golden sample and sidecar beside it.
+    def make(self, order: ExportOrder, path: Path, *, inputs_sha256: str, packages: tuple[str, ...]) -> OnnxSidecar:
+        """Write the graph to `path`, and its golden sample and sidecar beside it.
 
-        Raises WeightsError, ExportError, and WrongOutputError where ONNX Runtime does not give the network's logits.
+        Raises WeightsError, ExportError, and WrongOutputError if ONNX Runtime's logits differ from the network's.
         """
-        network, record = self._network(order.classes)
+        network, record = self._network(classes=order.classes)
         precision = PRECISIONS[order.precision]
-        digest = fx_to_onnx.write(
+        sha256 = fx_to_onnx.write(
             path,
             network,
             name=order.model,
@@ -44,22 +44,16 @@ class ModelExporter:
             batch=None if order.batch == "dynamic" else order.batch,
             opset=order.opset,
         )
-        sample = self._golden(order.classes, order.size)
-        sample_path = path.with_suffix(".npz")
+        sample, sample_path = self._golden(order.classes, order.size), path.with_suffix(".npz")
         sample.save(sample_path)
-        check, runtime = _prove(order, path, sample, precision.tolerance)
+        check, runtime = _verify(order, path, sample, precision.tolerance)
+        own = self.checkpoint.path  # published checkpoints are found again by their source
         sidecar = OnnxSidecar(
-            model=order.model,
-            precision=order.precision,
-            io=order.io,
-            batch=order.batch,
-            opset=order.opset,
-            classes=order.classes,
-            size=order.size,
+            **asdict(order),
             weights=replace(record, preprocessing=self.checkpoint.preprocessing(order.size)),
-            checkpoint=self._own_file(),
-            inputs_sha256=inputs,
-            sha256=digest,
+            checkpoint="" if own is None or "://" in self.checkpoint.origin else str(own.absolute()),
+            inputs_sha256=inputs_sha256,
+            sha256=sha256,
             bytes=path.stat().st_size,
             golden=sample_path.name,
             golden_sha256=sha256_file(sample_path),
@@ -69,26 +63,15 @@ class ModelExporter:
         sidecar_path(path).write_bytes(encode(sidecar))
         return sidecar
 
-    def _load(self, classes: int) -> tuple[nn.Module, Weights]:
-        return weights.load(self.model, self.checkpoint, classes=classes)
-
-    def _own_file(self) -> str:
-        """The user's own checkpoint; published ones are found again by their source."""
-        path = self.checkpoint.path
-        return "" if path is None or "://" in self.checkpoint.origin else str(path.absolute())
-
     def _sample(self, classes: int, size: int) -> golden.Golden:
         images = golden.images(size)
-        network, _ = self._network(classes)
+        network, _ = self._network(classes=classes)
         return golden.Golden(images, reference.logits(network, images))
 
 
-def _prove(order: ExportOrder, path: Path, sample: golden.Golden, tolerance: float) -> tuple[GoldenCheck, dict[str, str]]:
-    """ONNX Runtime's logits against the float64 reference's."""
+def _verify(order: ExportOrder, path: Path, sample: golden.Golden, tolerance: float) -> tuple[GoldenCheck, dict[str, str]]:
+    """Compare ONNX Runtime's logits with the float64 reference; the check and ONNX Runtime's version."""
     batch = golden.IMAGES if order.batch == "dynamic" else order.batch
-    session = onnxruntime.Session(path, batch=batch)
-    try:
-        images, expected = sample.batch(batch)
+    images, expected = sample.batch(batch)
+    with closing(onnxruntime.Session(path, batch=batch)) as session:
         return golden.check_logits(session.infer(images), expected, tolerance=tolerance), session.versions
-    finally:
-        session.close()

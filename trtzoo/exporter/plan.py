@@ -1,6 +1,6 @@
-"""Stage 1: model + weights + precision → a checked ONNX file, its golden sample and its sidecar.
+"""Stage 1: model + weights + precision → a verified ONNX file, its golden sample and its sidecar.
 
-No framework is imported here: an export that is up to date costs two hashes.
+Frameworks are imported by `export` only when it starts. An export that is up to date costs two hashes.
 """
 
 import hashlib
@@ -14,19 +14,18 @@ import msgspec
 from trtzoo.artifacts.graphs import ExportOrder, OnnxSidecar
 from trtzoo.core.errors import StoreError, TrtzooError
 from trtzoo.core.files import read_sidecar, replacing, sha256_file
-from trtzoo.core.modules import resolve
 from trtzoo.core.records import Record
 from trtzoo.models.sources import Checkpoint
 from trtzoo.models.table import Model
 
 PACKAGES = ("trtzoo", "torch", "onnx", "numpy")
-"""Packages that decide an export's bytes."""
+"""The packages that decide an export's bytes."""
 CODE = ("exporter", "artifacts/golden.py", "core/precisions.py", "models")
-"""Our own files that decide an export's bytes: a change of theirs makes every export out of date."""
+"""Our own code that decides an export's bytes: a change of it makes every export out of date."""
 
 
 class ExportResult(Record, frozen=True, kw_only=True):
-    """How one order went."""
+    """The outcome of one order: its sidecar, or the error."""
 
     order: ExportOrder
     path: Path
@@ -39,26 +38,29 @@ class ExportResult(Record, frozen=True, kw_only=True):
 def export(
     model: Model, checkpoint: Checkpoint, orders: list[ExportOrder], folder: Path, *, force: bool = False
 ) -> Iterator[ExportResult]:
-    """Make the orders, all of one model, one after another; a failed one stops nothing. Nothing half-written is left.
+    """Run the orders of one model and yield each result; a failed order does not stop the others or leave partial files.
 
-    An order whose inputs have not changed is not made again unless `force`.
+    A file whose inputs have not changed is not exported again unless `force`.
     """
-    source = resolve("trtzoo.exporter.make:ModelExporter")(model, checkpoint)
+    from trtzoo.exporter.make import ModelExporter
+
+    exporter = ModelExporter(model, checkpoint)
     for order in orders:
         path, start = folder / order.file_name, time.perf_counter()
+        sidecar, current, error = None, None, ""
         try:
             with replacing(path) as work:
-                inputs = inputs_sha256(order, checkpoint)
-                done = None if force else _up_to_date(path, inputs)
-                sidecar = done or source.make(order, work / path.name, inputs=inputs, packages=PACKAGES)
-            seconds = time.perf_counter() - start
-            yield ExportResult(order=order, path=path, seconds=seconds, up_to_date=done is not None, sidecar=sidecar)
-        except TrtzooError as error:
-            yield ExportResult(order=order, path=path, seconds=time.perf_counter() - start, error=str(error))
+                digest = inputs_sha256(order, checkpoint)
+                current = None if force else _up_to_date(path, digest)
+                sidecar = current or exporter.make(order, work / path.name, inputs_sha256=digest, packages=PACKAGES)
+        except TrtzooError as failure:
+            sidecar, error = None, str(failure)
+        seconds, up_to_date = time.perf_counter() - start, current is not None
+        yield ExportResult(order=order, path=path, seconds=seconds, up_to_date=up_to_date, sidecar=sidecar, error=error)
 
 
 def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint) -> str:
-    """A hash of all that decides an export: the order, the weights, our own code and the packages' versions."""
+    """A hash of everything that decides an export: the order, the weights, our code and the packages' versions."""
     package = Path(__file__).parent.parent
     code = hashlib.sha256()
     for name in CODE:
@@ -71,9 +73,10 @@ def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint) -> str:
 
 
 def _up_to_date(path: Path, inputs: str) -> OnnxSidecar | None:
+    """The sidecar, if the file and its golden sample are intact and were made from these inputs."""
     try:
         sidecar = read_sidecar(path, OnnxSidecar, remedy="")
-        whole = sha256_file(path.with_name(sidecar.golden)) == sidecar.golden_sha256
+        intact = sha256_file(path.with_name(sidecar.golden)) == sidecar.golden_sha256
     except (StoreError, OSError):
         return None
-    return sidecar if whole and sidecar.inputs_sha256 == inputs else None
+    return sidecar if intact and sidecar.inputs_sha256 == inputs else None

@@ -1,4 +1,4 @@
-"""The reference: PyTorch in float64."""
+"""The reference for every check: PyTorch in float64."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from trtzoo.core.arrays import Array
 
 
 def logits(network: nn.Module, images: Array) -> Array:
-    """Images (N, 3, H, W) → float64 logits (N, classes). The network is float32 again afterwards, to the bit."""
+    """Images (N, 3, H, W) → float64 logits (N, classes). Afterwards the network is float32 again, bit for bit."""
     network.double()
     try:
         with torch.inference_mode():
