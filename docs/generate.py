@@ -80,10 +80,13 @@ def latency(precision: str) -> str:
 
 def gpus(_: str) -> str:
     """Which TensorRT builds for which GPU, from the tables of gpus.toml."""
-    from trtzoo.hardware.gpus import support_table
+    from trtzoo.hardware.gpus import GPUS
 
-    head = ("GPU", "Compute capability", "TensorRT, on that GPU", "TensorRT-RTX, ahead of time")
-    return "".join("| " + " | ".join(row) + " |\n" for row in (head, ("---",) * 4, *support_table()))
+    rows = [("GPU", "Compute capability", "TensorRT, on that GPU", "TensorRT-RTX, ahead of time"), ("---",) * 4]
+    for gpu in GPUS.values():
+        rtx = f"no: {gpu.not_rtx}" if gpu.not_rtx else "yes, from any machine"
+        rows.append((gpu.title, f"SM{gpu.sm}", f"{gpu.oldest} to {gpu.newest or 11}", rtx))
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
 BLOCKS = {"commands": commands, "figure": figure, "latency": latency, "gpus": gpus}

@@ -16,7 +16,6 @@ from trtzoo.hardware.gpus import (
     find_flavour,
     find_gpu,
     identify_gpu,
-    support_table,
     version_numbers,
 )
 
@@ -138,9 +137,3 @@ def test_any_text_has_numbers_in_it_or_none(text):
 @given(st.text(), st.integers(30, 130))
 def test_any_driver_s_name_makes_a_name_fit_for_a_folder(name, sm):
     assert re.fullmatch(r"[a-z0-9]*", identify_gpu(name, sm).name)
-
-
-def test_the_table_has_a_row_for_each_gpu():
-    assert support_table()[0] == ("Tesla V100", "SM70", "8.6 to 10.4", "no: TensorRT-RTX starts at Turing (SM75)")
-    assert support_table()[1] == ("Tesla T4", "SM75", "8.6 to 11", "yes, from any machine")
-    assert len(support_table()) == len(GPUS)

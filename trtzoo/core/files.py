@@ -102,16 +102,9 @@ def replacing(artifact: Path, *, lock: bool = True) -> Iterator[Path]:
 def locked(artifact: Path) -> Iterator[None]:
     """Hold the artifact's lock across processes; the system releases it if the holder dies."""
     locks = artifact.parent / ".locks"
-    try:
-        locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{artifact.name}.lock")
-        lock.acquire()
-    except OSError as error:
-        raise StoreError(f"{artifact} could not be written: {error.strerror or error}. Nothing was changed.") from error
-    try:
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / f"{artifact.name}.lock"):
         yield
-    finally:
-        lock.release()
 
 
 def write_record(path: Path, record: Record) -> None:

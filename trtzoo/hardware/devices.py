@@ -6,6 +6,8 @@ import re
 import time
 from pathlib import Path
 
+import msgspec
+
 from trtzoo.core.errors import MachineError
 from trtzoo.core.records import Device
 from trtzoo.core.system import available_cores, total_memory
@@ -23,16 +25,7 @@ def gpu_devices() -> list[Device]:
     """NVIDIA GPUs in the driver's order, queried in a child process; empty without a driver."""
     found = probes.run_probes("cuda")["cuda"]
     return [
-        Device(
-            key=slug(gpu.name),
-            name=gpu.name,
-            kind="gpu",
-            memory=gpu.memory,
-            driver=found.version,
-            sm=gpu.sm,
-            index=index,
-            bus_id=gpu.bus_id,
-        )
+        Device(key=slug(gpu.name), kind="gpu", driver=found.version, index=index, **msgspec.structs.asdict(gpu))
         for index, gpu in enumerate(found.devices)
     ]
 

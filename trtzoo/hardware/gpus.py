@@ -143,12 +143,3 @@ def version_numbers(version: str) -> tuple[int, ...]:
     """A version's leading numbers: "10.13.2.6.post1" gives (10, 13, 2, 6)."""
     found = re.match(r"\d+(\.\d+)*", version)
     return tuple(int(part) for part in found[0].split(".")) if found else ()
-
-
-def support_table() -> list[tuple[str, str, str, str]]:
-    """Rows for the documentation: GPU, SM, TensorRT versions, TensorRT-RTX."""
-    rows = []
-    for gpu in GPUS.values():
-        versions = f"{gpu.oldest} to {gpu.newest}" if gpu.newest else f"{gpu.oldest} to 11"
-        rows.append((gpu.title, f"SM{gpu.sm}", versions, f"no: {gpu.not_rtx}" if gpu.not_rtx else "yes, from any machine"))
-    return rows

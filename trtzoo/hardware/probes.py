@@ -104,30 +104,28 @@ def cuda() -> ProbeResult:
         return ProbeResult(error="no NVIDIA driver")
     if status := driver.cuInit(0):
         return ProbeResult(error=f"the driver's cuInit failed with error {status}")
-    number, count = ctypes.c_int(), ctypes.c_int()
-    driver.cuDriverGetVersion(ctypes.byref(number))
-    driver.cuDeviceGetCount(ctypes.byref(count))
-    supported = f"CUDA {number.value // 1000}.{number.value % 1000 // 10}"
+    number = _integer(driver.cuDriverGetVersion)
+    supported = f"CUDA {number // 1000}.{number % 1000 // 10}"
     release = _run_probe("driver", seconds=10).version  # its own process: NVML may hang where the driver does not
-    devices = tuple(_device(driver, index) for index in range(count.value))
+    devices = tuple(_device(driver, index) for index in range(_integer(driver.cuDeviceGetCount)))
     return ProbeResult(version=", ".join(filter(None, [release, supported])), devices=devices)
 
 
 def _device(driver: ctypes.CDLL, index: int) -> CudaDevice:
-    handle, memory = ctypes.c_int(), ctypes.c_size_t()
+    handle, memory = _integer(driver.cuDeviceGet, index), ctypes.c_size_t()
     name, bus_id = ctypes.create_string_buffer(256), ctypes.create_string_buffer(32)
-    driver.cuDeviceGet(ctypes.byref(handle), index)
     driver.cuDeviceGetName(name, len(name), handle)
     driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle)
     driver.cuDeviceGetPCIBusId(bus_id, len(bus_id), handle)
-    major, minor = (_attribute(driver, handle, code) for code in COMPUTE_CAPABILITY)
+    major, minor = (_integer(driver.cuDeviceGetAttribute, code, handle) for code in COMPUTE_CAPABILITY)
     texts = [text.value.decode(errors="replace") for text in (name, bus_id)]
     return CudaDevice(name=texts[0], sm=10 * major + minor, memory=memory.value, bus_id=texts[1])
 
 
-def _attribute(driver: ctypes.CDLL, handle: ctypes.c_int, code: int) -> int:
+def _integer(function: Any, *arguments: int) -> int:
+    """The integer that a function of the driver writes to its first argument."""
     value = ctypes.c_int()
-    driver.cuDeviceGetAttribute(ctypes.byref(value), code, handle)
+    function(ctypes.byref(value), *arguments)
     return value.value
 
 
