@@ -95,7 +95,7 @@ write(Path(sys.argv[1]), b"new" * 1000)
 
 
 def test_a_write_killed_before_any_step_is_never_taken_for_whole(tmp_path: Path) -> None:
-    """The child kills itself with SIGKILL before its n-th file operation, for every n until it comes to its end."""
+    """The child kills itself with SIGKILL before its n-th file operation, for every n until it finishes."""
     artifact, outcomes = tmp_path / "a.onnx", []
     for step in range(1, 200):
         write(artifact, b"old" * 1000, note="old")
@@ -109,14 +109,14 @@ def test_a_write_killed_before_any_step_is_never_taken_for_whole(tmp_path: Path)
             assert found == (
                 f"{artifact} is not the file that a.json describes: it was changed or truncated. Run: trtzoo export a"
             )
-        outcomes.append(found if found in ("old", "new") else "told")
+        outcomes.append(found if found in ("old", "new") else "detected")
         write(artifact, b"next")
         assert visible(tmp_path) in (["a.json", "a.onnx"], ["a.json", "a.onnx", "extra.npz"])
         if child.returncode == 0:
             break
         assert child.returncode == -signal.SIGKILL
     assert child.returncode == 0 and step > 10
-    assert set(outcomes) == {"old", "told", "new"}  # there is a moment between two renames: it is seen and told
+    assert set(outcomes) == {"old", "detected", "new"}  # between two renames, the hash does not match
 
 
 def test_a_long_write_killed_at_any_moment_is_never_taken_for_whole(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A GPU is watched by real nvidia-ml-py on the emulated NVML; whatever becomes of NVML, the work that is watched goes on."""
+"""The GPU monitor with the real nvidia-ml-py on an emulated NVML. A failing NVML does not stop the measurement."""
 
 import os
 import time
@@ -16,14 +16,14 @@ OLD = ("nvmlDeviceGetTemperatureV", "nvmlDeviceGetCurrentClocksEventReasons", "n
 
 @pytest.fixture
 def seen(driver, monkeypatch):
-    """`seen(script, …)`: the state of the T4 after some readings from an NVML that follows the script."""
+    """`seen(script, …)`: the T4's state after some readings from an NVML that follows the script."""
 
     def look(*script, seconds=0.75, settle=0.0, gpu="t4"):
         device = choose_device(gpu)
         monkeypatch.setenv("TRTZOO_EMULATED_NVML", " ".join(script))
-        with GpuMonitor(device, settle=settle) as watched:
+        with GpuMonitor(device, settle=settle) as monitor:
             time.sleep(seconds)
-        return watched.state
+        return monitor.state
 
     return look
 
@@ -32,7 +32,7 @@ def steady(value):
     return Span(low=value, median=value, high=value)
 
 
-def test_a_quiet_gpu_is_told_with_all_its_quantities_in_their_units(seen):
+def test_every_quantity_of_an_idle_gpu_is_recorded_in_its_unit(seen):
     state = seen()
     assert 3 <= state.readings <= 8
     assert state == GpuState(
@@ -45,39 +45,39 @@ def test_a_quiet_gpu_is_told_with_all_its_quantities_in_their_units(seen):
     )
 
 
-def test_falling_clocks_and_what_holds_them_down_are_seen(seen):
+def test_falling_clocks_and_their_causes_are_recorded(seen):
     state = seen("sm=1590,1590,900", "temperature=70,80,90", "reasons=2,0x24", "power=69000,71000")
     assert state.sm_clock == Span(low=900e6, median=state.sm_clock.median, high=1590e6)
     assert state.temperature.high == 90 and state.power == Span(low=69.0, median=71.0, high=71.0)
     assert state.reasons == dict.fromkeys(["software power cap", "software thermal slowdown"], state.readings - 1)
 
 
-def test_other_processes_are_counted_once_each_and_ours_not(seen):
+def test_other_processes_are_counted_once_each_without_ours(seen):
     assert seen("processes=own,own+7+8+8,own").others == 2
 
 
-def test_in_a_container_ours_has_another_number_and_is_still_none_of_the_others(seen):
+def test_in_a_container_our_process_has_another_pid_and_is_still_not_counted(seen):
     assert seen("processes=4242").others == 0
     assert seen("processes=4242+4243").others == 1
 
 
-def test_while_clocks_rise_from_idle_nothing_is_read(seen):
+def test_nothing_is_read_while_clocks_rise_from_idle(seen):
     assert seen("sm=300", seconds=0.3, settle=5.0).readings == 0
 
 
-def test_an_old_driver_is_asked_as_it_knows_it(seen):
+def test_an_old_driver_is_queried_by_its_own_functions(seen):
     state = seen("reasons=4", "processes=own+7", "fail=" + ",".join(f"{name}:1:13" for name in OLD))
     assert (state.temperature, state.others, state.error) == (steady(55), 1, "")
     assert state.reasons == {"software power cap": state.readings}
 
 
-def test_what_a_gpu_does_not_tell_is_none_and_the_rest_is_there(seen):
+def test_a_quantity_that_a_gpu_does_not_report_is_none(seen):
     state = seen("fail=nvmlDeviceGetPowerUsage:1:3,nvmlDeviceGetComputeRunningProcesses_v3:1:4,nvmlDeviceGetClockInfo:1:3")
     assert (state.power, state.sm_clock, state.memory_clock, state.error) == (None, None, None, "")
     assert state.temperature == steady(55) and state.readings
 
 
-def test_gpus_are_told_apart_by_their_bus(seen):
+def test_gpus_are_identified_by_their_bus_id(seen):
     assert seen("bus=2", gpu="a10").sm_clock == steady(1590e6)
     assert seen("bus=2", gpu="t4").error == "NVML: Not Found"
 
@@ -93,25 +93,25 @@ def test_gpus_are_told_apart_by_their_bus(seen):
         ("nvmlDeviceGetPowerUsage:3:hang", 2, "NVML does not respond"),
     ],
 )
-def test_a_dying_nvml_is_named_and_what_it_told_before_is_kept(seen, fault, readings, error):
+def test_a_failing_nvml_is_reported_and_earlier_readings_are_kept(seen, fault, readings, error):
     state = seen(f"fail={fault}")
     assert (state.readings, state.error) == (readings, error)
     assert (state.sm_clock == steady(1590e6)) == bool(readings)
 
 
-def test_an_nvml_that_hangs_from_the_first_is_given_up(seen, monkeypatch):
+def test_an_nvml_that_hangs_from_the_start_is_ended(seen, monkeypatch):
     monkeypatch.setattr(gpu_monitor, "START", 0.5)
     assert seen("fail=nvmlInitWithFlags:1:hang", seconds=0).error == "NVML does not respond"
 
 
-def test_a_driver_without_nvml_is_told(seen, tmp_path, monkeypatch):
+def test_a_driver_without_nvml_is_reported(seen, tmp_path, monkeypatch):
     (tmp_path / "libcuda.so.1").symlink_to(Path(os.environ["LD_LIBRARY_PATH"]) / "libcuda.so.1")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     assert seen().error == "NVML: NVML Shared Library Not Found"
 
 
-def test_the_watch_ends_with_the_work_whatever_becomes_of_it(driver, monkeypatch):
-    watched = GpuMonitor(choose_device("t4"))
-    with pytest.raises(KeyError), watched:
+def test_the_monitor_ends_with_its_block_even_after_an_exception(driver, monkeypatch):
+    monitor = GpuMonitor(choose_device("t4"))
+    with pytest.raises(KeyError), monitor:
         raise KeyError
-    assert watched._child.returncode == 0
+    assert monitor._child.returncode == 0
