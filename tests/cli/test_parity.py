@@ -48,7 +48,7 @@ def test_without_data_logits_are_compared_on_made_up_images(trtzoo, here):
         ("fp16", 4, "passes"),
     ]
     assert logits["caption"][0].startswith(
-        "synthetic images; runtime onnxruntime; SEEDED weights: latency is valid, accuracy is not; onnx"
+        "synthetic images; runtime onnxruntime; SEEDED weights (latency is valid, accuracy is not); onnx"
     )
     assert all(row["images"] == 5 for row in classes["rows"]) and "ref. right" not in classes["rows"][0]
 

@@ -38,7 +38,7 @@ def test_the_table_is_made_from_files_alone(trtzoo, tmp_path):
 def test_a_table_of_seeded_weights_cannot_be_taken_for_another(trtzoo, tmp_path):
     results(tmp_path, weights=weights("seeded", "a.host cannot be reached."))
     text = trtzoo("table", "--format", "md").stdout
-    assert "SEEDED weights: latency is valid, accuracy is not" in text and "Why seeded: a.host cannot be reached." in text
+    assert "SEEDED weights (latency is valid, accuracy is not)" in text and "Why seeded: a.host cannot be reached." in text
 
 
 def test_without_results_the_published_columns_stand_alone_and_the_command_is_named(trtzoo):

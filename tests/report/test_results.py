@@ -1,4 +1,4 @@
-"""Result files: whole ones are read; all others are told by name and skipped."""
+"""Result files: good files are read; every other file is skipped and named."""
 
 import json
 
@@ -30,7 +30,7 @@ def changed(**fields):
     return json.dumps(plain).encode()
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_written_results_are_read(tmp_path):
     for batch in (1, 4):
         write(tmp_path, f"b{batch}", result(batch=batch))
     write(tmp_path, "failed", result(batch=8, seconds=(), failure=FAILURE))
@@ -50,17 +50,17 @@ def test_what_was_written_is_read(tmp_path):
         (changed(schema=99), "has schema version 99; this trtzoo reads version 1."),
         (changed(schema="two", samples="?"), 'has schema version "two"; this trtzoo reads version 1.'),
         (changed(samples="?"), "is damaged: Expected `array`, got `str`"),
-        (changed(samples=[]), "is damaged: it has neither a failure nor samples of a positive time."),
-        (changed(samples=[[0, 0]]), "is damaged: it has neither a failure nor samples of a positive time."),
+        (changed(samples=[]), "is damaged: it has neither a failure nor samples with a positive time."),
+        (changed(samples=[[0, 0]]), "is damaged: it has neither a failure nor samples with a positive time."),
         (changed(batch=0), "is damaged: its latency or batch is not positive."),
         (changed(protocol="trtexec11", samples=[[1, 0]]), "is damaged: its latency or batch is not positive."),
         (changed(protocol="mlperf-ss"), "is damaged: 12 queries; at least 64 are needed."),
-        (changed(model="resnet50"), "is of a network 'resnet50' that this trtzoo does not know."),
-        (changed(precision="fp4"), "is of a precision 'fp4' that this trtzoo does not know."),
-        (changed(protocol="guess"), "is of a protocol 'guess' that this trtzoo does not know."),
+        (changed(model="resnet50"), "has the model 'resnet50', which this trtzoo does not know."),
+        (changed(precision="fp4"), "has the precision 'fp4', which this trtzoo does not know."),
+        (changed(protocol="guess"), "has the protocol 'guess', which this trtzoo does not know."),
     ],
 )
-def test_any_other_file_is_told_and_skipped(tmp_path, data, sentence):
+def test_any_other_file_is_named_and_skipped(tmp_path, data, sentence):
     write(tmp_path, "good", result(batch=4))
     path = write(tmp_path, "bad", data)
     results, (complaint,) = load_results(tmp_path)
@@ -68,7 +68,7 @@ def test_any_other_file_is_told_and_skipped(tmp_path, data, sentence):
     assert complaint.startswith(f"{path} {sentence}")
 
 
-def test_a_folder_in_a_file_s_place_is_told_too(tmp_path):
+def test_a_folder_in_a_file_s_place_is_named_too(tmp_path):
     (tmp_path / "device" / "odd.json").mkdir(parents=True)
     assert load_results(tmp_path) == ([], [f"{tmp_path}/device/odd.json cannot be read: Is a directory."])
 
@@ -79,7 +79,7 @@ def test_of_two_files_of_one_case_the_newer_counts_and_the_other_is_named(tmp_pa
     new = write(tmp_path, names[1], result(started="2026-11-02T10:00:00+00:00"))
     found, complaints = load_files(tmp_path)
     assert [row.path for row in found] == [new]
-    assert complaints == [f"{old} is of the same case as {new}, which counts: it is the newer."]
+    assert complaints == [f"{old} is of the same case as {new}, which is newer."]
 
 
 def test_of_equal_copies_the_one_under_its_own_name_counts(tmp_path):
@@ -100,7 +100,7 @@ def test_an_empty_or_missing_folder_has_no_results(tmp_path):
 
 
 @given(st.binary(max_size=300) | st.builds(lambda cut: encode(result())[:cut], st.integers(0, 900)))
-def test_no_bytes_make_it_stumble(tmp_path_factory, data):
+def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("any") / "any.json"
     path.write_bytes(data)
     try:

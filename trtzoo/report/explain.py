@@ -1,93 +1,51 @@
-"""Where a cell's number comes from: the file, and all it tells of device, versions, protocol, weights, samples and doubts."""
+"""Explain a number: find its result by words, and show the file's facts. A fact is a row of RESULT_FACTS."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from trtzoo.benchmark.protocols import reported_latency
+from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.core.errors import StoreError, UsageError, unknown
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import Case, Result
-from trtzoo.core.statistics import interval
+from trtzoo.core.records import GpuState, Result
+from trtzoo.core.statistics import interval, summarise
 from trtzoo.hardware.gpus import identify_gpu
 from trtzoo.models.table import MODELS
-from trtzoo.report.provenance import facts
 from trtzoo.report.published import document
-from trtzoo.report.results import Found
-from trtzoo.report.roofline import limit_of
+from trtzoo.report.results import Found, metric_seconds
+from trtzoo.report.roofline import limit_of, limit_share
+from trtzoo.report.wording import device_text, ms
 
 EXAMPLE = "Example: --explain dpn131,fp16,b4"
 
 
 def select(found: list[Found], text: str) -> list[Found]:
-    """The results that every word of a comma list is said of, in any order.
+    """Return the results that match every word of a comma list, in any order.
 
     Words name a model, a precision, a batch (b4), a device (or cpu, gpu), a runtime, a protocol, or graph or plain. Raises
-    UsageError for a word that is none of these, for two of one kind, and StoreError where all are known and nothing is meant.
+    UsageError for an unknown word or two words of one kind, StoreError if no result matches.
     """
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
     if not words:
         raise UsageError(f"--explain {text!r} names no cell. {EXAMPLE}")
     kinds = [_kind(word, found) for word in words]
-    for kind in ("model", "precision", "batch"):
+    for kind, plural in (("model", "models"), ("precision", "precisions"), ("batch", "batches")):
         if kinds.count(kind) > 1:
-            raise UsageError(f"--explain {text!r} names {kinds.count(kind)} {_plural(kind)}, and a cell has one. {EXAMPLE}")
-    chosen = [row for row in found if all(_said_of(word, row.result) for word in words)]
+            raise UsageError(f"--explain {text!r} names {kinds.count(kind)} {plural}, and a cell has one. {EXAMPLE}")
+    chosen = [row for row in found if all(_matches(word, row.result) for word in words)]
     if not chosen:
-        raise StoreError(
-            f"Nothing was measured for {', '.join(words)}. To measure: {_command(dict(zip(kinds, words, strict=True)))}"
-        )
+        command = _command(dict(zip(kinds, words, strict=True)))
+        raise StoreError(f"Nothing was measured for {', '.join(words)}. To measure: {command}")
     return chosen
 
 
 def listing(found: list[Found]) -> list[str]:
-    """A line a result, for a text that means several: the words that mean it alone."""
+    """For each result, the text that selects only that result."""
     return [",".join(_words(row.result)) for row in found]
 
 
-def explain(found: Found) -> dict[str, str]:
-    """All that is known of a result, by name, in words."""
-    result = found.result
-    told = {name: words for name, tell in TOLD.items() if (words := tell(result))}
-    return {"File": str(found.path), "Cell": ",".join(_words(result)), **told, **dict(facts(result))}
-
-
-def _latency(result: Result) -> str:
-    if result.failure:
-        return f"failed: {result.failure.kind}: {result.failure.reason}"
-    known = interval([sample.total for sample in result.samples])
-    told = f"{reported_latency(result) * 1e3:.3f} ms"
-    return f"{told}; the median of whole queries is in [{known.low * 1e3:.3f}, {known.high * 1e3:.3f}]"
-
-
-def _published(result: Result) -> str:
-    """The printed number and the ratio to it, on the same GPU alone."""
-    row = identify_gpu(result.device.name, result.device.sm) if result.device.kind == "gpu" else None
-    printed = row and document().seconds(row.name, result.case.precision, result.case.model, result.case.batch)
-    if not row or not printed:
-        return ""
-    ratio = "" if result.failure else f"; measured / published = {reported_latency(result) / printed:.2f}"
-    return f"{printed * 1e3:.3f} ms on {row.title}{ratio}"
-
-
-def _limit(result: Result) -> str:
-    limit = limit_of(result)
-    if limit is None:
-        return ""
-    reached = "" if result.failure else f", {limit.seconds / reported_latency(result):.1%} reached"
-    return f"{limit.seconds * 1e3:.3f} ms by {limit.bound}{reached} ({limit.source})"
-
-
-TOLD: dict[str, Callable[[Result], str]] = {
-    "Latency": _latency,
-    "Published": _published,
-    "Limit": _limit,
-    "Doubts": lambda result: warning_sentence(result) or ("" if result.failure else "none"),
-}
-
-
 def _kind(word: str, found: list[Found]) -> str:
-    """What a word names. Raises UsageError, with the nearest name, for one that names nothing."""
+    """Return what a word names. Raises UsageError, with the nearest name, for an unknown word."""
     others = {name for row in found for name in (*_words(row.result)[3:], row.result.device.kind)}
     if _batch(word):
         return "batch"
@@ -99,32 +57,140 @@ def _kind(word: str, found: list[Found]) -> str:
     raise unknown("part of a cell", word, [*MODELS, *PRECISIONS, "b1", "b4", "b8", *sorted(others)])
 
 
-def _batch(word: str) -> int:
-    """The batch that a word names, "b4" or "4"; 0 for any other word, as the 4090 of a GPU's name."""
+def _batch(word: str) -> int | None:
+    """Return the batch that a word names, "b4" or "4"; None for a number that is part of a GPU's name, such as 4090."""
     found = re.fullmatch(r"b?([1-9][0-9]{0,3})", word)
-    return int(found[1]) if found and int(found[1]) <= 1024 else 0
+    return int(found[1]) if found and int(found[1]) <= 1024 else None
 
 
-def _said_of(word: str, result: Result) -> bool:
+def _matches(word: str, result: Result) -> bool:
     if batch := _batch(word):
         return result.case.batch == batch
     return word in (*_words(result), result.device.kind, *result.device.key.split("-"))
 
 
 def _words(result: Result) -> list[str]:
-    case: Case = result.case
+    case = result.case
     graph = {None: [], True: ["graph"], False: ["plain"]}[case.cuda_graph]
     return [case.model, case.precision, f"b{case.batch}", result.device.key, case.runtime, case.protocol, *graph]
 
 
-def _plural(kind: str) -> str:
-    return "batches" if kind == "batch" else f"{kind}s"
-
-
 def _command(words: dict[str, str]) -> str:
-    parts = ["trtzoo bench", words.get("model", "--all")]
-    if "precision" in words:
-        parts.append(f"--precision {words['precision']}")
-    if "batch" in words:
-        parts.append(f"--batch {words['batch'].removeprefix('b')}")
-    return " ".join(parts)
+    """Return the command that measures the cell."""
+    options = {"--precision": words.get("precision"), "--batch": words.get("batch", "").removeprefix("b")}
+    given = [f"{option} {value}" for option, value in options.items() if value]
+    return " ".join(["trtzoo bench", words.get("model", "--all"), *given])
+
+
+# --- facts ---
+
+
+def explain(found: Found) -> dict[str, str]:
+    """Return everything that is known of a result, by name, in words."""
+    facts = {name: text for name, fact in RESULT_FACTS.items() if (text := fact(found.result))}
+    return {"File": str(found.path), "Cell": ",".join(_words(found.result)), **facts}
+
+
+def _latency(result: Result) -> str:
+    if result.failure:
+        return f"failed: {result.failure.kind}: {result.failure.reason}"
+    known = interval([sample.total for sample in result.samples])
+    return f"{ms(reported_latency(result))}; 95 % interval of the query's median: {ms(known.low)} to {ms(known.high)}"
+
+
+def _published(result: Result) -> str:
+    """The published latency on the same GPU, and the ratio to it."""
+    row = identify_gpu(result.device.name, result.device.sm) if result.device.kind == "gpu" else None
+    printed = row and document().seconds(row.name, result.case.precision, result.case.model, result.case.batch)
+    if not row or not printed:
+        return ""
+    ratio = "" if result.failure else f"; measured / published = {reported_latency(result) / printed:.2f}"
+    return f"{ms(printed)} on {row.title}{ratio}"
+
+
+def _limit(result: Result) -> str:
+    limit, share = limit_of(result), limit_share(result)
+    if limit is None:
+        return ""
+    reached = "" if share is None else f", {share:.1%} reached"
+    return f"{ms(limit.seconds)} by {limit.bound}{reached} ({limit.source})"
+
+
+def _samples(result: Result) -> str:
+    if not result.samples:
+        return ""
+    found = summarise(metric_seconds(result))
+    parts = {"median": found.median, "mean": found.mean, "p90": found.p90, "p99": found.p99}
+    parts |= {"fastest": found.minimum, "slowest": found.maximum}
+    text = ", ".join(f"{name} {ms(value)}" for name, value in parts.items())
+    return f"{found.count}: {text}; standard deviation {found.spread:.1%} of the mean"
+
+
+def _protocol(result: Result) -> str:
+    row = PROTOCOLS[result.case.protocol]
+    return f"{row.name}: {row.statistic} of {row.metric}; {row.note}"
+
+
+def _device(result: Result) -> str:
+    device = result.device
+    memory = f"{device.memory / 2**30:.0f} GiB" if device.memory else ""
+    return ", ".join(filter(None, [device_text(device), memory, f"SM{device.sm}" if device.sm else "", device.bus_id]))
+
+
+def _weights(result: Result) -> str:
+    weights = result.weights
+    return f"{weights.source}, from {weights.origin}; BN epsilon {weights.epsilon:g}" if weights else "unknown"
+
+
+def _check(result: Result) -> str:
+    check = result.check
+    if check is None:
+        return "not checked"
+    return (
+        f"error {check.error:.2g} of max |logit| against the golden sample (limit {check.tolerance:.2g}), {check.images} images"
+    )
+
+
+def _gpu_state(result: Result) -> str:
+    state = result.gpu_state or GpuState()
+    quantities = (
+        ("SM clock", state.sm_clock, 1e6, "MHz"),
+        ("memory clock", state.memory_clock, 1e6, "MHz"),
+        ("power", state.power, 1.0, "W"),
+        ("temperature", state.temperature, 1.0, "°C"),
+    )
+    spans = [
+        f"{name} {span.low / unit:.0f} to {span.high / unit:.0f} {symbol}" for name, span, unit, symbol in quantities if span
+    ]
+    reasons = [f"{reason} in {count} of {state.readings} readings" for reason, count in state.reasons.items()]
+    return "; ".join(filter(None, [*spans, *reasons, state.error]))
+
+
+def _pairs(found: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in found.items())
+
+
+RESULT_FACTS: dict[str, Callable[[Result], str]] = {
+    "Latency": _latency,
+    "Published": _published,
+    "Limit": _limit,
+    "Doubts": lambda result: warning_sentence(result) or ("" if result.failure else "none"),
+    "Samples": _samples,
+    "Protocol": _protocol,
+    "Device": _device,
+    "Versions": lambda result: _pairs(result.versions),
+    "Chosen": lambda result: result.selection_reason,
+    "Settings": lambda result: _pairs(result.settings),
+    "Threads": lambda result: str(result.threads or ""),
+    "Input and output": lambda result: result.io.upper(),
+    "Weights": _weights,
+    "Why seeded": lambda result: result.weights.fallback if result.weights else "",
+    "Weights' sha256": lambda result: result.weights.sha256 if result.weights else "",
+    "File run, sha256": lambda result: result.artifact_sha256,
+    "Outputs": _check,
+    "Measured": lambda result: result.started,
+    "Opening took": lambda result: f"{result.load:.2f} s" if result.load else "",
+    "Other programs": lambda result: f"{result.other_load:.2f} cores",
+    "GPU meanwhile": _gpu_state,
+}
+"""Each fact's name and text; a fact without text is left out."""

@@ -12,10 +12,10 @@ from trtzoo.report.wording import device_text
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Results that share their tables: of one device and protocol, and of one runtime or all chosen by trials.
+    """Results of one device, protocol and CUDA graph setting; of one runtime, or all that trials selected.
 
-    `gpu` is the published GPU that their device is, or empty; `name` says whose they are. Of a cell's several the newest is
-    here and `older` names the others.
+    `gpu` is their device's published GPU, or empty; `name` describes them. `results` has each cell's newest result; `older`
+    maps its case name to a note on the results left out.
     """
 
     gpu: str
@@ -25,16 +25,18 @@ class Group(msgspec.Struct, frozen=True):
     older: dict[str, str]
 
     def of(self, precision: str) -> dict[tuple[str, int], Result]:
-        """The results of one precision, by model and batch."""
+        """Return the results of one precision, by model and batch."""
         return {(row.case.model, row.case.batch): row for row in self.results if row.case.precision == precision}
 
 
+NOBODY = Group("", "here", "", (), {})
+
+
 def groups(results: Iterable[Result]) -> list[Group]:
-    """Results by device, runtime, protocol and CUDA graph."""
+    """Group results by device, runtime, protocol and CUDA graph."""
 
     def key(result: Result) -> tuple[str, ...]:
-        case = result.case
-        return (result.device.key, _runtime(result), case.protocol, str(case.cuda_graph))
+        return (result.device.key, _runtime(result), result.case.protocol, str(result.case.cuda_graph))
 
     return [_group(list(members)) for _, members in groupby(sorted(results, key=key), key=key)]
 
@@ -48,18 +50,15 @@ def _group(members: list[Result]) -> Group:
             older[result.case.name] = f"an older result of this cell, by {past.case.runtime}, is left out"
         newest[cell] = result
     case, device = members[0].case, members[0].device
-    row = identify_gpu(device.name, device.sm) if device.kind == "gpu" else None
-    where = device.name if row else device_text(device)
+    gpu = identify_gpu(device.name, device.sm) if device.kind == "gpu" else None
     graph = {None: "", True: "CUDA graph", False: "no CUDA graph"}[case.cuda_graph]
-    protocol = "" if case.protocol == "trtzoo" else case.protocol
-    name = ", ".join(filter(None, [where, _runtime(members[0]), protocol, graph]))
-    published = row.name if row and row.name in document().latency else ""
-    return Group(published, row.title if row else "CPU", name, tuple(newest.values()), older)
+    parts = [device.name if gpu else device_text(device), _runtime(members[0])]
+    parts += ["" if case.protocol == "trtzoo" else case.protocol, graph]
+    published = gpu.name if gpu and gpu.name in document().latency else ""
+    name = ", ".join(filter(None, parts))
+    return Group(published, gpu.title if gpu else "CPU", name, tuple(newest.values()), older)
 
 
 def _runtime(result: Result) -> str:
-    """The runtime, or "auto" for one that a trial chose."""
+    """Return the runtime, or "auto" if a trial selected it."""
     return "auto" if result.selection_reason else result.case.runtime
-
-
-NOBODY = Group("", "here", "", (), {})

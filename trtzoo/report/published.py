@@ -1,4 +1,4 @@
-"""The published document's numbers: data/published.toml, as printed."""
+"""The published document's numbers, as printed: published.toml."""
 
 from functools import cache
 from importlib.resources import files
@@ -7,7 +7,7 @@ import msgspec
 
 
 class PublishedSource(msgspec.Struct, frozen=True):
-    """Whose document it is; `crop` and `resize_short` in pixels."""
+    """The publisher and document; `crop` and `resize_short` in pixels."""
 
     name: str
     document: str
@@ -16,7 +16,7 @@ class PublishedSource(msgspec.Struct, frozen=True):
 
 
 class Published(msgspec.Struct, frozen=True):
-    """One model's row: accuracies as fractions, `gflops` and `mparams` by the publisher's own counter."""
+    """One model's row: accuracies as fractions, `gflops` and `mparams` by the publisher's counter."""
 
     top1: float
     top5: float
@@ -27,7 +27,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class Later(msgspec.Struct, frozen=True):
-    """One model's row of the publisher's page of December 2021: V100 milliseconds by batch ("b1"), billions of MACs."""
+    """One model's row on the publisher's page of December 2021: V100 milliseconds by batch ("b1"), billions of MACs."""
 
     top1: float
     top5: float
@@ -37,7 +37,7 @@ class Later(msgspec.Struct, frozen=True):
 
 
 class Footnote(msgspec.Struct, frozen=True):
-    """What the publisher wrote below the latencies later, and the dates it has to fit; commits are PaddleClas'."""
+    """The footnote that the publisher later added to the latencies, and the dates that it must fit; commits are PaddleClas'."""
 
     version: str
     pages: str
@@ -59,7 +59,7 @@ class Document(msgspec.Struct, frozen=True):
     footnote: Footnote
 
     def seconds(self, gpu: str, precision: str, model: str, batch: int) -> float | None:
-        """The printed latency, or None where none was printed."""
+        """Return the published latency in seconds, or None if there is none."""
         printed = self.latency.get(gpu, {}).get(precision, {}).get(model, {}).get(f"b{batch}")
         return None if printed is None else printed / 1000
 
@@ -70,6 +70,6 @@ def document() -> Document:
 
 
 def printed_batches(gpu: str, precision: str) -> set[int]:
-    """The batches of a GPU and precision that have published latencies."""
+    """Return the batches with published latencies of a GPU and precision."""
     rows = document().latency.get(gpu, {}).get(precision, {}).values()
     return {int(batch.removeprefix("b")) for row in rows for batch in row}

@@ -1,10 +1,10 @@
-"""Result files → results. What is not a result is named with its reason and skipped; the rest is shown."""
+"""Read result files. A file that is not a result is skipped with a sentence that says why."""
 
 from pathlib import Path
 
 import msgspec
 
-from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
+from trtzoo.benchmark.protocols import METRICS, PROTOCOLS, reported_latency
 from trtzoo.core.errors import StoreError
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import SCHEMA, Result
@@ -19,13 +19,13 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def load_results(folder: Path) -> tuple[list[Result], list[str]]:
-    """All results under folder/<device>/, in the files' order, and a sentence for each file that was skipped."""
+    """Return all results under folder/<device>/ in the files' order, and a sentence for each skipped file."""
     found, complaints = load_files(folder)
     return [row.result for row in found], complaints
 
 
 def load_files(folder: Path) -> tuple[list[Found], list[str]]:
-    """As `load`, each result with its file. Of two files of one case the newer counts."""
+    """Return what `load_results` does, each result with its file. Of two files of one case, the newer counts."""
     newest: dict[tuple[str, str], Found] = {}
     complaints = []
     for path in sorted(folder.glob("*/*.json")):
@@ -37,33 +37,39 @@ def load_files(folder: Path) -> tuple[list[Found], list[str]]:
         case = (here.result.device.key, here.result.case.name)
         if rival := newest.get(case):
             here, older = sorted((rival, here), key=_age, reverse=True)
-            complaints.append(f"{older.path} is of the same case as {here.path}, which counts: it is the newer.")
+            complaints.append(f"{older.path} is of the same case as {here.path}, which is newer.")
         newest[case] = here
     return sorted(newest.values(), key=lambda row: row.path), complaints
 
 
 def read_result(path: Path) -> Result:
-    """One result file. Raises StoreError where it cannot be read, is damaged, of another schema, or not a result at all."""
+    """Read one result file. Raises StoreError if it cannot be read, is damaged, has another schema, or is not a result."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
-    return parse_result(data, where=str(path))
+    return parse_result(data, source=str(path))
 
 
-def parse_result(data: bytes, *, where: str) -> Result:
-    """The text of a result file. Raises StoreError as `read` does."""
+def parse_result(data: bytes, *, source: str) -> Result:
+    """Parse the bytes of a result file; `source` is its name for messages. Raises StoreError as `read_result` does."""
     try:
         result = msgspec.json.decode(data, type=Result)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise StoreError(f"{where} {_foreign(data) or f'is damaged: {error}'}.") from error
+        raise StoreError(f"{source} {_foreign(data) or f'is damaged: {error}'}.") from error
     if fault := _foreign(data) if result.schema != SCHEMA else _fault(result):
-        raise StoreError(f"{where} {fault}.")
+        raise StoreError(f"{source} {fault}.")
     return result
 
 
+def metric_seconds(result: Result) -> list[float]:
+    """Return the samples in seconds, by the protocol's metric."""
+    metric = METRICS[PROTOCOLS[result.case.protocol].metric]
+    return [metric(sample) for sample in result.samples]
+
+
 def _foreign(data: bytes) -> str:
-    """What JSON that is no result of this version is, as a predicate; nothing for text that is no JSON."""
+    """Describe JSON that is not a result of this version; empty for other text."""
     try:
         fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
@@ -77,26 +83,23 @@ def _foreign(data: bytes) -> str:
 
 
 def _fault(result: Result) -> str:
-    """Why a readable result cannot be shown, as a predicate; nothing for one that can."""
+    """Describe why a readable result cannot be shown; empty if it can."""
     case = result.case
-    for kind, name, known in (
-        ("network", case.model, MODELS),
-        ("precision", case.precision, PRECISIONS),
-        ("protocol", case.protocol, PROTOCOLS),
-    ):
+    names = (("model", case.model, MODELS), ("precision", case.precision, PRECISIONS), ("protocol", case.protocol, PROTOCOLS))
+    for kind, name, known in names:
         if name not in known:
-            return f"is of a {kind} {name!r} that this trtzoo does not know"
+            return f"has the {kind} {name!r}, which this trtzoo does not know"
     if result.failure:
         return ""
     if not result.samples or min(sample.total for sample in result.samples) <= 0:
-        return "is damaged: it has neither a failure nor samples of a positive time"
+        return "is damaged: it has neither a failure nor samples with a positive time"
     try:
-        told = reported_latency(result)
+        latency = reported_latency(result)
     except ValueError as error:
         return f"is damaged: {error}"
-    return "" if told > 0 and case.batch > 0 else "is damaged: its latency or batch is not positive"
+    return "" if latency > 0 and case.batch > 0 else "is damaged: its latency or batch is not positive"
 
 
 def _age(found: Found) -> tuple[str, bool, str]:
-    """Sorts by when it was measured; of equals the one under its own name, then by name."""
+    """Sort by time of measurement; of equal results, the one in the case's own file counts as newer."""
     return found.result.started, found.path.stem == found.result.case.name, str(found.path)

@@ -1,8 +1,8 @@
-"""Distance to the limit: the least time that a device's peaks allow for a case, and the share of it that was reached.
+"""The limit of a case: the shortest time that the device's peaks allow, and the share of it that was reached.
 
 The roofline of Williams, Waterman and Patterson (2009): FLOPs over the peak of that precision, or the least bytes over the
-memory's bandwidth, whichever takes longer. FLOPs are those of direct convolutions (2 x multiply-accumulates); Winograd's
-algorithm needs fewer for 3x3 ones, so a share over 100 % would be surprising and not impossible.
+memory's bandwidth, whichever takes longer. FLOPs are those of direct convolutions (2 x multiply-accumulates). Winograd's
+algorithm needs fewer for 3x3 convolutions, so a share over 100 % would be surprising but not impossible.
 """
 
 from typing import Literal
@@ -17,11 +17,11 @@ from trtzoo.models.table import MODELS, Model
 
 BYTES = {"fp32": 4, "fp16": 2}
 VALUES = 3 * 224 * 224, 1000
-"""Of one image and of its logits."""
+"""Of one image, and of its logits."""
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """The least seconds, what sets them, and whose word the peaks are."""
+    """The shortest time in seconds, what bounds it, and the source of the peaks."""
 
     seconds: float
     bound: Literal["compute", "memory"]
@@ -29,31 +29,31 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 def least_bytes(model: Model, precision: str, batch: int, io: str = "fp32") -> int:
-    """Weights, images and logits, each moved once. BN's scale and shift are counted, though most are folded away: under 1 %."""
+    """Return the bytes of weights (BN scale and shift included), images and logits, each moved once."""
     return model.params * BYTES[PRECISIONS[precision].graph] + batch * sum(VALUES) * BYTES[io]
 
 
 def roofline(flops: float, size: float, peak: float, bandwidth: float, source: str) -> Limit:
-    """`flops` at `peak` FLOP/s and `size` bytes at `bandwidth` bytes/s (0: not known, left out)."""
+    """Return the limit of `flops` at `peak` FLOP/s and `size` bytes at `bandwidth` bytes/s; 0 leaves the bandwidth out."""
     compute, memory = flops / peak, size / bandwidth if bandwidth else 0.0
     return Limit(compute, "compute", source) if compute >= memory else Limit(memory, "memory", source)
 
 
-def limit_on_card(found: Card | None, model: Model, precision: str, batch: int, io: str = "fp32") -> Limit | None:
-    """A case's limit on a GPU; None where its peaks are not known."""
-    peak = getattr(found, precision, 0.0)
-    if found is None or not peak:
+def limit_on_card(card: Card | None, model: Model, precision: str, batch: int, io: str = "fp32") -> Limit | None:
+    """Return a case's limit on a GPU, or None if its peaks are unknown."""
+    peak = getattr(card, precision, 0.0)
+    if card is None or not peak:
         return None
-    return roofline(batch * model.flops, least_bytes(model, precision, batch, io), peak, found.bandwidth, found.source)
+    return roofline(batch * model.flops, least_bytes(model, precision, batch, io), peak, card.bandwidth, card.source)
 
 
 def limit_of_published(gpu: str, model: Model, precision: str, batch: int) -> Limit | None:
-    """A published cell's limit. Which V100 it was is not told: the first card's peaks are taken."""
+    """Return a published cell's limit. The publisher does not say which V100 card it was; the first card's peaks are used."""
     return limit_on_card(GPUS[gpu].cards[0], model, precision, batch)
 
 
 def limit_of(result: Result) -> Limit | None:
-    """A result's limit: by its GPU's row, or by the sgemm rate measured beside it on a CPU; None where neither is known."""
+    """Return a result's limit: from its GPU's row, or on a CPU from the measured sgemm rate; None if neither is known."""
     case, model = result.case, MODELS[result.case.model]
     if result.device.kind == "gpu":
         return limit_on_card(find_card(result.device.name), model, case.precision, case.batch, result.io or "fp32")
@@ -64,9 +64,6 @@ def limit_of(result: Result) -> Limit | None:
 
 
 def limit_share(result: Result) -> float | None:
-    """Limit / measured; None for a failed result and where no limit is known."""
+    """Return limit / latency, or None for a failed result or an unknown limit."""
     limit = None if result.failure else limit_of(result)
     return limit.seconds / reported_latency(result) if limit else None
-
-
-# --- tables ---

@@ -2,7 +2,7 @@
 
 from trtzoo.core.records import Device, Weights
 
-SEEDED = "SEEDED weights: latency is valid, accuracy is not"
+SEEDED = "SEEDED weights (latency is valid, accuracy is not)"
 
 
 def device_text(device: Device) -> str:
@@ -15,3 +15,8 @@ def weights_text(weights: Weights | None) -> str:
     if weights is None:
         return "weights unknown"
     return SEEDED if weights.source == "seeded" else f"weights of {weights.source}"
+
+
+def ms(seconds: float) -> str:
+    """Format seconds as milliseconds."""
+    return f"{seconds * 1e3:.3f} ms"

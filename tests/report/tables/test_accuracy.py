@@ -67,7 +67,7 @@ def test_images_that_could_not_be_read_and_weights_that_differ_are_noted_at_the_
     assert table.notes == (
         "weights of paddle; 1 of the images could not be read and are not counted; "
         "2 of the images gave logits that are not numbers",
-        "SEEDED weights: latency is valid, accuracy is not",
+        "SEEDED weights (latency is valid, accuracy is not)",
     )
     assert cell(table, "dpn68", "Top1 measured").mark == "[2]"
 

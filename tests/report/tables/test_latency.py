@@ -165,7 +165,7 @@ def test_an_unproven_cell_is_marked_even_where_all_are(check, note):
 
 def test_a_table_of_seeded_weights_says_so_and_why():
     table = cpu([result(weights=weights("seeded", fallback="a.host cannot be reached."))])
-    assert "SEEDED weights: latency is valid, accuracy is not" in table.caption[0]
+    assert "SEEDED weights (latency is valid, accuracy is not)" in table.caption[0]
     assert "Why seeded: a.host cannot be reached." in table.caption
 
 

@@ -8,10 +8,11 @@ from statistics import fmean
 import msgspec
 import numpy as np
 
-from trtzoo.benchmark.protocols import METRICS, PROTOCOLS, STATISTICS
+from trtzoo.benchmark.protocols import PROTOCOLS, STATISTICS
 from trtzoo.benchmark.warnings import WARNINGS
 from trtzoo.core.records import Result
 from trtzoo.report.compare.verdicts import UNCLEAR, Moment, Ratio, moment, ratio
+from trtzoo.report.results import metric_seconds
 
 Facts = dict[str, str]
 Key = tuple[str, ...]
@@ -240,5 +241,4 @@ def _disturbance(run: Result) -> str:
 
 def _moment(run: Result) -> Moment:
     row = PROTOCOLS[run.case.protocol]
-    seconds = [METRICS[row.metric](sample) for sample in run.samples]
-    return moment(seconds, NUMPY.get(row.statistic) or (lambda values: STATISTICS[row.statistic](values.tolist())))
+    return moment(metric_seconds(run), NUMPY.get(row.statistic) or (lambda values: STATISTICS[row.statistic](values.tolist())))

@@ -39,7 +39,7 @@ def read_side(text: str) -> Side:
         for name, fetch in _files(part.strip()):
             where = "".join(letter if letter.isprintable() else "?" for letter in name)
             try:
-                result = parse_result(fetch(), where=where)
+                result = parse_result(fetch(), source=where)
             except StoreError as error:
                 complaints.append(str(error))
                 continue

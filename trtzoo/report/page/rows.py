@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from trtzoo.accuracy.records import Evaluation
-from trtzoo.benchmark.protocols import METRICS, PROTOCOLS, reported_latency
+from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.core.records import Result
 from trtzoo.core.statistics import interval, percentile
@@ -14,6 +14,7 @@ from trtzoo.hardware.gpus import GPUS, identify_gpu
 from trtzoo.models.table import MODELS
 from trtzoo.report import roofline
 from trtzoo.report.published import document
+from trtzoo.report.results import metric_seconds
 from trtzoo.report.wording import device_text
 
 BINS = 40
@@ -124,12 +125,6 @@ def _printed_top1(model: str) -> float | None:
     return row.top1 if row else None
 
 
-def values(result: Result) -> list[float]:
-    """The samples in seconds, by the protocol's metric."""
-    metric = METRICS[PROTOCOLS[result.case.protocol].metric]
-    return [metric(sample) for sample in result.samples]
-
-
 def histogram(samples: Sequence[float]) -> Histogram:
     """BINS bins from the fastest to the 99th percentile; slower ones are only counted, so that one of them hides nothing.
 
@@ -153,7 +148,7 @@ def _published_gpu(result: Result) -> tuple[str, bool]:
 
 def _statistics(result: Result) -> dict[str, Any]:
     """The interval belongs to a median, so other statistics have none."""
-    samples = values(result)
+    samples = metric_seconds(result)
     found = interval(samples) if PROTOCOLS[result.case.protocol].statistic == "median" else None
     ends = {"low": found.low, "high": found.high} if found else {}
     return {**ends, "p99": percentile(samples, 0.99), "histogram": histogram(samples)}
