@@ -1,4 +1,4 @@
-"""An engine and its reference on the same images, one process each."""
+"""A candidate and its reference on the same images, each in its own process."""
 
 import shutil
 
@@ -21,7 +21,7 @@ from trtzoo.verification.tolerances import TOLERANCES, ParityVerdict
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """dpn68 of ten classes at 32x32, seeded, FP32 and FP16, from a checkpoint of one's own."""
+    """dpn68 of ten classes at 32x32, FP32 and FP16, from a checkpoint with seeded weights."""
     folder = tmp_path_factory.mktemp("onnx")
     model, checkpoint = find_model("dpn68"), folder / "mine.pth"
     torch.save(seed(build_network(model, classes=10, epsilon=1e-3, device="meta")).state_dict(), checkpoint)
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def photographs(tmp_path):
-    """Five noisy photographs, the third of them no photograph."""
+    """Four noisy photographs and a text file, the third."""
     random, paths = np.random.default_rng(0), []
     for number in range(5):
         paths.append(tmp_path / f"{number}.png")
@@ -42,7 +42,7 @@ def photographs(tmp_path):
     return ImageSet(paths=tuple(paths), titles=tuple(path.name for path in paths))
 
 
-def engine(folder, precision="fp32", batch=1, runtime="onnxruntime", **rest):
+def candidate(folder, precision="fp32", batch=1, runtime="onnxruntime", **rest):
     path = folder / f"dpn68-{precision}-c10-s32.onnx"
     return Candidate(model="dpn68", precision=precision, batch=batch, runtime=runtime, artifact=path, onnx=path, **rest)
 
@@ -52,7 +52,7 @@ def compared(todo, images):
 
 
 def test_each_precision_is_judged_by_its_own_limits_at_each_batch(folder):
-    todo = [engine(folder, kind, batch) for kind in ("fp32", "fp16") for batch in (1, 4)]
+    todo = [candidate(folder, kind, batch) for kind in ("fp32", "fp16") for batch in (1, 4)]
     found = compared(todo, ImageSet(synthetic=6))
     assert [(row.precision, row.batch, row.reasons) for row in found] == [(row.precision, row.batch, ()) for row in todo]
     assert all(row.metrics.images == 6 and row.metrics.labelled is None for row in found)
@@ -60,14 +60,14 @@ def test_each_precision_is_judged_by_its_own_limits_at_each_batch(folder):
     assert 0 < single < TOLERANCES["fp32"].error < half < TOLERANCES["fp16"].error
 
 
-def test_fp16_where_fp32_was_asked_for_fails(folder, tmp_path):
+def test_fp16_in_place_of_fp32_fails(folder, tmp_path):
     for suffix in (".onnx", ".npz", ".json"):
         shutil.copy(folder / f"dpn68-fp16-c10-s32{suffix}", tmp_path / f"dpn68-fp32-c10-s32{suffix}")
     sidecar = tmp_path / "dpn68-fp32-c10-s32.json"
     sidecar.write_text(sidecar.read_text().replace("dpn68-fp16-c10-s32.npz", "dpn68-fp32-c10-s32.npz"))
-    (row,) = compared([engine(tmp_path)], ImageSet(synthetic=4))
+    (row,) = compared([candidate(tmp_path)], ImageSet(synthetic=4))
     assert row.metrics is not None and row.reasons[0].startswith("a logit differs by ")
-    assert row.reasons[0].endswith(" of max|logit| (fp32 may by 4e-05)")
+    assert row.reasons[0].endswith(" of max|logit| (limit for fp32: 4e-05)")
 
 
 @pytest.mark.parametrize(
@@ -80,52 +80,52 @@ def test_fp16_where_fp32_was_asked_for_fails(folder, tmp_path):
         ("zeros", "all logits are 0"),
     ],
 )
-def test_an_engine_that_dies_or_answers_nothing_costs_its_own_row(folder, tmp_path, fail, sentence):
+def test_a_candidate_that_dies_or_computes_nothing_fails_alone(folder, tmp_path, fail, sentence):
     for path in folder.glob("dpn68-fp32*"):
         shutil.copy(path, tmp_path)
     (tmp_path / "dpn68-fp32-c10-s32.script.json").write_text(f'{{"fail": "{fail}"}}')
-    first, second = compared([engine(tmp_path, runtime="fake"), engine(tmp_path)], ImageSet(synthetic=4))
+    first, second = compared([candidate(tmp_path, runtime="fake"), candidate(tmp_path)], ImageSet(synthetic=4))
     assert first.reasons == (sentence,) and first.metrics is None
     assert second.reasons == ()
 
 
-def test_a_photograph_that_cannot_be_read_is_named_once_and_left_out_of_all(folder, photographs):
-    bad, *rows = compared([engine(folder, batch=4), engine(folder, "fp16", batch=3)], photographs)
+def test_an_unreadable_photograph_is_named_once_and_excluded_everywhere(folder, photographs):
+    bad, *rows = compared([candidate(folder, batch=4), candidate(folder, "fp16", batch=3)], photographs)
     assert isinstance(bad, UnreadableImage) and bad.title == "2.png" and "not a JPEG, PNG" in bad.reason
     assert [row.metrics.images for row in rows] == [4, 4]
     assert all(row.worst in photographs.titles and row.worst != "2.png" for row in rows)
 
 
-def test_labels_stay_with_their_photographs_when_one_is_left_out(folder, photographs):
+def test_labels_stay_with_their_photographs_when_one_is_excluded(folder, photographs):
     reference = [run_alone(folder, path) for number, path in enumerate(photographs.paths) if number != 2]
     labels = (*reference[:2], -1, *reference[2:])
     labelled = ImageSet(paths=photographs.paths, titles=photographs.titles, labels=labels)
-    _, row = compared([engine(folder)], labelled)
+    _, row = compared([candidate(folder)], labelled)
     assert row.metrics.labelled.reference == row.metrics.labelled.engine == 4
 
 
 def run_alone(folder, path):
-    """The class that PyTorch gives one photograph."""
+    """The class of one photograph, by PyTorch."""
     onnx = folder / "dpn68-fp32-c10-s32.onnx"
     how = locate(find_model("dpn68"), str(folder / "mine.pth")).preprocessing(32)
     return int(Session(onnx, batch=1).infer(read_image(path, how, 32)[None]).argmax())
 
 
-def test_without_any_readable_photograph_the_reference_says_so(folder, photographs):
-    (row,) = compared([engine(folder)], ImageSet(paths=photographs.paths[2:3], titles=("2.png",)))
+def test_without_any_readable_photograph_the_reference_fails(folder, photographs):
+    (row,) = compared([candidate(folder)], ImageSet(paths=photographs.paths[2:3], titles=("2.png",)))
     assert row.reasons == ("the reference: none of 1 images can be read",)
 
 
-def test_a_reference_whose_checkpoint_is_gone_fails_with_the_sentence(folder, tmp_path):
+def test_a_missing_checkpoint_of_the_reference_is_the_reason(folder, tmp_path):
     for path in folder.glob("dpn68-fp32*"):
         shutil.copy(path, tmp_path)
     sidecar = tmp_path / "dpn68-fp32-c10-s32.json"
     sidecar.write_text(sidecar.read_text().replace("mine.pth", "gone.pth"))
-    (row,) = compared([engine(tmp_path)], ImageSet(synthetic=2))
-    assert "gone.pth, which is not there, and the PyTorch runtime needs it" in row.reasons[0]
+    (row,) = compared([candidate(tmp_path)], ImageSet(synthetic=2))
+    assert "gone.pth, which does not exist, and the PyTorch runtime needs it" in row.reasons[0]
 
 
-def test_a_graph_of_one_batch_is_not_compared_at_another(folder, tmp_path):
+def test_a_graph_with_a_fixed_batch_is_not_compared_at_another(folder, tmp_path):
     order = ExportOrder(model="dpn68", precision="fp32", batch=2, classes=10, size=32)
     (done,) = export(find_model("dpn68"), Checkpoint("seeded", origin="seeded"), [order], tmp_path)
     at = [
@@ -134,24 +134,24 @@ def test_a_graph_of_one_batch_is_not_compared_at_another(folder, tmp_path):
     ]
     good, bad = compared(at, ImageSet(synthetic=3))
     assert isinstance(good, ParityVerdict) and good.reasons == () and good.metrics.images == 3
-    assert bad.reasons == (f"{done.path} takes batch 2 only. Run: trtzoo parity --batch 2",)
+    assert bad.reasons == (f"{done.path} takes batches of 2 only. Run: trtzoo parity --batch 2",)
 
 
-def test_a_data_set_that_cannot_be_used_ends_it_all(folder):
+def test_an_unusable_data_set_ends_the_comparison(folder):
     def images(classes):
         raise DataError(f"no images of {classes} classes")
 
     with pytest.raises(DataError, match="no images of 10 classes"):
-        list(parity([engine(folder)], images, on_progress=lambda who, done: None))
+        list(parity([candidate(folder)], images, on_progress=lambda who, done: None))
 
 
-def test_progress_is_told_for_the_reference_and_for_the_engine(folder):
-    told = []
+def test_progress_is_reported_for_the_reference_and_for_the_candidate(folder):
+    progress = []
     list(
         parity(
-            [engine(folder, batch=2)],
+            [candidate(folder, batch=2)],
             lambda classes: ImageSet(synthetic=3),
-            on_progress=lambda who, done: told.append((who, done)),
+            on_progress=lambda who, done: progress.append((who, done)),
         )
     )
-    assert told == [("dpn68 pytorch", 3), ("dpn68 fp32 batch 2 onnxruntime", 2), ("dpn68 fp32 batch 2 onnxruntime", 3)]
+    assert progress == [("dpn68 pytorch", 3), ("dpn68 fp32 batch 2 onnxruntime", 2), ("dpn68 fp32 batch 2 onnxruntime", 3)]

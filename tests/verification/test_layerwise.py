@@ -1,4 +1,4 @@
-"""Where FP16 departs from FP32, block by block."""
+"""Where FP16 diverges from FP32, block by block."""
 
 import math
 
@@ -30,7 +30,7 @@ def graphs(request, tmp_path_factory):
 
 
 def spoil(path, to, block, change):
-    """A copy in which the last convolution of a block has other weights."""
+    """A copy in which the last convolution of a block has changed weights."""
     model = onnx.load(path)
     names = [node.input[1] for node in model.graph.node if node.op_type == "Conv" and node.name.startswith(f"features_{block}")]
     (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == names[-1]]
@@ -43,7 +43,7 @@ def spoil(path, to, block, change):
 MIDDLE = {"densenet121": "denseblock3_denselayer7", "dpn68": "conv4_5"}
 
 
-def test_blocks_are_the_network_s_own_from_stem_to_head(graphs):
+def test_blocks_are_those_of_the_network_from_stem_to_head(graphs):
     found = list(blocks(onnx.load(graphs[0]).graph))
     model = find_model(graphs[0].name.split("-")[0])
     depth = sum(model.arguments["blocks"])
@@ -53,14 +53,14 @@ def test_blocks_are_the_network_s_own_from_stem_to_head(graphs):
     assert len(set(found)) == len(found)
 
 
-def test_every_block_of_a_good_graph_is_within_tolerance_and_rounding_is_seen(graphs):
+def test_every_block_of_a_good_graph_rounds_within_tolerance(graphs):
     found = layer_divergences(*graphs, IMAGES)
     assert first_divergence(found) is None
     assert all(0 < row.error < row.limit and row.overflows == 0 and 0 < row.largest < 1e3 for row in found)
     assert divergence_sentence(found).startswith(f"all {len(found)} blocks are within tolerance; the closest to its limit is ")
 
 
-def test_the_block_with_wrong_weights_is_the_first_to_be_named(graphs, tmp_path):
+def test_the_block_with_wrong_weights_is_the_first_out_of_tolerance(graphs, tmp_path):
     single, half = graphs
     block = MIDDLE[half.name.split("-")[0]]
     spoilt = spoil(half, tmp_path / half.name, block, lambda values: values[::-1])
@@ -68,7 +68,7 @@ def test_the_block_with_wrong_weights_is_the_first_to_be_named(graphs, tmp_path)
     assert first is not None and first.block == block.replace("_denselayer", ".denselayer")
 
 
-def test_a_block_that_overflows_fp16_is_told_with_its_largest_value(graphs, tmp_path):
+def test_a_block_that_overflows_fp16_is_reported_with_its_largest_value(graphs, tmp_path):
     single, half = graphs
     block = MIDDLE[half.name.split("-")[0]]
     large = [
@@ -82,13 +82,13 @@ def test_a_block_that_overflows_fp16_is_told_with_its_largest_value(graphs, tmp_
     assert f"has {first.overflows} values that FP16 cannot represent" in divergence_sentence(found)
 
 
-def test_graphs_of_two_networks_are_refused(graphs, tmp_path):
+def test_graphs_of_two_networks_are_an_error(graphs, tmp_path):
     other = tiny(tmp_path / "tiny.onnx", dtype="fp16")
     with pytest.raises(RunError, match="are not graphs of one network: their blocks differ"):
         layer_divergences(graphs[0], other, IMAGES)
 
 
-def test_a_file_that_is_no_graph_is_a_sentence(graphs, tmp_path):
+def test_a_file_that_is_not_a_graph_is_an_error(graphs, tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"\x00\xff not a graph")
-    with pytest.raises(RunError, match="is no ONNX file"):
+    with pytest.raises(RunError, match="is not an ONNX file"):
         layer_divergences(graphs[0], tmp_path / "x.onnx", IMAGES)

@@ -30,7 +30,7 @@ def test_every_precision_has_limits_and_no_error_passes(name):
 
 
 @pytest.mark.parametrize(("name", "bits"), [("fp32", 24), ("tf32", 11), ("fp16", 11)])
-def test_limits_are_some_hundred_roundings_at_most_and_more_than_a_random_walk(name, bits):
+def test_limits_are_between_a_random_walk_and_a_thousand_roundings(name, bits):
     limit = TOLERANCES[name].error / 2.0**-bits
     walk = math.sqrt(2 * 264 / 3) * 5 / 3.5
     assert walk < limit < 1000
@@ -39,9 +39,9 @@ def test_limits_are_some_hundred_roundings_at_most_and_more_than_a_random_walk(n
 @pytest.mark.parametrize(
     ("name", "error", "sentence"),
     [
-        ("fp32", 5e-5, "a logit differs by 5e-05 of max|logit| (fp32 may by 4e-05)"),
-        ("fp16", 3e-2, "a logit differs by 0.03 of max|logit| (fp16 may by 0.02)"),
-        ("tf32", 3e-2, "a logit differs by 0.03 of max|logit| (tf32 may by 0.02)"),
+        ("fp32", 5e-5, "a logit differs by 5e-05 of max|logit| (limit for fp32: 4e-05)"),
+        ("fp16", 3e-2, "a logit differs by 0.03 of max|logit| (limit for fp16: 0.02)"),
+        ("tf32", 3e-2, "a logit differs by 0.03 of max|logit| (limit for tf32: 0.02)"),
     ],
 )
 def test_a_logit_too_far_off_fails(name, error, sentence):
@@ -51,23 +51,23 @@ def test_a_logit_too_far_off_fails(name, error, sentence):
 
 def test_an_offset_of_all_logits_fails_though_each_is_within_its_limit():
     (reason,) = judge(TOLERANCES["fp16"], paired(error=1e-2, rms=1e-2), classes_count=False)
-    assert reason == "logits differ by 0.01 of max|logit| RMS (fp16 may by 0.005)"
+    assert reason == "logits differ by 0.01 of max|logit| RMS (limit for fp16: 0.005)"
 
 
 @pytest.mark.parametrize(("right", "fails"), [(900, False), (891, False), (890, True)])
-def test_99_percent_of_the_reference_s_right_answers_must_be_kept(right, fails):
+def test_99_percent_of_the_correct_images_of_the_reference_must_be_kept(right, fails):
     reasons = judge(TOLERANCES["fp32"], paired(flips=100, reference=900, engine=right), classes_count=True)
-    told = "890 of 1000 images are classified right where the reference has 900 (at least 99% of them must be kept)"
-    assert reasons == ([told] if fails else [])
+    reason = "890 of 1000 images are classified right; the reference has 900 (at least 99% of them must be kept)"
+    assert reasons == ([reason] if fails else [])
 
 
 @pytest.mark.parametrize(("flips", "fails"), [(10, False), (11, True)])
-def test_without_labels_the_reference_s_classes_stand_for_them(flips, fails):
+def test_without_labels_the_classes_of_the_reference_count_as_right(flips, fails):
     reasons = judge(TOLERANCES["fp32"], paired(flips=flips), classes_count=True)
-    assert reasons == (["11 of 1000 images have another class than the reference's (at most 1% may)"] if fails else [])
+    assert reasons == (["11 of 1000 images have another class than the reference's (limit 1%)"] if fails else [])
 
 
-def test_where_classes_mean_nothing_they_are_not_judged():
+def test_meaningless_classes_are_not_judged():
     assert judge(TOLERANCES["fp32"], paired(flips=900, reference=900, engine=0), classes_count=False) == []
 
 
@@ -75,6 +75,6 @@ def test_nan_passes_nothing():
     assert len(judge(TOLERANCES["fp16"], paired(error=math.nan, rms=math.nan), classes_count=False)) == 2
 
 
-def test_deeper_blocks_may_be_further_off():
+def test_deeper_blocks_have_wider_limits():
     limits = [block_limit(layers) for layers in (1, 10, 100, 264)]
     assert limits == sorted(limits) and limits[0] > 2**-11 and limits[-1] < 0.06

@@ -1,1 +1,1 @@
-"""Stage 3: parity. Paired comparison of an engine with the PyTorch reference, and the limits it must keep."""
+"""Stage 3: parity. Paired comparison of a file with the PyTorch reference, and the tolerances it must meet."""

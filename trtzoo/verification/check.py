@@ -1,50 +1,42 @@
-"""Whether an engine may stand in for the PyTorch reference: both on the same images, one process each, at the engine's batch.
+"""Compare candidates with the PyTorch reference: both on the same images, each network in its own process.
 
-A process that dies costs its own row. Statistics are paired.py's, limits policy.py's.
+A process that dies fails its own candidate only. metrics.py computes the statistics, tolerances.py has the limits.
 """
 
-from __future__ import annotations
-
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from trtzoo.artifacts.engines import build_command
 from trtzoo.artifacts.graphs import OnnxSidecar
-from trtzoo.core.errors import DataError, StoreError, TrtzooError
+from trtzoo.artifacts.subjects import Subject, open_subject
+from trtzoo.core.errors import DataError, RunError, StoreError, TrtzooError
 from trtzoo.core.files import read_record, sidecar_path
-from trtzoo.core.modules import resolve
 from trtzoo.core.records import Record, Weights
-from trtzoo.core.subprocesses import exit_failure
+from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.models.sources import SEEDED
-from trtzoo.verification.tolerances import TOLERANCES, Divergence, PairedMetrics, ParityVerdict, judge
-
-if TYPE_CHECKING:
-    from trtzoo.artifacts.subjects import Subject
-    from trtzoo.verification.worker import LogitsResult, LogitsTask
+from trtzoo.verification.metrics import compare
+from trtzoo.verification.tolerances import TOLERANCES, Divergence, ParityVerdict, judge
+from trtzoo.verification.worker import ImageInputs, LogitsResult, LogitsTask, read_images
 
 REFERENCE = "pytorch"
 REFERENCE_BATCH = 8
 
-LOOKED_AT = 8
-"""Images on which blocks are compared: each is run by itself, with all that its blocks hand on kept."""
+LAYERWISE_IMAGES = 8
+"""Images on which blocks are compared: each runs alone, with the outputs of all blocks in memory."""
 
 ParityListener = Callable[[str, int], None]
-"""Hears who is at work and how many images are done."""
+"""Receives the title of the running network and how many images are done."""
 
 
 class ImageSet(Record, frozen=True, kw_only=True):
-    """What both see: photographs, with the network's class of each where it is known, or `synthetic` images.
-
-    `titles` name the photographs in text.
-    """
+    """Photographs with their titles, and their labels if known; or a number of `synthetic` images."""
 
     paths: tuple[Path, ...] = ()
     titles: tuple[str, ...] = ()
@@ -55,18 +47,17 @@ class ImageSet(Record, frozen=True, kw_only=True):
         return len(self.paths) or self.synthetic
 
     def title(self, number: int) -> str:
-        return self.titles[number] if self.titles else f"made-up {number}"
+        return self.titles[number] if self.titles else f"synthetic {number}"
 
-    def without(self, bad: dict[int, str]) -> ImageSet:
-        kept = [number for number in range(len(self)) if number not in bad]
-        columns = ("paths", "titles", "labels")
-        return msgspec.structs.replace(
-            self, **{name: tuple(values[number] for number in kept) for name in columns if (values := getattr(self, name))}
-        )
+    def without(self, unreadable: dict[int, str]) -> "ImageSet":
+        def select(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(value for number, value in enumerate(values) if number not in unreadable)
+
+        return msgspec.structs.replace(self, paths=select(self.paths), titles=select(self.titles), labels=select(self.labels))
 
 
 class Candidate(Record, frozen=True, kw_only=True):
-    """What is to be compared: the file that `runtime` runs, and the ONNX file whose checkpoint is its reference's."""
+    """The file that `runtime` runs, to be compared, and the ONNX file whose checkpoint is its reference."""
 
     model: str
     precision: str
@@ -76,182 +67,139 @@ class Candidate(Record, frozen=True, kw_only=True):
     onnx: Path
     options: dict[str, bool | int] = msgspec.field(default_factory=dict)
 
+    def verdict(self, **fields: Any) -> ParityVerdict:
+        return ParityVerdict(model=self.model, precision=self.precision, batch=self.batch, runtime=self.runtime, **fields)
+
 
 class UnreadableImage(Record, frozen=True, kw_only=True):
-    """A photograph that cannot be read: it is left out of the comparison."""
+    """A photograph that cannot be read and is excluded from the comparison."""
 
     title: str
     reason: str
 
 
 def parity(
-    todo: list[Candidate], images: Callable[[int], ImageSet], *, on_progress: ParityListener
+    candidates: list[Candidate], images: Callable[[int], ImageSet], *, on_progress: ParityListener
 ) -> Iterator[ParityVerdict | UnreadableImage]:
-    """Compare engines, all of one model, with their reference: each verdict as it comes. A failed one stops nothing.
+    """Compare candidates of one model with their reference; yield each verdict when it is known. A failure stops nothing.
 
-    `images` gives those for a number of classes. Raises DataError where there are none.
+    `images` returns the images for a number of classes; a DataError that it raises ends the comparison.
     """
-    with tempfile.TemporaryDirectory(prefix="trtzoo-") as name:
-        pairs = _Pairs(Path(name), images, on_progress)
-        for engine in todo:
+    with tempfile.TemporaryDirectory(prefix="trtzoo-") as folder:
+        comparison = _Comparison(Path(folder), images, on_progress)
+        for candidate in candidates:
             try:
-                facts = _facts(engine)
-                yield from pairs.prepare(engine, facts)
-                yield pairs.compare(engine, facts)
+                subject = _open(candidate)
+                yield from comparison.run_reference(candidate, subject)
+                yield comparison.run_candidate(candidate, subject)
             except DataError:
                 raise
             except TrtzooError as error:
-                yield _verdict(engine, reasons=(str(error),))
+                yield candidate.verdict(reasons=(str(error),))
 
 
-class _Pairs:
-    """The reference's logits, made when they are first needed, and the images that can be read."""
+class _Comparison:
+    """The reference's logits, computed when a candidate first needs them, and the images that it could read."""
 
-    def __init__(self, folder: Path, images: Callable[[int], ImageSet], watch: ParityListener) -> None:
-        self._folder, self._find_images, self._watch = folder, images, watch
+    def __init__(self, folder: Path, images: Callable[[int], ImageSet], on_progress: ParityListener) -> None:
+        self._folder, self._images_for, self._on_progress = folder, images, on_progress
         self._images = ImageSet()
-        self._made: tuple[Weights | None, int] | None = None
+        self._reference: tuple[Weights | None, int] | None = None
 
-    def prepare(self, engine: Candidate, facts: Subject) -> Iterator[UnreadableImage]:
-        """Raises StoreError where the network's own weights cannot be had."""
-        if self._made == (facts.weights, facts.size):
+    def run_reference(self, candidate: Candidate, subject: Subject) -> Iterator[UnreadableImage]:
+        """Raises StoreError if the candidate has no reference or the reference cannot run."""
+        if self._reference == (subject.weights, subject.size):
             return
-        _check_reference(engine, facts)
-        self._made, self._images = None, self._find_images(facts.classes)
-        task = self._task(facts, engine.onnx, "reference.npy", runtime=REFERENCE, batch=REFERENCE_BATCH)
-        answer = _run(task, lambda done: self._watch(f"{engine.model} {REFERENCE}", done))
-        if answer.error:
-            raise StoreError(f"the reference: {answer.error}")
-        yield from (UnreadableImage(title=self._images.title(number), reason=reason) for number, reason in answer.bad.items())
-        self._images = self._images.without(answer.bad)
-        self._made = facts.weights, facts.size
+        _check_reference(candidate, subject)
+        self._reference, self._images = None, self._images_for(subject.classes)
+        task = self._task(subject, artifact=candidate.onnx, into="reference.npy", runtime=REFERENCE, batch=REFERENCE_BATCH)
+        try:
+            result = self._run(task, f"{candidate.model} {REFERENCE}")
+        except RunError as error:
+            raise StoreError(f"the reference: {error}") from error
+        for number, reason in result.bad.items():
+            yield UnreadableImage(title=self._images.title(number), reason=reason)
+        self._images = self._images.without(result.bad)
+        self._reference = subject.weights, subject.size
 
-    def compare(self, engine: Candidate, facts: Subject) -> ParityVerdict:
-        title = _verdict(engine).title
-        who = {"runtime": engine.runtime, "batch": engine.batch, "options": engine.options}
-        answer = _run(self._task(facts, engine.artifact, "engine.npy", **who), lambda done: self._watch(title, done))
-        if answer.error or answer.bad:
-            gone = f"{len(answer.bad)} images that the reference has read cannot be read any more"
-            return _verdict(engine, reasons=(answer.error or gone,))
-        found = self._paired()
-        reasons = judge(TOLERANCES[engine.precision], found, classes_count=self._classes_count(facts))
-        return _verdict(
-            engine,
-            metrics=found,
-            worst=self._images.title(found.worst),
-            weights=facts.weights,
-            versions=answer.versions,
-            reasons=tuple(reasons),
+    def run_candidate(self, candidate: Candidate, subject: Subject) -> ParityVerdict:
+        fields = {"runtime": candidate.runtime, "batch": candidate.batch, "options": candidate.options}
+        task = self._task(subject, artifact=candidate.artifact, into="candidate.npy", **fields)
+        result = self._run(task, candidate.verdict().title)
+        if result.bad:
+            raise RunError(f"{len(result.bad)} images that the reference could read cannot be read any more")
+        logits, reference = (np.load(self._folder / name, mmap_mode="r") for name in ("candidate.npy", "reference.npy"))
+        metrics = compare(logits, reference, np.array(self._images.labels) if self._images.labels else None)
+        trained = subject.weights is not None and subject.weights.source != SEEDED
+        classes_count = trained and bool(self._images.paths)
+        return candidate.verdict(
+            metrics=metrics,
+            worst=self._images.title(metrics.worst),
+            weights=subject.weights,
+            versions=result.versions,
+            reasons=tuple(judge(TOLERANCES[candidate.precision], metrics, classes_count=classes_count)),
         )
 
-    def _task(self, facts: Subject, artifact: Path, into: str, **rest: object) -> LogitsTask:
-        return _task(facts, self._images, artifact=artifact, into=self._folder / into, **rest)
+    def _task(self, subject: Subject, *, artifact: Path, into: str, **fields: Any) -> LogitsTask:
+        inputs = _inputs(subject, self._images)
+        return LogitsTask(artifact=str(artifact), into=str(self._folder / into), inputs=inputs, **fields)
 
-    def _paired(self) -> PairedMetrics:
-        load, array = resolve("numpy:load"), resolve("numpy:array")
-        both = (load(self._folder / name, mmap_mode="r") for name in ("engine.npy", "reference.npy"))
-        labels = array(self._images.labels) if self._images.labels else None
-        found: PairedMetrics = resolve("trtzoo.verification.metrics:compare")(*both, labels)
-        return found
-
-    def _classes_count(self, facts: Subject) -> bool:
-        """Whether a class means something: of trained weights, on photographs."""
-        return facts.weights is not None and facts.weights.source != SEEDED and bool(self._images.paths)
-
-
-def _facts(engine: Candidate) -> Subject:
-    """What the file's sidecar tells. Raises StoreError for one that is missing, changed or of another batch."""
-    remedy = f"trtzoo export {engine.model} --precision {engine.precision}"
-    facts: Subject = resolve("trtzoo.artifacts.subjects:open_subject")(engine.artifact, remedy=remedy)
-    if facts.batch not in ("dynamic", engine.batch):
-        raise StoreError(f"{engine.artifact} takes batch {facts.batch} only. Run: trtzoo parity --batch {facts.batch}")
-    return facts
+    def _run(self, task: LogitsTask, title: str) -> LogitsResult:
+        command = module_command("trtzoo.verification.worker")
+        try:
+            return run_child(
+                command, task, answer=LogitsResult, progress=int, on_progress=lambda done: self._on_progress(title, done)
+            )
+        except ChildError as error:
+            raise RunError(str(error)) from error
 
 
-def _check_reference(engine: Candidate, facts: Subject) -> None:
-    """Raises StoreError where the ONNX file beside an engine is not of the same weights."""
-    if facts.weights is None:
-        raise StoreError(f"{engine.artifact} was built from a graph that trtzoo did not export, so it has no reference.")
-    path = sidecar_path(engine.onnx)
+def _inputs(subject: Subject, images: ImageSet) -> ImageInputs:
+    assert subject.weights is not None
+    paths = tuple(os.fsencode(path) for path in images.paths)
+    preprocessing = subject.weights.preprocessing
+    return ImageInputs(size=subject.size, preprocessing=preprocessing, paths=paths, synthetic=images.synthetic)
+
+
+def _open(candidate: Candidate) -> Subject:
+    """Raises StoreError if the file is missing, changed or of another batch."""
+    remedy = f"trtzoo export {candidate.model} --precision {candidate.precision}"
+    subject = open_subject(candidate.artifact, remedy=remedy)
+    if subject.batch not in ("dynamic", candidate.batch):
+        raise StoreError(
+            f"{candidate.artifact} takes batches of {subject.batch} only. Run: trtzoo parity --batch {subject.batch}"
+        )
+    return subject
+
+
+def _check_reference(candidate: Candidate, subject: Subject) -> None:
+    """Raises StoreError if the ONNX file does not name the candidate's own weights."""
+    artifact, onnx = candidate.artifact, candidate.onnx
+    if subject.weights is None:
+        raise StoreError(f"{artifact} was built from a graph that trtzoo did not export, so it has no reference.")
+    path = sidecar_path(onnx)
     if not path.is_file():
         raise StoreError(
-            f"{path}, which says where the reference of {engine.artifact.name} comes from, is not there. "
-            f"Run: trtzoo export {engine.model} --precision {engine.precision}"
+            f"{path} does not exist; it records the reference of {artifact.name}. "
+            f"Run: trtzoo export {candidate.model} --precision {candidate.precision}"
         )
-    if read_record(path, OnnxSidecar).weights != facts.weights:
-        raise StoreError(
-            f"{engine.artifact} was made from other weights than {engine.onnx}. Run: {build_command(engine.artifact)}"
-        )
+    if read_record(path, OnnxSidecar).weights != subject.weights:
+        raise StoreError(f"{artifact} was made from other weights than {onnx}. Run: {build_command(artifact)}")
 
 
-def _verdict(engine: Candidate, **what: object) -> ParityVerdict:
-    names = {name: getattr(engine, name) for name in ("model", "precision", "batch", "runtime")}
-    return ParityVerdict(**names, **what)  # type: ignore[arg-type]
+def block_divergences(model: str, fp32: Path, fp16: Path, images: Callable[[int], ImageSet]) -> list[Divergence]:
+    """The blocks of a network's FP32 and FP16 graphs, compared in this process on the first LAYERWISE_IMAGES images.
 
-
-def block_divergences(model: str, single: Path, half: Path, images: Callable[[int], ImageSet]) -> list[Divergence]:
-    """The blocks of a network's FP32 and FP16 graphs, compared in this process on the first LOOKED_AT images.
-
-    Raises StoreError where the two are not of the same weights, DataError where no image can be read.
+    Raises StoreError if the two have different weights, DataError if no image can be read.
     """
-    find = resolve("trtzoo.artifacts.subjects:open_subject")
-    graphs = [
-        find(path, remedy=f"trtzoo export {model} --precision {kind}") for path, kind in ((single, "fp32"), (half, "fp16"))
-    ]
-    first, second = ((facts.weights, facts.size, facts.classes) for facts in graphs)
-    if first != second:
-        raise StoreError(f"{single} and {half} are not of the same weights. Run: trtzoo export {model} --precision fp32,fp16")
-    shown = images(graphs[0].classes)
-    task = _task(graphs[0], shown, artifact=single, into=Path(), runtime="", batch=1)
-    good = list(
-        islice(resolve("trtzoo.verification.worker:good")(resolve("trtzoo.verification.worker:pictures")(task), {}), LOOKED_AT)
-    )
-    if not good:
-        raise DataError(f"none of {len(shown)} images can be read.")
-    found: list[Divergence] = resolve("trtzoo.verification.layerwise:layer_divergences")(
-        single, half, resolve("numpy:stack")(good)
-    )
-    return found
+    from trtzoo.verification.layerwise import layer_divergences
 
-
-def _task(facts: Subject, images: ImageSet, *, artifact: Path, into: Path, **rest: object) -> LogitsTask:
-    assert facts.weights
-    made: LogitsTask = resolve("trtzoo.verification.worker:LogitsTask")(
-        artifact=str(artifact),
-        size=facts.size,
-        preprocessing=facts.weights.preprocessing,
-        into=str(into),
-        paths=tuple(os.fsencode(path) for path in images.paths),
-        synthetic=images.synthetic,
-        **rest,
-    )
-    return made
-
-
-# --- the child process ---
-
-
-def _run(task: LogitsTask, tell: Callable[[int], None]) -> LogitsResult:
-    """The child's answer, or one that says how the child ended."""
-    kind = resolve("trtzoo.verification.worker:LogitsResult")
-    words = [sys.executable, "-m", "trtzoo.verification.worker"]
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said)
-        try:
-            assert child.stdin and child.stdout
-            child.stdin.write(msgspec.json.encode(task))
-            child.stdin.close()
-            last = b""
-            for last in child.stdout:
-                if last.strip().isdigit():
-                    tell(int(last))
-            code = child.wait()
-        finally:
-            child.kill()
-            child.wait()
-        if code == 0:
-            answer: LogitsResult = msgspec.json.decode(last, type=kind)
-            return answer
-        said.seek(0)
-        ended: LogitsResult = kind(error=exit_failure(code, said.read().decode(errors="replace")).reason)
-        return ended
+    subject = open_subject(fp32, remedy=f"trtzoo export {model} --precision fp32")
+    other = open_subject(fp16, remedy=f"trtzoo export {model} --precision fp16")
+    if (subject.weights, subject.size, subject.classes) != (other.weights, other.size, other.classes):
+        raise StoreError(f"{fp32} and {fp16} have different weights. Run: trtzoo export {model} --precision fp32,fp16")
+    selected = images(subject.classes)
+    readable = list(islice(read_images(_inputs(subject, selected), {}, ahead=LAYERWISE_IMAGES), LAYERWISE_IMAGES))
+    if not readable:
+        raise DataError(f"None of {len(selected)} images can be read.")
+    return layer_divergences(fp32, fp16, np.stack(readable))

@@ -1,4 +1,4 @@
-"""Where an FP16 graph departs from the FP32 graph of the same network: what each block hands on, compared by ONNX Runtime."""
+"""Where an FP16 graph diverges from the FP32 graph of the same network: the outputs of each block, by ONNX Runtime."""
 
 import math
 import re
@@ -15,71 +15,71 @@ from trtzoo.core.system import available_cores
 from trtzoo.verification.tolerances import Divergence, block_limit
 
 BLOCK = re.compile(r"features_(denseblock\d+_denselayer\d+|transition\d+|conv[2-5]_\d+)(?=_|$)")
-"""A node's name is its module's path; functions between modules (Concat, Split, Add) belong to the block before them."""
+"""A node's name is its module's path. Functions between modules (Concat, Split, Add) belong to the block before them."""
 
 
-def layer_divergences(single: Path, half: Path, images: Array) -> list[Divergence]:
-    """Every block of two graphs of one network, first to last; images (N, 3, S, S) float32.
+def layer_divergences(fp32: Path, fp16: Path, images: Array) -> list[Divergence]:
+    """Every block of two graphs of one network, in order; images (N, 3, S, S) float32.
 
-    Raises RunError where the graphs are not of one network or cannot be run.
+    Raises RunError if the graphs are of different networks or cannot run.
     """
-    theirs, ours = _load(single), _load(half)
-    handed = blocks(theirs.graph)
-    if blocks(ours.graph) != handed:
-        raise RunError(f"{half} and {single} are not graphs of one network: their blocks differ.")
-    names = [name for tensors in handed.values() for name in tensors]
-    sums = {name: _Sums() for name in names}
-    sessions = _session(single, theirs, names), _session(half, ours, names)
+    reference, other = _load(fp32), _load(fp16)
+    outputs = blocks(reference.graph)
+    if blocks(other.graph) != outputs:
+        raise RunError(f"{fp16} and {fp32} are not graphs of one network: their blocks differ.")
+    statistics = {name: _Statistics() for tensors in outputs.values() for name in tensors}
+    sessions = _session(fp32, reference, list(statistics)), _session(fp16, other, list(statistics))
     for image in images:
-        wanted, mine = (_run(session, names, image[None]) for session in sessions)
-        for name, right, own in zip(names, wanted, mine, strict=True):
-            sums[name].add(right.astype(np.float64), own.astype(np.float64))
-    depths = _depths(theirs.graph)
-    return [_departure(block, depths[block], [sums[name] for name in tensors]) for block, tensors in handed.items()]
+        pairs = zip(*(_run(session, list(statistics), image[None]) for session in sessions), strict=True)
+        for tensor, (expected, actual) in zip(statistics.values(), pairs, strict=True):
+            tensor.add(expected.astype(np.float64), actual.astype(np.float64))
+    depths = _depths(reference.graph)
+    return [_divergence(block, depths[block], [statistics[name] for name in names]) for block, names in outputs.items()]
 
 
-class _Sums:
-    """What is kept of a tensor: for each channel the mean squares of values and differences, over images."""
+class _Statistics:
+    """Of one tensor: the mean squares of each channel's values and differences, summed over images."""
 
     def __init__(self) -> None:
         self.values, self.differences = np.zeros(1), np.zeros(1)
         self.largest, self.overflows = 0.0, 0
 
-    def add(self, right: Array, own: Array) -> None:
-        finite = np.isfinite(own)
-        rest = tuple(range(2, right.ndim))
-        self.values = self.values + (right**2).mean(axis=rest)[0]
-        self.differences = self.differences + (np.where(finite, own - right, 0) ** 2).mean(axis=rest)[0]
-        self.largest = max(self.largest, float(np.abs(right).max()))
+    def add(self, expected: Array, actual: Array) -> None:
+        finite = np.isfinite(actual)
+        spatial = tuple(range(2, expected.ndim))
+        self.values = self.values + (expected**2).mean(axis=spatial)[0]
+        self.differences = self.differences + (np.where(finite, actual - expected, 0) ** 2).mean(axis=spatial)[0]
+        self.largest = max(self.largest, float(np.abs(expected).max()))
         self.overflows += int(np.count_nonzero(~finite))
 
     @property
     def error(self) -> float:
+        """The worst channel's, as in Divergence."""
         if self.overflows:
             return math.inf
         scale = np.maximum(self.values, self.values.mean())
         return math.sqrt(float(np.divide(self.differences, scale, out=np.zeros_like(scale), where=scale > 0).max()))
 
 
-def _departure(block: str, depth: int, tensors: list[_Sums]) -> Divergence:
+def _divergence(block: str, depth: int, tensors: list[_Statistics]) -> Divergence:
     return Divergence(
         block=block,
-        error=max(sums.error for sums in tensors),
+        error=max(tensor.error for tensor in tensors),
         limit=block_limit(depth),
-        largest=max(sums.largest for sums in tensors),
-        overflows=sum(sums.overflows for sums in tensors),
+        largest=max(tensor.largest for tensor in tensors),
+        overflows=sum(tensor.overflows for tensor in tensors),
     )
 
 
 def _load(path: Path) -> onnx.ModelProto:
     try:
         return onnx.load(path)
-    except Exception as error:  # protobuf's errors have no class in common
-        raise RunError(f"{path} is no ONNX file ({type(error).__name__}: {error}).") from error
+    except Exception as error:  # protobuf's errors have no common base
+        raise RunError(f"{path} is not an ONNX file ({type(error).__name__}: {error}).") from error
 
 
 def _session(path: Path, model: onnx.ModelProto, names: list[str]) -> onnxruntime.InferenceSession:
-    """The graph with the named tensors as outputs, too."""
+    """A session whose outputs include the named tensors."""
     (source,) = {tensor.data_type for tensor in model.graph.initializer} & {TensorProto.FLOAT, TensorProto.FLOAT16}
     known = {output.name for output in model.graph.output}
     model.graph.output.extend(helper.make_tensor_value_info(name, source, None) for name in names if name not in known)
@@ -88,7 +88,7 @@ def _session(path: Path, model: onnx.ModelProto, names: list[str]) -> onnxruntim
     options.intra_op_num_threads = available_cores()
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no class in common
+    except Exception as error:  # ONNX Runtime's errors have no common base
         raise RunError(
             f"ONNX Runtime {onnxruntime.__version__} cannot load {path} with its blocks' outputs: {error}"
         ) from error
@@ -102,24 +102,24 @@ def _run(session: onnxruntime.InferenceSession, names: list[str], image: Array) 
 
 
 def blocks(graph: onnx.GraphProto) -> dict[str, list[str]]:
-    """The tensors that each block hands on to a later one or to the outside, by the nodes' order."""
+    """Each block's outputs: its tensors that other blocks or the caller use, in the order of the nodes."""
     owner: dict[str, str] = {}
-    handed: dict[str, list[str]] = {}
+    outputs: dict[str, list[str]] = {}
     block = "stem"
     for node in graph.node:
         block = _block(node.name, block)
         for name in node.input:
-            if owner.get(name, block) != block and name not in handed[owner[name]]:
-                handed[owner[name]].append(name)
-        handed.setdefault(block, [])
+            if owner.get(name, block) != block and name not in outputs[owner[name]]:
+                outputs[owner[name]].append(name)
+        outputs.setdefault(block, [])
         owner.update((name, block) for name in node.output)
     for output in graph.output:
-        handed[owner[output.name]].append(output.name)
-    return {name: tensors for name, tensors in handed.items() if tensors}
+        outputs[owner[output.name]].append(output.name)
+    return {name: tensors for name, tensors in outputs.items() if tensors}
 
 
 def _depths(graph: onnx.GraphProto) -> dict[str, int]:
-    """How many convolutions and BNs there are up to each block's end."""
+    """The number of convolutions and BNs up to the end of each block."""
     depths: dict[str, int] = {}
     block, depth = "stem", 0
     for node in graph.node:
@@ -130,7 +130,7 @@ def _depths(graph: onnx.GraphProto) -> dict[str, int]:
 
 
 def _block(name: str, before: str) -> str:
-    """The block of a node, where the node before it is of block `before`."""
+    """The block of the node `name`, if the node before it belongs to `before`."""
     if found := BLOCK.match(name):
         return found[1].replace("_denselayer", ".denselayer")
     if before != "stem" and name.startswith(("features_", "pool", "classifier")):

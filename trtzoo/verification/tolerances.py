@@ -1,21 +1,20 @@
-"""TOLERANCES: when an engine may stand in for the PyTorch reference, one row a precision.
+"""TOLERANCES: when an engine may stand in for the PyTorch reference, one row per precision.
 
-The limits are made of the precision's own arithmetic, not of what happened to be measured. A number kept in p bits of mantissa
-is off by at most u = 2^-(p+1) of itself, by u/√3 on average. Each layer rounds its input and its weights, and such errors add
-like a random walk, so after 264 layers, the deepest network's, a logit is off by √(2·264)·u/√3 = 13 u of the logits' RMS. The
-largest of a million such errors is five times that, and max|logit| is 3.5 times the RMS of 1000 logits: 19 u of max|logit|.
+The limits come from the precision's arithmetic, not from measurements. A number with p bits of mantissa is off by at most
+u = 2^-(p+1) of itself, by u/√3 on average. Each layer rounds its input and its weights, and such errors add like a random walk:
+after 264 layers, the deepest network's, a logit is off by √(2·264)·u/√3 = 13 u of the logits' RMS. The largest of a million
+such errors is five times that, and max|logit| is 3.5 times the RMS of 1000 logits: 19 u of max|logit|.
 
-fp16   u = 2^-11: 9.3e-3. Allowed is twice that, 2e-2: a trained network is not as well-behaved as a random walk.
-tf32   the same ten bits of mantissa in every product, so FP16's limits; its sums and its range are FP32's.
-fp32   u = 2^-24: rounding alone gives 1e-6. The order of a sum's terms is free, and one of K terms is off by about √K·u/2:
-       18 u for K = 1300, a usual 3x3 convolution, again over 264 layers: 2e-5. The reference is FP32 itself and as far off:
-       both together 4e-5.
+fp16   u = 2^-11: 9.3e-3. The limit is twice that, 2e-2: a trained network is less regular than a random walk.
+tf32   The same ten bits of mantissa in every product, so FP16's limits; its sums and its range are FP32's.
+fp32   u = 2^-24: rounding alone gives 1e-6. The order of a sum's terms is free, and a sum of K terms is off by about √K·u/2:
+       18 u for K = 1300, a usual 3x3 convolution, again over 264 layers: 2e-5. The reference is FP32 itself and equally far
+       off: both together 4e-5.
 
-The RMS over all logits may be a quarter of that: so it is of errors that are like noise, and an offset that touches every
-logit is found though none of them leaves the limit. Of the reference's top-1 at least 99 % must be kept, as in MLPerf
-Inference, where classes mean something: with trained weights and on photographs. Seeded weights and made-up images have near
-ties everywhere. Top-5 sets, cosine, margin and McNemar's p are told and not judged: they explain a failure, or a pass that is
-near to one.
+The RMS over all logits may be a quarter of that, as for noise; this detects an offset of every logit that stays within the
+limit. At least 99 % of the reference's top-1 must be kept, as in MLPerf Inference, if classes are meaningful: with trained
+weights and on photographs. Seeded weights and synthetic images have near ties everywhere. Top-5 sets, cosine, margin and
+McNemar's p are reported but not judged: they explain a failure or a narrow pass.
 """
 
 import math
@@ -29,7 +28,7 @@ MIN_TOP1_KEPT = 0.99
 
 
 class LabelledOutcome(Record, frozen=True, kw_only=True):
-    """What flips do where classes are known: `lost` were right and are wrong, `won` the other way. `p` is McNemar's."""
+    """How many images the `reference` and the `engine` classify right; one of them only: `lost`, `won`. `p` is McNemar's."""
 
     reference: int
     engine: int
@@ -39,11 +38,11 @@ class LabelledOutcome(Record, frozen=True, kw_only=True):
 
 
 class PairedMetrics(Record, frozen=True, kw_only=True):
-    """An engine against its reference; errors are relative to max|logit| of the reference over all images.
+    """An engine against its reference. Errors are relative to max|logit| of the reference over all images.
 
-    `flips` is the images with another class; `margin` the most by which the reference preferred its class to the engine's at
-    one of them. `error` is the largest difference of a logit, at image number `worst`; `rms` that of all of them; `cosine` the
-    least of an image.
+    `flips` counts the images with another class; `margin` is the largest difference of the reference's logits for the two
+    classes among them. `error` is the largest difference of a logit, at image number `worst`; `rms` is over all logits;
+    `cosine` is the smallest of an image.
     """
 
     images: int
@@ -59,7 +58,7 @@ class PairedMetrics(Record, frozen=True, kw_only=True):
 
 
 class ParityVerdict(Record, frozen=True, kw_only=True):
-    """How an engine did; `reasons` say what it failed in, none that it may stand in. `worst` names the image."""
+    """The outcome for one engine: it passes if there are no `reasons`. `worst` is the title of the worst image."""
 
     model: str
     precision: str
@@ -77,7 +76,7 @@ class ParityVerdict(Record, frozen=True, kw_only=True):
 
 
 class Tolerance(msgspec.Struct, frozen=True):
-    """The largest allowed difference of a logit and their largest RMS, both relative to the reference's max|logit|."""
+    """Limits of a logit's difference and of the RMS, relative to the reference's max|logit|."""
 
     precision: str
     error: float
@@ -88,10 +87,10 @@ class Tolerance(msgspec.Struct, frozen=True):
 
 
 class Divergence(msgspec.Struct, frozen=True):
-    """How far apart a block's tensors are, FP16 from FP32, over all images, in its worst channel.
+    """The difference of a block's FP16 and FP32 tensors over all images, in its worst channel.
 
-    `error` is the RMS of the channel's differences / the larger of its own RMS and its tensor's: infinite where FP16 has
-    `overflows`, values that are not finite. `largest` is max|value| in FP32. `limit` bounds the error of so deep a block.
+    `error` is the RMS of the channel's differences / the larger of its own RMS and its tensor's; infinite if FP16 has
+    `overflows`, values that are not finite. `largest` is max|value| in FP32. `limit` bounds `error` at the block's depth.
     """
 
     block: str
@@ -104,37 +103,38 @@ class Divergence(msgspec.Struct, frozen=True):
 TOLERANCES: dict[str, Tolerance] = {
     name: Tolerance(name, error=row.tolerance + PRECISIONS["fp32"].tolerance) for name, row in PRECISIONS.items()
 }
-"""An engine's tolerance against float64, and the reference's own."""
+"""The engine's tolerance against float64 plus the reference's."""
 
 
 def block_limit(layers: int) -> float:
-    """How far FP16 tensors may be from FP32 ones after so many layers, relative to their RMS, in their worst channel.
+    """The limit of Divergence.error after a number of layers.
 
-    Eight times the random walk's √(2·layers)·u/√3: networks amplify, and the worst of a thousand channels is not the mean.
+    Eight times the random walk's √(2·layers)·u/√3: networks amplify, and the worst of a thousand channels exceeds the mean.
     """
     return float(8 * math.sqrt(2 * layers / 3) * 2**-11)
 
 
-def judge(policy: Tolerance, found: PairedMetrics, *, classes_count: bool) -> list[str]:
-    """What an engine fails in, a sentence each; none: it may stand in. `classes_count`: its classes mean something."""
+def judge(tolerance: Tolerance, metrics: PairedMetrics, *, classes_count: bool) -> list[str]:
+    """The reasons why an engine fails; none if it passes. `classes_count` if classes are meaningful."""
     reasons = []
-    if not found.error <= policy.error:
-        reasons.append(f"a logit differs by {found.error:.2g} of max|logit| ({policy.precision} may by {policy.error:.2g})")
-    if not found.rms <= policy.rms:
-        reasons.append(f"logits differ by {found.rms:.2g} of max|logit| RMS ({policy.precision} may by {policy.rms:.2g})")
+    name = tolerance.precision
+    if not metrics.error <= tolerance.error:
+        reasons.append(f"a logit differs by {metrics.error:.2g} of max|logit| (limit for {name}: {tolerance.error:.2g})")
+    if not metrics.rms <= tolerance.rms:
+        reasons.append(f"logits differ by {metrics.rms:.2g} of max|logit| RMS (limit for {name}: {tolerance.rms:.2g})")
     if classes_count:
-        reasons += _classes(found)
+        reasons += _judge_classes(metrics)
     return reasons
 
 
-def _classes(found: PairedMetrics) -> list[str]:
-    """Without labels the reference's own classes stand for them."""
-    if known := found.labelled:
+def _judge_classes(metrics: PairedMetrics) -> list[str]:
+    """Without labels the reference's classes count as right."""
+    if known := metrics.labelled:
         if known.engine < MIN_TOP1_KEPT * known.reference:
             return [
-                f"{known.engine} of {found.images} images are classified right where the reference has {known.reference} "
+                f"{known.engine} of {metrics.images} images are classified right; the reference has {known.reference} "
                 f"(at least {MIN_TOP1_KEPT:.0%} of them must be kept)"
             ]
-    elif found.same_top1 < MIN_TOP1_KEPT * found.images:
-        return [f"{found.flips} of {found.images} images have another class than the reference's (at most 1% may)"]
+    elif metrics.same_top1 < MIN_TOP1_KEPT * metrics.images:
+        return [f"{metrics.flips} of {metrics.images} images have another class than the reference's (limit 1%)"]
     return []
