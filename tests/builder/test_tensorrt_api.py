@@ -97,7 +97,7 @@ def python_path(folder):
     return os.pathsep.join([str(folder), str(Path(__file__).parents[2])])
 
 
-@pytest.fixture(params=[*VERSIONS, "rtx"])
+@pytest.fixture(params=[*(pytest.param(name, marks=pytest.mark.network) for name in VERSIONS), "rtx"])
 def version(request):
     return request.param
 

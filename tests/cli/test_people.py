@@ -1,4 +1,4 @@
-"""For people: help with examples, quiet, no colour where none is wanted, eighty columns, completion."""
+"""For people: quiet, no colour where none is wanted, eighty columns, completion."""
 
 import os
 import pty
@@ -7,10 +7,8 @@ import sys
 from importlib.metadata import version
 
 import pytest
-from typer.testing import CliRunner
 
 from tests.report.results import result
-from trtzoo.cli import app
 from trtzoo.core.files import encode
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.hardware.gpus import GPUS
@@ -18,7 +16,6 @@ from trtzoo.models.table import MODELS
 from trtzoo.report.tables.formats import FORMATS
 from trtzoo.runtimes.registry import RUNTIMES
 
-COMMANDS = sorted(row.name for row in app.registered_commands)
 HEAVY = {"torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "paddle", "matplotlib", "altair"}
 
 
@@ -29,28 +26,6 @@ def measured(tmp_path):
     folder.mkdir(parents=True)
     (folder / "one.json").write_bytes(encode(result()))
     (folder / "cut.json").write_bytes(encode(result())[:50])
-
-
-# --- help ---
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_every_command_has_an_example_and_fits_eighty_columns(command):
-    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80", "TERM": "dumb"}, prog_name="trtzoo")
-    assert shown.exit_code == 0
-    text, _, _ = shown.output.partition("Options:")
-    assert f"trtzoo {command}" in " ".join(text.partition("Example")[2].split())
-    assert max(map(len, shown.output.splitlines())) <= 80
-    assert "…" not in shown.output and "..." not in shown.output.replace("]...", "")
-
-
-def test_the_list_of_commands_tells_each_ones_first_sentence_whole():
-    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80", "TERM": "dumb"}, prog_name="trtzoo")
-    words = " ".join(shown.output.split())
-    assert words.startswith("Usage: trtzoo [OPTIONS] COMMAND [ARGS]...")
-    assert "Measure latencies, one process per case, after checking each case's outputs." in words
-    assert words.count("...") == 1
-    assert "--install-completion" in words and "--quiet" in words
 
 
 # --- quiet ---

@@ -1,4 +1,4 @@
-"""Tests that run on the emulated driver: in one child process, whose reports are then the tests' own.
+"""Tests that run on the emulated driver: in one child process per module, whose reports are then the tests' own.
 
 A test that asks for `driver`, or for `gpu` with the parameter "emulated", runs there, with real PyCUDA, real cuda-bindings, our
 libcuda.so.1 and the double of TensorRT; with "real" it runs here, on this machine's GPU and its TensorRT. After every test on
@@ -21,6 +21,7 @@ from tests.cuda.engines import built, emulated
 
 CHILD = "TRTZOO_EMULATED"
 SECONDS = 300
+REPORTS = pytest.StashKey()
 DOUBLE = Path(__file__).with_name("double")
 ROOT = Path(__file__).parents[2]
 
@@ -88,16 +89,24 @@ def runs_in_child(item: pytest.Item) -> bool:
     return "driver" in item.fixturenames or (parameters is not None and parameters.params.get("gpu") == "emulated")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """The emulated driver and PyCUDA are made from packages of the index."""
+    for item in items:
+        if runs_in_child(item):
+            item.add_marker(pytest.mark.network)
+
+
 def pytest_runtest_protocol(item, nextitem):
-    """Take the item's reports from the child, which runs all of them at the first."""
+    """Take the item's reports from the child, which runs all items of a module at the first."""
     if CHILD in os.environ or not runs_in_child(item):
         return None
-    if not hasattr(item.session, "emulated_reports"):
-        item.session.emulated_reports = _reports(
-            [each.nodeid for each in item.session.items if runs_in_child(each)], item.config
-        )
+    reports = item.config.stash.setdefault(REPORTS, {})
+    if item.path not in reports:
+        own = [each for each in item.session.items if each.path == item.path and runs_in_child(each)]
+        reports[item.path] = _reports([each.nodeid for each in own], item.config)
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in item.session.emulated_reports(item):
+    for report in reports[item.path](item):
         item.ihook.pytest_runtest_logreport(report=report)
     item.session._setupstate.teardown_exact(nextitem)  # of the folder's other tests, which ran here
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
