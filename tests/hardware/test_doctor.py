@@ -30,9 +30,9 @@ def ability(name, free=1 << 40, **changes):
 def test_a_machine_without_a_gpu_exports_builds_ahead_of_time_and_runs_onnx():
     assert ability("export") == (True, "the ten networks to ONNX, checked", "")
     assert ability("build ahead of time") == (True, "TensorRT-RTX 1.7.1.116 for t4, a10, rtx3080, rtx3090", "")
-    assert ability("build for the GPU here") == (False, "no NVIDIA driver", "a machine with an NVIDIA GPU")
+    assert ability("build for this GPU") == (False, "no NVIDIA driver", "use a machine with an NVIDIA GPU")
     assert ability("run ONNX files") == (True, "ONNX Runtime 1.32.0 on CPU", "")
-    assert ability("run engines") == (False, "no NVIDIA driver", "a machine with an NVIDIA GPU")
+    assert ability("run engines") == (False, "no NVIDIA driver", "use a machine with an NVIDIA GPU")
 
 
 def test_a_t4_with_everything_builds_and_runs():
@@ -41,19 +41,19 @@ def test_a_t4_with_everything_builds_and_runs():
         "cuda": ProbeResult(version=DRIVER, devices=(T4,)),
         "pycuda": ProbeResult(version="2026.1"),
     }
-    assert ability("build for the GPU here", **here) == (True, "TensorRT 11.4.0.106 for Tesla T4", "")
+    assert ability("build for this GPU", **here) == (True, "TensorRT 11.4.0.106 for Tesla T4", "")
     assert ability("run engines", **here) == (True, "TensorRT and TensorRT-RTX on Tesla T4", "")
 
 
 def test_a_gpu_without_tensorrt_or_pycuda_says_what_to_install():
     here = {"cuda": ProbeResult(version=DRIVER, devices=(T4,))}
-    assert ability("build for the GPU here", **here) == (False, "TensorRT is not installed", "pip install 'tensorrt-cu12'")
+    assert ability("build for this GPU", **here) == (False, "TensorRT is not installed", "pip install 'tensorrt-cu12'")
     assert ability("run engines", **here) == (False, "PyCUDA is not installed", "pip install 'trtzoo[gpu]'")
 
 
 def test_a_v100_with_a_new_tensorrt_says_which_one_to_install():
     here = {"cuda": ProbeResult(version=DRIVER, devices=(V100,)), "tensorrt": ProbeResult(version="11.4.0.106")}
-    can, why, remedy = ability("build for the GPU here", **here)
+    can, why, remedy = ability("build for this GPU", **here)
     assert not can
     assert why.startswith("TensorRT 11.4.0.106 does not build for Tesla V100 (SM70): 10.4 was the last that does.")
     assert remedy == "pip install 'tensorrt-cu12==10.4.*'"
@@ -69,10 +69,10 @@ def test_what_is_missing_for_export_is_named():
 
 
 def test_a_small_disk_is_reported():
-    assert ability("keep them all", free=3_000_000_000) == (
+    assert ability("keep all files", free=3_000_000_000) == (
         False,
-        "3 GB free; the ten networks in FP32 and FP16 take about 10",
-        "another folder",
+        "3 GB free; the ten networks in FP32 and FP16 take about 10 GB",
+        "use a folder on a larger disk",
     )
 
 
@@ -81,8 +81,8 @@ def test_the_text_has_a_line_for_each_ability():
     assert text(report).split("\n\n")[1] == (
         "export                  yes  the ten networks to ONNX, checked\n"
         "build ahead of time     yes  TensorRT-RTX 1.7.1.116 for t4, a10, rtx3080, rtx3090\n"
-        "build for the GPU here  no   no NVIDIA driver\n"
+        "build for this GPU      no   no NVIDIA driver\n"
         "run ONNX files          yes  ONNX Runtime 1.32.0 on CPU\n"
         "run engines             no   no NVIDIA driver\n"
-        "keep them all           yes  1100 GB free; the ten networks in FP32 and FP16 take about 10"
+        "keep all files          yes  1100 GB free; the ten networks in FP32 and FP16 take about 10 GB"
     )

@@ -15,7 +15,7 @@ PROBED = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "p
 SPACE = 10_000_000_000
 """Bytes that the ten networks take in FP32 and FP16: 2.3 GB of graphs and 7 GB of engines."""
 
-NO_GPU = "a machine with an NVIDIA GPU"
+NO_GPU = "use a machine with an NVIDIA GPU"
 
 
 class Ability(Record, frozen=True, kw_only=True):
@@ -45,79 +45,76 @@ def examine(folder: Path) -> Report:
 
 def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
     """Judge what was found; `free` is in bytes."""
-    abilities = []
-    for name, check in CHECKS.items():
-        can, why, remedy = check(found)
-        abilities.append(Ability(name=name, can=can, why=why, remedy=remedy))
-    room = f"{free / 1e9:.0f} GB free; the ten networks in FP32 and FP16 take about {SPACE / 1e9:.0f}"
-    enough = free >= SPACE
-    abilities.append(Ability(name="keep them all", can=enough, why=room, remedy="" if enough else "another folder"))
+    answers = {name: check(found) for name, check in CHECKS.items()}
+    space = f"{free / 1e9:.0f} GB free; the ten networks in FP32 and FP16 take about {SPACE / 1e9:.0f} GB"
+    answers["keep all files"] = space, "" if free >= SPACE else "use a folder on a larger disk"
     return Report(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         free=free,
         found=found,
-        abilities=tuple(abilities),
+        abilities=tuple(Ability(name=n, can=not remedy, why=why, remedy=remedy) for n, (why, remedy) in answers.items()),
     )
 
 
-Answer = tuple[bool, str, str]
-"""Ability's can, why and remedy."""
+Answer = tuple[str, str]
+"""Ability's why and remedy; without a remedy, the machine can do it."""
 
 
 def _export(found: dict[str, ProbeResult]) -> Answer:
     missing = [name for name in ("torch", "onnx", "onnxruntime") if found[name].error]
     if not missing:
-        return True, "the ten networks to ONNX, checked", ""
-    return False, "; ".join(f"{name} {found[name].error}" for name in missing), f"pip install {' '.join(missing)}"
+        return "the ten networks to ONNX, checked", ""
+    return "; ".join(f"{name} {found[name].error}" for name in missing), f"pip install {' '.join(missing)}"
 
 
 def _build_ahead_of_time(found: dict[str, ProbeResult]) -> Answer:
     rtx = found["tensorrt_rtx"]
     if rtx.error:
-        return False, f"TensorRT-RTX is {rtx.error}", f"pip install {FLAVOURS['rtx'].install}"
+        return f"TensorRT-RTX is {rtx.error}", f"pip install {FLAVOURS['rtx'].install}"
     targets = [row.name for row in GPUS.values() if not row.not_rtx and f"SM{row.sm}" in rtx.features]
-    return True, f"TensorRT-RTX {rtx.version} for {', '.join(targets)}", ""
+    return f"TensorRT-RTX {rtx.version} for {', '.join(targets)}", ""
 
 
 def _build_for_the_gpu(found: dict[str, ProbeResult]) -> Answer:
     """TensorRT, for the first GPU."""
     devices, tensorrt = found["cuda"].devices, found["tensorrt"]
     if not devices:
-        return False, found["cuda"].error or "the driver has no GPU", NO_GPU
+        return found["cuda"].error or "the driver reports no GPU", NO_GPU
     gpu = identify_gpu(devices[0].name, devices[0].sm)
     remedy = f"pip install '{requirement(gpu)}'"
     if tensorrt.error:
-        return False, f"TensorRT is {tensorrt.error}", remedy
+        return f"TensorRT is {tensorrt.error}", remedy
     try:
         check_target(gpu, FLAVOURS["tensorrt"], tensorrt.version)
     except MachineError as error:
-        return False, str(error), remedy
-    return True, f"TensorRT {tensorrt.version} for {devices[0].name}", ""
+        return str(error), remedy
+    return f"TensorRT {tensorrt.version} for {devices[0].name}", ""
 
 
 def _run_onnx(found: dict[str, ProbeResult]) -> Answer:
     onnxruntime = found["onnxruntime"]
     if onnxruntime.error:
-        return False, f"onnxruntime is {onnxruntime.error}", "pip install onnxruntime"
+        return f"onnxruntime is {onnxruntime.error}", "pip install onnxruntime"
     providers = [provider.removesuffix("ExecutionProvider") for provider in onnxruntime.features if "Azure" not in provider]
-    return True, f"ONNX Runtime {onnxruntime.version} on {', '.join(providers)}", ""
+    return f"ONNX Runtime {onnxruntime.version} on {', '.join(providers)}", ""
 
 
 def _run_engines(found: dict[str, ProbeResult]) -> Answer:
     cuda, pycuda = found["cuda"], found["pycuda"]
     if not cuda.devices:
-        return False, cuda.error or "the driver has no GPU", NO_GPU
+        return cuda.error or "the driver reports no GPU", NO_GPU
     flavours = [row.title for row in FLAVOURS.values() if not found[row.module].error]
     if pycuda.error or not flavours:
-        return False, f"PyCUDA is {pycuda.error}" if pycuda.error else "there is no TensorRT", "pip install 'trtzoo[gpu]'"
-    return True, f"{' and '.join(flavours)} on {cuda.devices[0].name}", ""
+        missing = f"PyCUDA is {pycuda.error}" if pycuda.error else f"TensorRT is {found['tensorrt'].error}"
+        return missing, "pip install 'trtzoo[gpu]'"
+    return f"{' and '.join(flavours)} on {cuda.devices[0].name}", ""
 
 
 CHECKS: dict[str, Callable[[dict[str, ProbeResult]], Answer]] = {
     "export": _export,
     "build ahead of time": _build_ahead_of_time,
-    "build for the GPU here": _build_for_the_gpu,
+    "build for this GPU": _build_for_the_gpu,
     "run ONNX files": _run_onnx,
     "run engines": _run_engines,
 }
