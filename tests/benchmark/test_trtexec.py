@@ -2,32 +2,15 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.benchmark.trtexec_files import query, write
 from trtzoo.benchmark.protocols import PROTOCOLS
 from trtzoo.benchmark.trtexec import command_line, read_profile, read_times
 from trtzoo.core.errors import StoreError
 from trtzoo.core.records import Case
-
-
-def query(start=300.0, h2d=0.1, compute=4.0, d2h=0.02, enqueue=0.5, names=("h2dMs", "d2hMs")):
-    return {
-        "startEnqMs": start - enqueue,
-        "endEnqMs": start,
-        "startComputeMs": start,
-        names[0]: h2d,
-        "computeMs": compute,
-        names[1]: d2h,
-        "latencyMs": h2d + compute + d2h,
-    }
-
-
-def write(path, rows):
-    path.write_bytes(msgspec.json.encode(rows))
-    return path
 
 
 @pytest.mark.parametrize("names", [("h2dMs", "d2hMs"), ("inMs", "outMs")], ids=" ".join)

@@ -1,4 +1,4 @@
-"""`trtzoo audit`, as it is typed."""
+"""`trtzoo audit` as a user runs it."""
 
 import json
 
@@ -6,7 +6,7 @@ from trtzoo.cli.audit import text
 from trtzoo.report.audit import findings
 
 
-def test_findings_are_told_by_verdict_with_their_evidence(trtzoo):
+def test_findings_are_grouped_by_verdict_with_their_evidence(trtzoo):
     done = trtzoo("audit")
     assert done.returncode == 0 and done.stderr == ""
     assert done.stdout.startswith("WRONG: ") and "\n\nDOUBTFUL: " in done.stdout and "\n\nHOLDS: " in done.stdout
@@ -19,11 +19,11 @@ def test_json_has_the_same_findings(trtzoo):
     assert set(rows[0]) == {"check", "verdict", "subject", "claim", "evidence"}
 
 
-def test_on_a_terminal_lines_are_folded():
+def test_lines_are_wrapped_on_a_terminal():
     assert max(map(len, text(findings(), 80).splitlines())) <= 80
 
 
-def test_an_unknown_format_is_told(trtzoo):
+def test_an_unknown_format_is_a_usage_error(trtzoo):
     done = trtzoo("audit", "--format", "csv")
     assert done.returncode == 2
     assert "There is no format 'csv'. Known: text, json." in done.stderr

@@ -1,4 +1,4 @@
-"""`trtzoo bench`, as it is typed."""
+"""`trtzoo bench` as a user runs it."""
 
 import re
 
@@ -18,7 +18,7 @@ def fakes(tmp_path):
     fake_job(tmp_path / "onnx", model="dpn92", script={"fail": "zeros"})
 
 
-def test_rows_go_to_stdout_and_results_to_the_devices_folder(trtzoo, fakes, tmp_path):
+def test_lines_go_to_stdout_and_results_to_the_folder_of_the_device(trtzoo, fakes, tmp_path):
     done = trtzoo("bench", "dpn68", "--gpu", "cpu", "--runtime", "fake", "--batch", "1,4")
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
@@ -31,7 +31,7 @@ def test_rows_go_to_stdout_and_results_to_the_devices_folder(trtzoo, fakes, tmp_
     assert all(len(result.samples) == 10 for result in results)
 
 
-def test_a_failed_case_is_told_kept_and_makes_the_exit_code_one(trtzoo, fakes):
+def test_a_failed_case_is_reported_and_kept_and_the_exit_code_is_one(trtzoo, fakes):
     done = trtzoo("bench", "dpn92", "dpn68", "--gpu", "cpu", "--runtime", "fake", "--batch", "1")
     assert done.returncode == 1
     first, second = done.stdout.splitlines()
@@ -40,7 +40,7 @@ def test_a_failed_case_is_told_kept_and_makes_the_exit_code_one(trtzoo, fakes):
     assert "1 of 2 cases failed; the others are kept in benchmarks/" in done.stderr
 
 
-def test_a_gpu_that_is_not_here_is_refused_with_what_is_here(trtzoo, fakes):
+def test_a_missing_gpu_is_refused_and_the_present_devices_are_named(trtzoo, fakes):
     done = trtzoo("bench", "--all", "--gpu", "t4", env={"CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 3
     assert done.stdout == ""
@@ -62,14 +62,14 @@ def test_a_gpu_that_is_not_here_is_refused_with_what_is_here(trtzoo, fakes):
         (["--batch", "1,,8"], "has an empty item"),
     ],
 )
-def test_what_does_not_exist_is_a_usage_error(trtzoo, arguments, sentence):
+def test_an_unknown_name_is_a_usage_error(trtzoo, arguments, sentence):
     done = trtzoo("bench", *arguments)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert done.stdout == "" and "Traceback" not in done.stderr
 
 
-def test_the_first_real_number_comes_from_the_fastest_runtime_on_this_processor(trtzoo, tmp_path):
+def test_auto_measures_with_the_fastest_runtime_of_a_trial(trtzoo, tmp_path):
     assert trtzoo("export", "dpn68", "--weights", "seeded", "--input-size", "64").returncode == 0
     (tmp_path / "onnx" / "dpn68-fp32-s64.onnx").rename(tmp_path / "onnx" / "dpn68-fp32.onnx")
     (tmp_path / "onnx" / "dpn68-fp32-s64.json").rename(tmp_path / "onnx" / "dpn68-fp32.json")

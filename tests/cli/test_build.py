@@ -1,4 +1,4 @@
-"""`trtzoo build`, as a user types it."""
+"""`trtzoo build` as a user runs it."""
 
 import os
 import random
@@ -26,7 +26,7 @@ def told(done):
     return "\n".join(line.rstrip() for line in done.stderr.splitlines() if line.strip() and "engine for Tesla T4" not in line)
 
 
-def test_an_onnx_file_that_is_not_ours_is_built_and_the_second_time_is_up_to_date(trtzoo, tmp_path):
+def test_a_foreign_onnx_file_is_built_and_is_up_to_date_the_second_time(trtzoo, tmp_path):
     tiny(tmp_path / "mine.onnx", dtype="fp16")
     done = trtzoo("build", "--onnx", "mine.onnx", "--precision", "fp16")
     assert done.returncode == 0, done.stderr
@@ -37,7 +37,7 @@ def test_an_onnx_file_that_is_not_ours_is_built_and_the_second_time_is_up_to_dat
     assert (again.returncode, again.stdout) == (0, f"{T4}/mine-fp16-b1.engine  up to date\n")
 
 
-def test_the_onnx_package_s_own_densenet_is_built(trtzoo):
+def test_the_densenet_of_the_onnx_package_is_built(trtzoo):
     done = trtzoo("build", "--onnx", LIGHT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{T4}/light_densenet121-fp32-b1.engine  ")
@@ -79,7 +79,7 @@ def test_the_onnx_package_s_own_densenet_is_built(trtzoo):
     ],
     ids=["empty", "text", "truncated", "unknown operations", "fixed batch", "fp32 of fp16", "fp16 of fp32"],
 )
-def test_a_file_that_cannot_be_built_is_told_and_leaves_nothing(trtzoo, tmp_path, make, options, sentence):
+def test_a_file_that_cannot_be_built_is_reported_and_leaves_nothing(trtzoo, tmp_path, make, options, sentence):
     make(tmp_path / "bad.onnx")
     done = trtzoo("build", "--onnx", "bad.onnx", *options)
     assert (done.returncode, done.stdout) == (1, "")
@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_built_is_told_and_leaves_nothing(trtzoo, tmp_path
         (("--precision", "tf32", "--gpu", "t4"), 2, "Tesla T4 (SM75) has no TF32; it came with SM80. Say --precision fp32"),
     ],
 )
-def test_a_command_that_cannot_be_done_is_one_sentence_and_its_code(trtzoo, options, code, sentence):
+def test_an_impossible_command_is_one_sentence_and_its_exit_code(trtzoo, options, code, sentence):
     done = trtzoo("build", *options)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"trtzoo: {sentence}")
@@ -134,7 +134,7 @@ def whole(folder):
     return good
 
 
-def test_killed_at_many_points_it_leaves_no_engine_that_is_taken_for_whole(trtzoo, tmp_path):
+def test_a_build_killed_at_any_point_leaves_no_engine_that_passes_for_complete(trtzoo, tmp_path):
     tiny(tmp_path / "mine.onnx")
     random.seed(0)
     for _ in range(12):
@@ -170,7 +170,7 @@ def _parent(process):
         return 0
 
 
-def test_ctrl_c_cancels_and_keeps_what_is_done(tmp_path):
+def test_ctrl_c_cancels_the_build_and_keeps_finished_engines(tmp_path):
     shutil.copy(LIGHT, tmp_path / "mine.onnx")
     process = start(tmp_path)
     wait_for_a_build(tmp_path)

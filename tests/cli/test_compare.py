@@ -1,4 +1,4 @@
-"""`trtzoo compare`, as it is typed."""
+"""`trtzoo compare` as a user runs it."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ def slower(tmp_path):
 
 
 @pytest.mark.usefixtures("slower")
-def test_a_slowdown_is_told_and_exits_zero_without_a_gate(trtzoo):
+def test_a_slowdown_is_reported_and_the_exit_code_without_a_gate_is_zero(trtzoo):
     done = trtzoo("compare", "a1,a2,a3", "b1,b2,b3")
     assert done.returncode == 0, done.stderr
     assert "SLOWER" in done.stdout and "3+3 in turns" in done.stdout
@@ -36,7 +36,7 @@ def test_a_slowdown_is_told_and_exits_zero_without_a_gate(trtzoo):
 
 @pytest.mark.usefixtures("slower")
 @pytest.mark.parametrize(("sides", "gate", "code"), [("ab", "4%", 0), ("ac", "4%", 1), ("ab", "1%", 1), ("ca", "0%", 0)])
-def test_a_gate_closes_only_for_a_slowdown_proven_to_be_over_it(trtzoo, sides, gate, code):
+def test_a_gate_fails_only_for_a_slowdown_proven_to_exceed_it(trtzoo, sides, gate, code):
     before, after = (",".join(f"{side}{number}" for number in (1, 2, 3)) for side in sides)
     done = trtzoo("compare", before, after, "--gate", gate)
     assert done.returncode == code
@@ -44,7 +44,7 @@ def test_a_gate_closes_only_for_a_slowdown_proven_to_be_over_it(trtzoo, sides, g
 
 
 @pytest.mark.usefixtures("slower")
-def test_the_same_runs_on_both_sides_close_no_gate(trtzoo):
+def test_the_same_runs_on_both_sides_pass_every_gate(trtzoo):
     done = trtzoo("compare", "a1,a2,a3", "a1,a2,a3", "--gate", "0%")
     assert done.returncode == 0
     assert "not measured again: dpn68 fp32 b1." in " ".join(done.stdout.split())
@@ -62,7 +62,7 @@ def test_every_format_carries_the_numbers(trtzoo):
 
 
 @pytest.mark.usefixtures("slower")
-def test_no_framework_is_imported_for_it(tmp_path):
+def test_comparing_imports_no_framework(tmp_path):
     heavy = {"torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "matplotlib", "altair"}
     code = f"""
 import atexit, sys
@@ -75,7 +75,7 @@ main()
     assert done.stderr == "heavy\n" and "dpn68 fp32 b1" in done.stdout
 
 
-def test_what_does_not_compare_is_refused_with_the_field_and_exit_two(trtzoo, tmp_path):
+def test_incomparable_results_are_refused_with_the_differing_field(trtzoo, tmp_path):
     save(tmp_path / "a", run())
     save(tmp_path / "b", run(at=50, io="fp16"))
     done = trtzoo("compare", "a", "b")
@@ -85,7 +85,7 @@ def test_what_does_not_compare_is_refused_with_the_field_and_exit_two(trtzoo, tm
     )
 
 
-def test_damaged_files_are_named_and_skipped_the_rest_is_shown_and_the_exit_code_is_one(trtzoo, tmp_path):
+def test_damaged_files_are_skipped_by_name_and_the_exit_code_is_one(trtzoo, tmp_path):
     save(tmp_path / "a", run(), run(batch=4))
     save(tmp_path / "b", run(at=900), run(at=900, batch=4))
     (tmp_path / "b" / "a-cpu-2c" / "1.json").write_text("{")
@@ -95,7 +95,7 @@ def test_damaged_files_are_named_and_skipped_the_rest_is_shown_and_the_exit_code
     assert "dpn68 fp32 b1" in done.stdout and "In A only: dpn68 fp32 b4." in done.stdout
 
 
-def test_a_part_that_does_not_compare_makes_the_exit_code_one(trtzoo, tmp_path):
+def test_an_incomparable_part_makes_the_exit_code_one(trtzoo, tmp_path):
     save(tmp_path / "a", run(), run(batch=4))
     save(tmp_path / "b", run(at=900), run(at=900, batch=4, threads=1))
     done = trtzoo("compare", "a", "b")
@@ -111,7 +111,7 @@ def test_a_gate_is_a_percentage(trtzoo, tmp_path, gate):
     assert done.stderr == f"trtzoo: --gate {gate!r} is not a percentage. Example: --gate 3%\n"
 
 
-def test_it_fits_eighty_columns(trtzoo, tmp_path):
+def test_the_table_fits_eighty_columns(trtzoo, tmp_path):
     models = [("densenet264", "fp16", 128), ("dpn131", "fp32", 1)]
     for side, at in (("a", 0), ("b", 5)):
         grid = [run(0.1234 * (1 + at), at=at, model=m, precision=p, batch=b) for m, p, b in models]

@@ -1,4 +1,4 @@
-"""`trtzoo eval`, as it is typed."""
+"""`trtzoo eval` as a user runs it."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def journal(tmp_path):
     return tmp_path / "benchmarks" / cpu_device().key / "accuracy" / "densenet121-fp32-c5-s8-onnxruntime.journal"
 
 
-def test_the_result_is_one_sentence_with_all_that_it_stands_for(trtzoo, ready, tmp_path):
+def test_the_result_is_one_sentence_with_its_conditions(trtzoo, ready, tmp_path):
     (ready / "0" / "0_0.png").write_text("a text")
     done = trtzoo("eval", "densenet121", "--data", "data")
     assert done.returncode == 0, done.stderr
@@ -47,7 +47,7 @@ def test_the_result_is_one_sentence_with_all_that_it_stands_for(trtzoo, ready, t
     assert "0/0_0.png: it is not a JPEG, PNG, BMP or WEBP image" in done.stderr
 
 
-def test_a_network_of_the_published_kind_stands_beside_the_published_accuracy():
+def test_a_published_network_is_compared_with_its_published_accuracy():
     done = Evaluation(
         model="densenet121",
         precision="fp16",
@@ -68,7 +68,7 @@ def test_a_network_of_the_published_kind_stands_beside_the_published_accuracy():
     )
 
 
-def test_a_file_by_its_path_and_by_its_models_name_are_the_same(trtzoo, ready):
+def test_a_path_and_a_model_name_select_the_same_file(trtzoo, ready):
     by_name = trtzoo("eval", "densenet121", "--data", "data", "--limit", "7", "--batch", "2")
     by_path = trtzoo("eval", "--onnx", "onnx/densenet121-fp32-c5-s8.onnx", "--data", "data", "--limit", "7", "--batch", "2")
     assert by_name.stdout == by_path.stdout and "7 images of data" in by_path.stdout
@@ -108,7 +108,7 @@ def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_killed_at_any_moment_it_goes_on_and_nothing_counts_twice(trtzoo, ready, tmp_path):
+def test_a_killed_evaluation_resumes_and_counts_no_image_twice(trtzoo, ready, tmp_path):
     long(ready)
     process = begun(tmp_path)
     decoders = children(process.pid)
@@ -132,7 +132,7 @@ def _command(pid):
         return ""
 
 
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(ready, tmp_path):
+def test_ctrl_c_keeps_finished_images_and_names_the_option_that_continues(ready, tmp_path):
     long(ready)
     process = begun(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the decoders, too
@@ -171,7 +171,7 @@ def test_what_cannot_be_evaluated_is_one_sentence(trtzoo, ready, arguments, code
     assert done.stdout == "" and "Traceback" not in done.stderr
 
 
-def test_what_eval_needs_is_told_where_it_is_missing(ready, tmp_path):
+def test_a_missing_package_is_named_with_the_extra_that_installs_it(ready, tmp_path):
     code = (
         "import sys; sys.modules['cv2'] = None; sys.argv = ['trtzoo', 'eval', 'densenet121', '--data', 'data'];"
         "from trtzoo.cli import main; main()"

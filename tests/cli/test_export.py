@@ -83,7 +83,7 @@ def test_a_wrong_argument_is_a_sentence_and_exit_code_2(
 # --- what it says ---
 
 
-def test_a_model_named_twice_is_exported_once_and_stdout_is_the_result(trtzoo: Run, tmp_path: Path) -> None:
+def test_a_model_named_twice_is_exported_once_and_the_result_is_on_stdout(trtzoo: Run, tmp_path: Path) -> None:
     done = trtzoo("export", *SMALL, "DPN68", "dpn68", "--precision", "fp16,fp32,tf32,fp16")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -104,7 +104,7 @@ def test_two_exports_in_two_folders_give_the_same_bytes(trtzoo: Run, tmp_path: P
     assert found[0] == found[1] and len(found[0]) == 2
 
 
-def test_a_folder_of_ones_own_and_a_fixed_batch(trtzoo: Run, tmp_path: Path) -> None:
+def test_folder_and_fixed_batch_are_options(trtzoo: Run, tmp_path: Path) -> None:
     done = trtzoo("export", *SMALL, "--batch", "4", "--onnx-dir", "a/b")
     assert done.returncode == 0, done.stderr
     assert visible(tmp_path / "a" / "b") == [name.replace("fp32", "fp32-b4") for name in TRIO]
@@ -114,7 +114,7 @@ def test_a_folder_of_ones_own_and_a_fixed_batch(trtzoo: Run, tmp_path: Path) -> 
 # --- what goes wrong ---
 
 
-def test_a_wrong_file_of_weights_is_a_sentence_and_exit_code_1(trtzoo: Run, tmp_path: Path) -> None:
+def test_an_invalid_file_of_weights_is_a_sentence_and_exit_code_1(trtzoo: Run, tmp_path: Path) -> None:
     (tmp_path / "w.pdparams").write_bytes(b"cos\nsystem\n(S'touch canary'\ntR.")
     done = trtzoo("export", "dpn68", "--weights", "w.pdparams")
     assert (done.returncode, done.stdout) == (1, "")
@@ -124,7 +124,7 @@ def test_a_wrong_file_of_weights_is_a_sentence_and_exit_code_1(trtzoo: Run, tmp_
     assert visible(tmp_path) == ["onnx", "w.pdparams"] and visible(tmp_path / "onnx") == []
 
 
-def test_a_folder_that_cannot_be_written_is_a_sentence(trtzoo: Run, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_sentence(trtzoo: Run, tmp_path: Path) -> None:
     (tmp_path / "onnx").write_text("a file where the folder should be")
     done = trtzoo("export", *SMALL)
     assert (done.returncode, done.stdout) == (1, "")
@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(trtzoo: Run, tmp_path: Pa
 
 
 @pytest.mark.parametrize("room", [0, 10_000, 1_000_000])
-def test_a_full_disk_is_a_sentence_and_leaves_nothing(room: int, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(room: int, tmp_path: Path) -> None:
     """Room for nothing, for the golden sample's first bytes, and for a part of the graph."""
     program = (
         f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); "
@@ -148,7 +148,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(room: int, tmp_path: Path)
     assert visible(tmp_path / "onnx") == []
 
 
-def test_two_exports_of_the_same_file_at_once_leave_one_whole_artifact(tmp_path: Path) -> None:
+def test_two_simultaneous_exports_of_a_file_leave_one_complete_artifact(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trtzoo.cli", "export", *SMALL]
     both = [
         subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
@@ -179,7 +179,7 @@ main()
 """
 
 
-def test_killed_before_any_step_no_part_of_an_export_is_taken_for_the_whole(trtzoo: Run, tmp_path: Path) -> None:
+def test_an_export_killed_before_any_file_operation_leaves_no_partial_artifact(trtzoo: Run, tmp_path: Path) -> None:
     """The real command kills itself before its n-th operation on a file of onnx/; the next run makes all whole."""
     onnx, code, step, answers = tmp_path / "onnx", -signal.SIGKILL, 1, set()
     assert trtzoo("export", *SMALL).returncode == 0
@@ -195,7 +195,7 @@ def test_killed_before_any_step_no_part_of_an_export_is_taken_for_the_whole(trtz
 
 
 @pytest.mark.parametrize("delay", [0.05, 0.4, 0.8, 1.2])
-def test_killed_at_any_moment_an_export_leaves_nothing_to_be_taken_for_the_whole(delay: float, tmp_path: Path) -> None:
+def test_an_export_killed_at_any_moment_leaves_no_partial_artifact(delay: float, tmp_path: Path) -> None:
     process = _started(tmp_path)
     time.sleep(delay)
     process.kill()
@@ -205,7 +205,7 @@ def test_killed_at_any_moment_an_export_leaves_nothing_to_be_taken_for_the_whole
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.3, 0.7, 1.1])
-def test_ctrl_c_ends_an_export_without_a_traceback_and_leaves_nothing_half_written(delay: float, tmp_path: Path) -> None:
+def test_ctrl_c_ends_an_export_with_one_sentence_and_no_partial_file(delay: float, tmp_path: Path) -> None:
     process = _started(tmp_path)
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
@@ -247,7 +247,7 @@ def _started(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_source_that_lacks_one_of_the_models_is_refused_before_anything_is_made(trtzoo: Run, tmp_path: Path) -> None:
+def test_a_publisher_without_one_of_the_models_is_refused_before_any_export(trtzoo: Run, tmp_path: Path) -> None:
     done = trtzoo("export", "dpn68", "densenet264", "--weights", "torchvision")
     assert done.returncode == 2
     assert (

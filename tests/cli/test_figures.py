@@ -1,10 +1,10 @@
-"""`trtzoo figures`, as it is typed."""
+"""`trtzoo figures` as a user runs it."""
 
 from tests.report.results import result
 from trtzoo.core.files import encode
 
 
-def test_four_figures_are_drawn_twice_each_and_named_and_a_bad_file_is_told(trtzoo, tmp_path):
+def test_four_figures_are_drawn_in_two_formats_and_a_bad_file_is_reported(trtzoo, tmp_path):
     folder = tmp_path / "benchmarks" / "a-cpu-2c"
     folder.mkdir(parents=True)
     (folder / "one.json").write_bytes(encode(result(batch=4)))
@@ -19,12 +19,12 @@ def test_four_figures_are_drawn_twice_each_and_named_and_a_bad_file_is_told(trtz
     assert all((tmp_path / name).stat().st_size > 10_000 for name in names)
 
 
-def test_without_results_the_published_ones_are_drawn(trtzoo, tmp_path):
+def test_without_results_the_published_points_are_drawn(trtzoo, tmp_path):
     assert trtzoo("figures").returncode == 0
     assert len(list((tmp_path / "benchmarks" / "plots").glob("*.*g"))) == 8
 
 
-def test_a_place_that_cannot_be_written_is_told(trtzoo, tmp_path):
+def test_a_folder_that_cannot_be_written_is_one_sentence(trtzoo, tmp_path):
     (tmp_path / "file").write_text("")
     done = trtzoo("figures", "--out", "file/plots")
     assert done.returncode == 1

@@ -56,7 +56,7 @@ def test_help_of_every_command_has_an_example_and_fits_eighty_columns(command):
     assert "…" not in shown.output and "..." not in shown.output.replace("]...", "")
 
 
-def test_the_list_of_commands_tells_each_ones_first_sentence_whole():
+def test_the_list_of_commands_has_the_whole_first_sentence_of_each():
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80", "TERM": "dumb"}, prog_name="trtzoo")
     words = " ".join(shown.output.split())
     assert words.startswith("Usage: trtzoo [OPTIONS] COMMAND [ARGS]...")
@@ -66,7 +66,7 @@ def test_the_list_of_commands_tells_each_ones_first_sentence_whole():
 
 
 @pytest.mark.serial
-def test_help_comes_in_four_tenths_of_a_second(trtzoo):
+def test_help_takes_less_than_four_tenths_of_a_second(trtzoo):
     """By processor time, and the best of three, since other programs may be running."""
     times = []
     for _ in range(3):

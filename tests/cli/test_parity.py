@@ -1,4 +1,4 @@
-"""`trtzoo parity`, as it is typed."""
+"""`trtzoo parity` as a user runs it."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from tests.verification.test_layerwise import spoil
+from tests.verification.spoiling import spoil
 from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.core.files import sha256_file
 from trtzoo.exporter.plan import export
@@ -37,7 +37,7 @@ def spoilt(here):
     sidecar.write_text(sidecar.read_text().replace(before, sha256_file(path)))
 
 
-def test_without_data_logits_are_compared_on_made_up_images(trtzoo, here):
+def test_without_data_logits_are_compared_on_synthetic_images(trtzoo, here):
     done = trtzoo("parity", "dpn68", "--precision", "fp32,fp16", "--batch", "1,4", "--limit", "5", "--format", "json")
     assert done.returncode == 0, done.stderr
     logits, classes = json.loads(done.stdout)
@@ -53,7 +53,7 @@ def test_without_data_logits_are_compared_on_made_up_images(trtzoo, here):
     assert all(row["images"] == 5 for row in classes["rows"]) and "ref. right" not in classes["rows"][0]
 
 
-def test_an_engine_that_may_not_stand_in_is_exit_code_one_with_the_sentence(trtzoo, here):
+def test_an_engine_that_fails_is_exit_code_one_with_the_reason(trtzoo, here):
     spoilt(here)
     done = trtzoo("parity", "dpn68", "--precision", "fp32,fp16", "--batch", "2", "--limit", "4", "--format", "md")
     assert done.returncode == 1
@@ -73,7 +73,7 @@ def test_layers_name_the_first_block_out_of_tolerance(trtzoo, here):
     assert next(row[0] for row in rows if row[-1] == "FAILS") == "conv4_5"
 
 
-def test_a_plain_folder_of_photographs_serves_without_labels(trtzoo, here):
+def test_a_plain_folder_of_photographs_needs_no_labels(trtzoo, here):
     (here / "photographs").mkdir()
     for number, colour in enumerate(("red", "green", "blue")):
         Image.new("RGB", (50, 40), colour).save(here / "photographs" / f"{number}.jpg")
@@ -84,7 +84,7 @@ def test_a_plain_folder_of_photographs_serves_without_labels(trtzoo, here):
     assert "skipped: 3.jpg cannot be read: it is empty" in done.stderr
 
 
-def test_a_graph_that_is_missing_costs_its_own_row_and_names_the_command(trtzoo, here):
+def test_a_missing_graph_fails_its_own_row_and_names_the_command(trtzoo, here):
     done = trtzoo("parity", "dpn92", "dpn68", "--batch", "1", "--limit", "2", "--format", "md")
     assert done.returncode == 1
     assert "| dpn68 | fp32 | 1 | passes |" in done.stdout
@@ -111,7 +111,7 @@ def test_layers_without_the_fp16_graph_name_the_command(trtzoo, here):
         (["dpn68", "--runtime", "tensorrt", "--gpu", "cpu"], 2, "The runtime tensorrt does not run on "),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence(trtzoo, here, arguments, code, sentence):
+def test_an_impossible_command_is_one_sentence(trtzoo, here, arguments, code, sentence):
     done = trtzoo("parity", *arguments)
     assert done.returncode == code
     assert sentence in done.stderr and "Traceback" not in done.stderr

@@ -32,19 +32,19 @@ def measured(tmp_path):
 
 
 @pytest.mark.parametrize("words", [["--quiet", "table"], ["table", "--quiet"]], ids=" ".join)
-def test_quiet_before_or_after_a_command_silences_the_talk_and_keeps_the_result(trtzoo, words):
+def test_quiet_before_or_after_a_command_hides_messages_and_keeps_the_result(trtzoo, words):
     loud, quiet = trtzoo("table", "--format", "csv"), trtzoo(*words, "--format", "csv")
     assert "benchmarks has no results." in loud.stderr
     assert (quiet.stderr, quiet.stdout, quiet.returncode) == ("", loud.stdout, loud.returncode)
 
 
-def test_errors_are_told_even_quietly(trtzoo):
+def test_quiet_shows_errors(trtzoo):
     done = trtzoo("table", "--quiet", "--format", "xml")
     assert done.returncode == 2
     assert done.stderr == f"trtzoo: There is no format 'xml'. Known: {', '.join(FORMATS)}.\n"
 
 
-def test_the_warning_about_seeded_weights_is_shown_once_and_even_quietly(trtzoo):
+def test_quiet_shows_the_warning_about_seeded_weights_once(trtzoo):
     done = trtzoo("export", "dpn68", "dpn92", "--quiet", "--classes", "10", "--input-size", "32")
     assert done.returncode == 0
     first, second = done.stderr.splitlines()
@@ -58,13 +58,13 @@ def test_the_version_is_printed(trtzoo):
     assert trtzoo("--version").stdout == f"trtzoo {version('trtzoo')}\n"
 
 
-def test_after_a_double_dash_quiet_is_a_name_like_any_other(trtzoo):
+def test_after_a_double_dash_quiet_is_a_model_name(trtzoo):
     done = trtzoo("bench", "--", "--quiet")
     assert done.returncode == 2
     assert "There is no model '--quiet'." in done.stderr
 
 
-def test_results_are_shown_on_a_terminal_even_quietly(tmp_path):
+def test_quiet_shows_results_on_a_terminal(tmp_path):
     seen = terminal(["bench", "dpn68", "--gpu", "cpu", "--batch", "1", "--print-trtexec", "--quiet"], tmp_path)
     assert "trtexec --onnx=onnx/dpn68-fp32.onnx" in seen
 
@@ -103,14 +103,14 @@ def test_a_terminal_sees_escape_codes(measured, tmp_path):
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
-def test_no_escape_code_is_written_where_none_is_wanted(words, env, measured, tmp_path):
+def test_no_color_and_dumb_terminals_get_no_escape_codes(words, env, measured, tmp_path):
     seen = terminal(words, tmp_path, **env)
     assert seen.strip()
     assert "\x1b" not in seen
 
 
 @pytest.mark.parametrize("words", [*WORDS, ["doctor"]], ids=" ".join)
-def test_everything_fits_eighty_columns_and_nothing_is_cut(words, measured, tmp_path):
+def test_output_fits_eighty_columns_uncut(words, measured, tmp_path):
     seen = terminal(words, tmp_path, COLUMNS="80", NO_COLOR="1")
     assert max(map(len, seen.replace("\r", "").splitlines())) <= 80
     assert "…" not in seen
@@ -154,5 +154,5 @@ finally:
         ("trtzoo export --weights t", ["torchvision", "timm"]),
     ],
 )
-def test_a_shell_is_offered_the_rows_of_our_tables(line, offered):
+def test_a_shell_completes_names_from_our_tables(line, offered):
     assert complete(line) == offered

@@ -1,4 +1,4 @@
-"""`trtzoo report`, as it is typed."""
+"""`trtzoo report` as a user runs it."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from trtzoo.cli.report import report_command
 from trtzoo.core.errors import MachineError
 
 
-def test_the_page_is_written_and_told(trtzoo, tmp_path):
+def test_the_page_is_written_and_its_size_printed(trtzoo, tmp_path):
     written(tmp_path / "benchmarks", [run()])
     done = trtzoo("report")
     assert (done.returncode, done.stderr) == (0, "")
@@ -20,21 +20,21 @@ def test_the_page_is_written_and_told(trtzoo, tmp_path):
     assert "dpn68-fp32-b1-onnxruntime-trtzoo.json" in (tmp_path / "report.html").read_text()
 
 
-def test_results_and_page_are_where_they_are_said_to_be(trtzoo, tmp_path):
+def test_the_options_decide_where_results_and_page_are(trtzoo, tmp_path):
     written(tmp_path / "elsewhere", [run(), run(batch=4)])
     done = trtzoo("report", "--results", "elsewhere", "--out", "new/page.html")
     assert done.returncode == 0 and done.stdout.startswith("new/page.html  2 results, ")
     assert "2 results from <code>elsewhere</code>" in (tmp_path / "new" / "page.html").read_text()
 
 
-def test_without_results_the_published_numbers_alone_are_no_failure(trtzoo, tmp_path):
+def test_a_page_without_results_shows_the_published_numbers(trtzoo, tmp_path):
     done = trtzoo("report")
     assert done.returncode == 0
     assert "benchmarks has no results. To measure: trtzoo bench --all --gpu auto" in done.stderr
     assert "these are the published numbers alone" in (tmp_path / "report.html").read_text()
 
 
-def test_a_damaged_file_is_told_there_and_here_and_the_rest_is_shown(trtzoo, tmp_path):
+def test_a_damaged_file_is_reported_on_the_page_and_on_stderr(trtzoo, tmp_path):
     written(tmp_path / "benchmarks", [run()])
     (tmp_path / "benchmarks" / "a-cpu-2c" / "bad.json").write_text("{")
     done = trtzoo("report")
@@ -45,7 +45,7 @@ def test_a_damaged_file_is_told_there_and_here_and_the_rest_is_shown(trtzoo, tmp
 
 
 @pytest.mark.parametrize("out", ["folder", "file/page.html"])
-def test_a_page_that_cannot_be_written_is_told_in_a_sentence(trtzoo, tmp_path, out):
+def test_a_page_that_cannot_be_written_is_one_sentence(trtzoo, tmp_path, out):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("a file")
     done = trtzoo("report", "--out", out)
@@ -54,7 +54,7 @@ def test_a_page_that_cannot_be_written_is_told_in_a_sentence(trtzoo, tmp_path, o
     assert list((tmp_path / "folder").iterdir()) == [] and (tmp_path / "file").read_text() == "a file"
 
 
-def test_without_the_plotting_package_the_extra_is_named(monkeypatch):
+def test_a_missing_plotting_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(MachineError, match=r"pip install 'trtzoo\[report\]'"):
         report_command(Path("nowhere"), Path("report.html"))

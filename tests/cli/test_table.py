@@ -1,4 +1,4 @@
-"""`trtzoo models` and `trtzoo table`, as they are typed."""
+"""`trtzoo models` and `trtzoo table` as a user runs it."""
 
 import json
 
@@ -12,7 +12,7 @@ def results(folder, **more):
     (folder / "benchmarks" / "a-cpu-2c" / "one.json").write_bytes(encode(result(**more)))
 
 
-def test_models_shows_exact_and_published_counts_and_says_why_they_differ(trtzoo):
+def test_models_shows_exact_and_published_counts_and_explains_the_difference(trtzoo):
     done = trtzoo("models")
     assert done.returncode == 0
     assert all(name in done.stdout for name in MODELS)
@@ -20,13 +20,13 @@ def test_models_shows_exact_and_published_counts_and_says_why_they_differ(trtzoo
     assert "groups twice" in " ".join(done.stdout.split())
 
 
-def test_models_counts_again_and_names_the_two_figures_that_do_not_come_out(trtzoo):
+def test_a_recount_marks_the_two_published_figures_that_are_wrong(trtzoo):
     done = trtzoo("models", "--count", "--format", "json")
     (table,) = json.loads(done.stdout)
     assert [row["Model"] for row in table["rows"] if row["same"] == "no"] == ["densenet264", "dpn98"]
 
 
-def test_the_table_is_made_from_files_alone(trtzoo, tmp_path):
+def test_the_table_is_made_from_the_files(trtzoo, tmp_path):
     results(tmp_path)
     done = trtzoo("table", "--format", "md")
     assert done.returncode == 0
@@ -35,20 +35,20 @@ def test_the_table_is_made_from_files_alone(trtzoo, tmp_path):
     assert done.stderr == ""
 
 
-def test_a_table_of_seeded_weights_cannot_be_taken_for_another(trtzoo, tmp_path):
+def test_a_table_of_seeded_weights_is_marked_as_such(trtzoo, tmp_path):
     results(tmp_path, weights=weights("seeded", "a.host cannot be reached."))
     text = trtzoo("table", "--format", "md").stdout
     assert "SEEDED weights (latency is valid, accuracy is not)" in text and "Why seeded: a.host cannot be reached." in text
 
 
-def test_without_results_the_published_columns_stand_alone_and_the_command_is_named(trtzoo):
+def test_without_results_the_published_columns_and_the_command_to_measure_are_shown(trtzoo):
     done = trtzoo("table", "--format", "csv")
     assert done.returncode == 0
     assert "densenet121,4.40447,,,9.32623,,,15.25175,," in done.stdout
     assert "benchmarks has no results. To measure: trtzoo bench --all --gpu auto" in done.stderr
 
 
-def test_bad_files_are_told_the_rest_is_shown_and_the_exit_is_one(trtzoo, tmp_path):
+def test_bad_files_are_skipped_by_name_and_the_exit_code_is_one(trtzoo, tmp_path):
     results(tmp_path)
     folder = tmp_path / "benchmarks" / "a-cpu-2c"
     (folder / "bad.json").write_text("{")
@@ -65,19 +65,19 @@ def test_bad_files_are_told_the_rest_is_shown_and_the_exit_is_one(trtzoo, tmp_pa
     assert "densenet121,11.0," in done.stdout
 
 
-def test_measured_accuracy_stands_beside_the_published(trtzoo, tmp_path):
+def test_measured_accuracy_is_shown_beside_the_published(trtzoo, tmp_path):
     (tmp_path / "benchmarks" / "a-cpu-2c" / "accuracy").mkdir(parents=True)
     (tmp_path / "benchmarks" / "a-cpu-2c" / "accuracy" / "one.json").write_bytes(encode(evaluation()))
     text = trtzoo("table", "--format", "md").stdout
     assert "| densenet121 | 0.757 | 0.7500 | -0.0070 | 0.0268 | 0.926 | 0.9200 | -0.0060 | 0.0169 | 1000 |" in text
 
 
-def test_limits_are_shown_when_asked_for(trtzoo):
+def test_limits_are_shown_on_request(trtzoo):
     assert "Share of the limit, Tesla T4, FP16" not in trtzoo("table", "--format", "md").stdout
     assert "| dpn68 | 0.08 | 0.7% |" in trtzoo("table", "--format", "md", "--limits").stdout
 
 
-def test_a_cell_is_explained_by_its_words_in_any_order(trtzoo, tmp_path):
+def test_a_cell_is_explained_whatever_the_order_of_its_words(trtzoo, tmp_path):
     results(tmp_path)
     done = trtzoo("table", "--explain", "b1,densenet121,fp32")
     assert done.returncode == 0
@@ -89,7 +89,7 @@ def test_a_cell_is_explained_by_its_words_in_any_order(trtzoo, tmp_path):
     assert told["Versions"] == "onnxruntime 1.2.3"
 
 
-def test_an_ambiguous_cell_is_a_list_of_words_that_can_be_typed(trtzoo, tmp_path):
+def test_an_ambiguous_cell_lists_the_words_that_select_each_one(trtzoo, tmp_path):
     results(tmp_path)
     (tmp_path / "benchmarks" / "a-cpu-2c" / "two.json").write_bytes(encode(result(batch=4)))
     done = trtzoo("table", "--explain", "densenet121")
@@ -98,7 +98,7 @@ def test_an_ambiguous_cell_is_a_list_of_words_that_can_be_typed(trtzoo, tmp_path
     assert done.stdout.splitlines()[1] == "--explain densenet121,fp32,b4,a-cpu-2c,onnxruntime,trtzoo"
 
 
-def test_a_cell_that_was_not_measured_says_what_to_run(trtzoo):
+def test_an_unmeasured_cell_names_the_command_to_measure_it(trtzoo):
     done = trtzoo("table", "--explain", "dpn68,fp32,b1")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
@@ -106,13 +106,13 @@ def test_a_cell_that_was_not_measured_says_what_to_run(trtzoo):
     )
 
 
-def test_results_are_chosen_by_device(trtzoo, tmp_path):
+def test_results_are_filtered_by_device(trtzoo, tmp_path):
     results(tmp_path)
     assert "densenet121,11.0," in trtzoo("table", "--format", "csv", "--gpu", "cpu").stdout
     assert "densenet121,11.0," not in trtzoo("table", "--format", "csv", "--gpu", "t4").stdout
 
 
-def test_an_unknown_format_lists_those_there_are(trtzoo):
+def test_an_unknown_format_lists_the_known_ones(trtzoo):
     done = trtzoo("table", "--format", "xml")
     assert done.returncode == 2
     assert "There is no format 'xml'. Known: rich, md, csv, json, latex." in done.stderr

@@ -1,16 +1,16 @@
-"""`trtzoo import` and `trtzoo bench --print-trtexec`, as they are typed."""
+"""`trtzoo import` and `trtzoo bench --print-trtexec` as a user runs it."""
 
 import msgspec
 import pytest
 
-from tests.benchmark.test_trtexec import query, write
+from tests.benchmark.trtexec_files import query, write
 from trtzoo.core.files import read_record
 from trtzoo.core.records import Result
 
 CASE = ["--model", "dpn131", "--gpu", "t4", "--precision", "fp16", "--batch", "4", "--tensorrt", "10.13.2"]
 
 
-def test_what_trtexec_measured_stands_in_the_table_unchecked(trtzoo, tmp_path):
+def test_an_imported_measurement_is_in_the_table_as_unchecked(trtzoo, tmp_path):
     times = write(tmp_path / "times.json", [query(start=300 + 5 * index) for index in range(30)])
     profile = write(tmp_path / "profile.json", [{"count": 30}, {"name": "conv0", "averageMs": 0.05}])
     done = trtzoo("import", times, *CASE, "--profile", profile)
@@ -38,20 +38,20 @@ def test_the_release_decides_the_protocol(trtzoo, tmp_path):
         (["--tensorrt", "new"], 2, "--tensorrt 'new' is not a version."),
     ],
 )
-def test_a_case_that_is_none_is_refused_and_nothing_is_written(trtzoo, tmp_path, change, code, sentence):
+def test_an_invalid_case_is_refused_and_writes_nothing(trtzoo, tmp_path, change, code, sentence):
     times = write(tmp_path / "times.json", [query()])
     done = trtzoo("import", times, *CASE, *change)
     assert done.returncode == code and sentence in done.stderr
     assert not (tmp_path / "benchmarks").exists()
 
 
-def test_a_file_that_is_not_trtexecs_is_refused(trtzoo, tmp_path):
+def test_a_file_that_trtexec_did_not_write_is_refused(trtzoo, tmp_path):
     (tmp_path / "times.json").write_bytes(msgspec.json.encode({"a": 1}))
     done = trtzoo("import", tmp_path / "times.json", *CASE)
     assert done.returncode == 1 and "is not a file of trtexec --exportTimes" in done.stderr
 
 
-def test_the_equal_trtexec_commands_are_printed_and_nothing_is_measured(trtzoo, tmp_path):
+def test_equivalent_trtexec_commands_are_printed_and_nothing_is_measured(trtzoo, tmp_path):
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", "4", "--protocol", "trtexec10,trtexec11", "--print-trtexec")
     assert done.returncode == 0
     lines = done.stdout.splitlines()

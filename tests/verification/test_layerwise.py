@@ -5,9 +5,9 @@ import math
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 from tests.making import tiny
+from tests.verification.spoiling import spoil
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.core.errors import RunError
@@ -27,17 +27,6 @@ def graphs(request, tmp_path_factory):
     done = list(export(find_model(request.param), Checkpoint("seeded", origin="seeded"), orders, folder))
     assert not any(one.error for one in done)
     return [one.path for one in done]
-
-
-def spoil(path, to, block, change):
-    """A copy in which the last convolution of a block has changed weights."""
-    model = onnx.load(path)
-    names = [node.input[1] for node in model.graph.node if node.op_type == "Conv" and node.name.startswith(f"features_{block}")]
-    (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == names[-1]]
-    values = numpy_helper.to_array(weight)
-    weight.CopyFrom(numpy_helper.from_array(change(values).astype(values.dtype), weight.name))
-    onnx.save(model, to)
-    return to
 
 
 MIDDLE = {"densenet121": "denseblock3_denselayer7", "dpn68": "conv4_5"}

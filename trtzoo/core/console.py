@@ -56,17 +56,3 @@ def print_result(line: str) -> None:
         stderr.print(line, markup=False)
     else:
         print(line, flush=True)
-
-
-class Talk(Console):
-    """Deprecated, until the commands use `log`: when `silent` it prints red text only."""
-
-    silent = False
-
-    def print(self, *objects: Any, style: Any = None, **more: Any) -> None:
-        if not self.silent or style == "red":
-            super().print(*objects, style=style, **more)
-
-    @property
-    def is_terminal(self) -> bool:
-        return not self.silent and not os.environ.get("NO_COLOR") and super().is_terminal

@@ -10,7 +10,7 @@ import pooch
 import requests
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from trtzoo.core.console import Talk
+from trtzoo.core.console import draws, stderr
 from trtzoo.core.errors import StoreError, UnreachableError, WeightsError
 from trtzoo.core.files import encode, read_sidecar, replacing, sha256_file, sidecar_path
 from trtzoo.core.records import SCHEMA, Record
@@ -99,8 +99,7 @@ class _Bar:
 
     def __init__(self, name: str) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        console = Talk(stderr=True)
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._progress = Progress(*columns, console=stderr, transient=True, disable=not draws())
         self._task = self._progress.add_task(name, total=None)
         self.total = 0
 
