@@ -109,13 +109,10 @@ def exclusive(path: Path) -> Iterator[Path]:
     locks = path.parent / ".locks"
     try:
         locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{path.name}.lock", timeout=0)
-        lock.acquire()
+        lock = FileLock(locks / f"{path.name}.lock").acquire(timeout=0)
     except Timeout as error:
         raise StoreError(f"This evaluation is already running in another process ({path}).") from error
     except OSError as error:
         raise StoreError(f"{path} could not be written: {error.strerror or error}.") from error
-    try:
+    with lock:
         yield path
-    finally:
-        lock.release()

@@ -5,7 +5,7 @@ from statistics import fmean, median
 
 import msgspec
 
-from trtzoo.core.errors import unknown
+from trtzoo.core.errors import find_row
 from trtzoo.core.records import Result, Sample
 from trtzoo.core.statistics import early_stopping
 
@@ -110,10 +110,8 @@ PROTOCOLS: dict[str, MeasurementProtocol] = {
 
 
 def find_protocol(name: str) -> MeasurementProtocol:
-    """The row called `name`. Raises UsageError with the nearest name."""
-    if row := PROTOCOLS.get(name.lower()):
-        return row
-    raise unknown("protocol", name, PROTOCOLS)
+    """The row called `name`, in any case. Raises UsageError that suggests the nearest name."""
+    return find_row("protocol", name, PROTOCOLS)
 
 
 def reported_latency(result: Result) -> float:

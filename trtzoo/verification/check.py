@@ -6,12 +6,14 @@ A process that dies fails its own candidate only. metrics.py computes the statis
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from trtzoo.artifacts.engines import build_command
 from trtzoo.artifacts.graphs import OnnxSidecar
@@ -53,7 +55,7 @@ class ImageSet(Record, frozen=True, kw_only=True):
         def select(values: tuple[Any, ...]) -> tuple[Any, ...]:
             return tuple(value for number, value in enumerate(values) if number not in unreadable)
 
-        return msgspec.structs.replace(self, paths=select(self.paths), titles=select(self.titles), labels=select(self.labels))
+        return replace(self, paths=select(self.paths), titles=select(self.titles), labels=select(self.labels))
 
 
 class Candidate(Record, frozen=True, kw_only=True):
@@ -112,9 +114,9 @@ class _Comparison:
             return
         _check_reference(candidate, subject)
         self._reference, self._images = None, self._images_for(subject.classes)
-        task = self._task(subject, artifact=candidate.onnx, into="reference.npy", runtime=REFERENCE, batch=REFERENCE_BATCH)
+        reference = replace(candidate, artifact=candidate.onnx, runtime=REFERENCE, batch=REFERENCE_BATCH, options={})
         try:
-            result = self._run(task, f"{candidate.model} {REFERENCE}")
+            result = self._run(reference, subject, f"{candidate.model} {REFERENCE}", "reference.npy")
         except RunError as error:
             raise StoreError(f"the reference: {error}") from error
         for number, reason in result.bad.items():
@@ -123,9 +125,7 @@ class _Comparison:
         self._reference = subject.weights, subject.size
 
     def run_candidate(self, candidate: Candidate, subject: Subject) -> ParityVerdict:
-        fields = {"runtime": candidate.runtime, "batch": candidate.batch, "options": candidate.options}
-        task = self._task(subject, artifact=candidate.artifact, into="candidate.npy", **fields)
-        result = self._run(task, candidate.verdict().title)
+        result = self._run(candidate, subject, candidate.verdict().title, "candidate.npy")
         if result.bad:
             raise RunError(f"{len(result.bad)} images that the reference could read cannot be read any more")
         logits, reference = (np.load(self._folder / name, mmap_mode="r") for name in ("candidate.npy", "reference.npy"))
@@ -140,16 +140,19 @@ class _Comparison:
             reasons=tuple(judge(TOLERANCES[candidate.precision], metrics, classes_count=classes_count)),
         )
 
-    def _task(self, subject: Subject, *, artifact: Path, into: str, **fields: Any) -> LogitsTask:
-        inputs = _inputs(subject, self._images)
-        return LogitsTask(artifact=str(artifact), into=str(self._folder / into), inputs=inputs, **fields)
-
-    def _run(self, task: LogitsTask, title: str) -> LogitsResult:
-        command = module_command("trtzoo.verification.worker")
+    def _run(self, network: Candidate, subject: Subject, title: str, file_name: str) -> LogitsResult:
+        """Compute the logits of all images in a child process, into a file in the folder."""
+        task = LogitsTask(
+            runtime=network.runtime,
+            artifact=str(network.artifact),
+            batch=network.batch,
+            into=str(self._folder / file_name),
+            inputs=_inputs(subject, self._images),
+            options=network.options,
+        )
+        command, report = module_command("trtzoo.verification.worker"), partial(self._on_progress, title)
         try:
-            return run_child(
-                command, task, answer=LogitsResult, progress=int, on_progress=lambda done: self._on_progress(title, done)
-            )
+            return run_child(command, task, answer=LogitsResult, progress=int, on_progress=report)
         except ChildError as error:
             raise RunError(str(error)) from error
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ def layer_divergences(fp32: Path, fp16: Path, images: Array) -> list[Divergence]
         pairs = zip(*(_run(session, list(statistics), image[None]) for session in sessions), strict=True)
         for tensor, (expected, actual) in zip(statistics.values(), pairs, strict=True):
             tensor.add(expected.astype(np.float64), actual.astype(np.float64))
-    depths = _depths(reference.graph)
+    layers = accumulate(int(node.op_type in ("Conv", "BatchNormalization")) for node in reference.graph.node)
+    depths = dict(zip(_node_blocks(reference.graph), layers, strict=True))  # of each block's last node
     return [_divergence(block, depths[block], [statistics[name] for name in names]) for block, names in outputs.items()]
 
 
@@ -105,9 +107,7 @@ def blocks(graph: onnx.GraphProto) -> dict[str, list[str]]:
     """Each block's outputs: its tensors that other blocks or the caller use, in the order of the nodes."""
     owner: dict[str, str] = {}
     outputs: dict[str, list[str]] = {}
-    block = "stem"
-    for node in graph.node:
-        block = _block(node.name, block)
+    for node, block in zip(graph.node, _node_blocks(graph), strict=True):
         for name in node.input:
             if owner.get(name, block) != block and name not in outputs[owner[name]]:
                 outputs[owner[name]].append(name)
@@ -118,21 +118,13 @@ def blocks(graph: onnx.GraphProto) -> dict[str, list[str]]:
     return {name: tensors for name, tensors in outputs.items() if tensors}
 
 
-def _depths(graph: onnx.GraphProto) -> dict[str, int]:
-    """The number of convolutions and BNs up to the end of each block."""
-    depths: dict[str, int] = {}
-    block, depth = "stem", 0
+def _node_blocks(graph: onnx.GraphProto) -> list[str]:
+    """The name of each node's block, from stem to head."""
+    found, block = [], "stem"
     for node in graph.node:
-        block = _block(node.name, block)
-        depth += node.op_type in ("Conv", "BatchNormalization")
-        depths[block] = depth
-    return depths
-
-
-def _block(name: str, before: str) -> str:
-    """The block of the node `name`, if the node before it belongs to `before`."""
-    if found := BLOCK.match(name):
-        return found[1].replace("_denselayer", ".denselayer")
-    if before != "stem" and name.startswith(("features_", "pool", "classifier")):
-        return "head"
-    return before
+        if match := BLOCK.match(node.name):
+            block = match[1].replace("_denselayer", ".denselayer")
+        elif block != "stem" and node.name.startswith(("features_", "pool", "classifier")):
+            block = "head"
+        found.append(block)
+    return found
