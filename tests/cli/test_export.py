@@ -119,7 +119,7 @@ def test_an_invalid_file_of_weights_is_a_sentence_and_exit_code_1(trtzoo: Run, t
     done = trtzoo("export", "dpn68", "--weights", "w.pdparams")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "onnx/dpn68-fp32.onnx: w.pdparams: it is not a file of weights: it asks for os.system, and nothing of it was run.\n"
+        "onnx/dpn68-fp32.onnx: w.pdparams: it is not a weights file: it asks for os.system. None of its code was run.\n"
     )
     assert visible(tmp_path) == ["onnx", "w.pdparams"] and visible(tmp_path / "onnx") == []
 

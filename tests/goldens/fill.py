@@ -1,6 +1,4 @@
-"""Weights and inputs that need no framework: a tensor's name seeds its values. See README.md for what was made with them."""
-
-from __future__ import annotations
+"""Weights and inputs without a framework: a tensor's name seeds its values. See README.md for the files made with them."""
 
 import hashlib
 import zlib
@@ -30,7 +28,7 @@ def fill(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def inputs() -> dict[str, np.ndarray]:
-    """Three float32 NCHW inputs, fed as they are: noise, blocky pictures, and an odd size that is not square."""
+    """Three float32 NCHW inputs, not normalised: noise, images of coloured blocks, and an odd size that is not square."""
     noise = np.random.default_rng(0).standard_normal((2, 3, 224, 224), dtype=np.float32)
     random = np.random.default_rng(1)
     pictures = []

@@ -1,6 +1,4 @@
-"""Downloads from a server of the test's own: once, whole, hashed, shared."""
-
-from __future__ import annotations
+"""Downloads from a local server: each file once, complete, with its hash, shared between processes."""
 
 import hashlib
 import json
@@ -26,7 +24,7 @@ DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Answers as `status`, `body`, `claimed` and `delay` say, and counts."""
+    """Answers with `status` and `body`, after `delay` seconds, and records the paths. `claimed` is the content length."""
 
     daemon_threads = True
     status, body, claimed, delay = 200, BODY, len(BODY), 0.0
@@ -52,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(self.server.body)
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -64,8 +62,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         server.shutdown()
 
 
-def left() -> list[str]:
-    """What is in the cache, the locks apart."""
+def cached() -> list[str]:
+    """The files in the cache, except locks."""
     files = sorted(path for path in cache_folder().rglob("*") if path.is_file())
     return [path.relative_to(cache_folder()).as_posix() for path in files if ".locks" not in path.parts]
 
@@ -76,7 +74,7 @@ def test_a_file_is_downloaded_once(server: Server) -> None:
     assert path.read_bytes() == BODY
     assert fetch(URL) == path
     assert server.paths == ["/models/w.pdparams"]
-    assert left() == ["weights.example/w.json", "weights.example/w.pdparams"]
+    assert cached() == ["weights.example/w.json", "weights.example/w.pdparams"]
     assert json.loads(sidecar_path(path).read_text()) == {"schema": 1, "url": URL, "sha256": DIGEST}
 
 
@@ -87,7 +85,7 @@ def test_a_cached_file_needs_no_server(server: Server, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "no sidecar"])
-def test_a_damaged_cache_is_downloaded_anew(damage: str, server: Server) -> None:
+def test_a_damaged_file_in_the_cache_is_downloaded_again(damage: str, server: Server) -> None:
     path = fetch(URL)
     if damage == "no sidecar":
         sidecar_path(path).unlink()
@@ -97,28 +95,30 @@ def test_a_damaged_cache_is_downloaded_anew(damage: str, server: Server) -> None
     assert len(server.paths) == 2
 
 
-def test_the_publishers_hash_is_checked_and_a_wrong_file_not_kept(server: Server) -> None:
+def test_a_file_with_another_hash_than_the_publishers_is_deleted(server: Server) -> None:
     assert fetch(URL, sha256_prefix=DIGEST[:8]).read_bytes() == BODY
     other = URL.replace("w.pd", "v.pd")
     with pytest.raises(WeightsError) as caught:
         fetch(other, sha256_prefix="0123abcd")
     assert not isinstance(caught.value, UnreachableError)
-    assert str(caught.value) == (f"{other} gave a file with sha256 {DIGEST}; its publisher says 0123abcd…. It was not kept.")
-    assert left() == ["weights.example/w.json", "weights.example/w.pdparams"]
+    assert str(caught.value) == (
+        f"{other} gave a file with sha256 {DIGEST}; the publisher's is 0123abcd…. The file was deleted."
+    )
+    assert cached() == ["weights.example/w.json", "weights.example/w.pdparams"]
 
 
 @pytest.mark.parametrize(
     ("status", "words"), [(404, "404 Not Found"), (403, "403 Forbidden"), (503, "503 Service Unavailable")]
 )
-def test_a_refusal_is_told_in_the_servers_words_and_leaves_nothing(server: Server, status: int, words: str) -> None:
+def test_an_http_error_is_reported_and_leaves_no_file(server: Server, status: int, words: str) -> None:
     server.status = status
     with pytest.raises(UnreachableError) as caught:
         fetch(URL)
     assert str(caught.value) == f"{server.url}/models/w.pdparams answered {words}."
-    assert left() == []
+    assert cached() == []
 
 
-def test_a_refusal_of_one_file_does_not_stop_the_next(server: Server) -> None:
+def test_an_http_error_does_not_stop_the_next_download(server: Server) -> None:
     server.status = 404
     with pytest.raises(UnreachableError):
         fetch(URL)
@@ -126,29 +126,29 @@ def test_a_refusal_of_one_file_does_not_stop_the_next(server: Server) -> None:
     assert fetch(URL).read_bytes() == BODY
 
 
-def test_a_transfer_that_breaks_off_leaves_nothing(server: Server) -> None:
+def test_an_interrupted_transfer_leaves_no_file(server: Server) -> None:
     server.claimed = len(BODY) + 1
     with pytest.raises(UnreachableError) as caught:
         fetch(URL)
-    assert str(caught.value) == f"{server.url.removeprefix('http://')} broke off the transfer of w.pdparams."
-    assert left() == []
+    assert str(caught.value) == f"{server.url.removeprefix('http://')} closed the connection during the transfer of w.pdparams."
+    assert cached() == []
     server.claimed = len(BODY)
     assert fetch(URL).read_bytes() == BODY
 
 
-def test_a_server_that_is_not_there_is_asked_once_a_process(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_is_tried_once_in_a_process(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRTZOO_MIRROR", NOWHERE)
-    sentences = []
+    messages = []
     for _ in range(2):
         with pytest.raises(UnreachableError) as caught:
             fetch(URL)
-        sentences.append(str(caught.value))
+        messages.append(str(caught.value))
         monkeypatch.setenv("TRTZOO_MIRROR", server.url)
-    assert sentences == ["127.0.0.1:9 cannot be reached (ConnectionError)."] * 2
+    assert messages == ["127.0.0.1:9 cannot be reached (ConnectionError)."] * 2
     assert server.paths == []
 
 
-def test_a_cache_that_cannot_be_written_is_an_error_of_its_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_a_store_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     cache_folder().write_text("a file where the folder should be")
     with pytest.raises(
         StoreError, match=r"w\.pdparams could not be written: (Not a directory|File exists)\. Nothing was changed"
@@ -157,7 +157,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_of_its_own(server: Server, m
     assert server.paths == []
 
 
-def test_two_processes_at_once_download_once(server: Server, tmp_path: Path) -> None:
+def test_two_processes_download_a_file_once(server: Server, tmp_path: Path) -> None:
     server.delay = 1.0
     program = f"from trtzoo.models.download import fetch; print(fetch({URL!r}))"
     both = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -167,33 +167,31 @@ def test_two_processes_at_once_download_once(server: Server, tmp_path: Path) -> 
     assert len(server.paths) == 1
 
 
-def test_a_download_killed_half_way_leaves_no_file_to_be_taken_for_whole(server: Server) -> None:
-    server.claimed, server.delay = len(BODY) * 2, 0.0
+def test_a_killed_download_leaves_no_file(server: Server) -> None:
+    server.claimed = len(BODY) * 2
     program = f"from trtzoo.models.download import fetch; fetch({URL!r})"
-    hold = threading.Event()
-    server.body = BODY
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     while not server.paths and process.poll() is None:
-        hold.wait(0.01)
+        time.sleep(0.01)
     process.kill()
     process.wait()
     assert not (cache_folder() / "weights.example" / "w.pdparams").exists()
     server.claimed = len(BODY)
     assert fetch(URL).read_bytes() == BODY
-    assert left() == ["weights.example/w.json", "weights.example/w.pdparams"]
+    assert cached() == ["weights.example/w.json", "weights.example/w.pdparams"]
 
 
 # --- through the command line ---
 
 
-def test_an_explicit_source_that_cannot_be_had_is_an_error(trtzoo: Run, tmp_path: Path) -> None:
+def test_an_unreachable_server_of_a_named_source_is_an_error(trtzoo: Run, tmp_path: Path) -> None:
     done = trtzoo("export", "dpn68", "--weights", "paddle")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "trtzoo: 127.0.0.1:9 cannot be reached (ConnectionError).\n"
     assert not (tmp_path / "onnx").exists()
 
 
-def test_the_default_falls_back_to_seeded_loudly_and_on_record(trtzoo: Run, server: Server, tmp_path: Path) -> None:
+def test_the_default_falls_back_to_seeded_with_an_alert_and_a_record(trtzoo: Run, server: Server, tmp_path: Path) -> None:
     server.status = 404
     done = trtzoo("export", "dpn68", "densenet121", "--input-size", "32")
     reason = f"{server.url}/dygraph/DPN68_pretrained.pdparams answered 404 Not Found."
@@ -206,14 +204,14 @@ def test_the_default_falls_back_to_seeded_loudly_and_on_record(trtzoo: Run, serv
     assert server.paths == ["/dygraph/DPN68_pretrained.pdparams", "/dygraph/DenseNet121_pretrained.pdparams"]
 
 
-def test_seeded_by_choice_warns_of_nothing_and_asks_nobody(trtzoo: Run, server: Server, tmp_path: Path) -> None:
+def test_chosen_seeded_weights_cause_no_warning_and_no_request(trtzoo: Run, server: Server, tmp_path: Path) -> None:
     done = trtzoo("export", "dpn68", "--weights", "seeded", "--input-size", "32")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads((tmp_path / "onnx" / "dpn68-fp32-s32.json").read_text())["weights"]["fallback"] == ""
     assert server.paths == []
 
 
-def test_ctrl_c_in_a_download_ends_it_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_download_and_leaves_no_file(server: Server, tmp_path: Path) -> None:
     server.delay = 20
     command = [sys.executable, "-m", "trtzoo.cli", "export", "dpn68", "--weights", "paddle"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
@@ -224,14 +222,14 @@ def test_ctrl_c_in_a_download_ends_it_and_leaves_nothing(server: Server, tmp_pat
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err
-    assert left() == []
+    assert cached() == []
 
 
-def test_a_web_page_in_place_of_the_file_is_not_kept(server: Server) -> None:
+def test_a_web_page_instead_of_a_file_is_not_kept(server: Server) -> None:
     server.body = b"<html>Please sign in to this network.</html>"
     server.claimed = len(server.body)
-    with pytest.raises(UnreachableError, match=r"w\.pdparams gave a web page, not a file of weights\."):
+    with pytest.raises(UnreachableError, match=r"w\.pdparams returned a web page instead of a weights file\."):
         fetch(URL)
-    assert left() == []
+    assert cached() == []
     server.body, server.claimed = BODY, len(BODY)
     assert fetch(URL).read_bytes() == BODY

@@ -1,6 +1,4 @@
-"""The ten networks against PaddlePaddle's own logits and activations, and against torchvision's and timm's names."""
-
-from __future__ import annotations
+"""The ten networks against PaddlePaddle's own logits and activations, and torchvision's and timm's names."""
 
 import hashlib
 import pickle
@@ -39,7 +37,7 @@ Run = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 @dataclass
 class Filled:
-    """A model with the golden weights, its golden file, and what it gave: logits by input, stages by Paddle's name."""
+    """A model with the golden weights, its golden file, and its output: logits by input, stages by Paddle's name."""
 
     model: Model
     sha256: str
@@ -49,7 +47,7 @@ class Filled:
 
 @pytest.fixture(scope="module", params=MODELS)
 def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
-    """One fill, one file, one network a model, run in float32, then in float64."""
+    """One network for each model, filled once, run in float32 and then in float64."""
     model = MODELS[request.param]
     tensors = fill.state(model.name)
     path = tmp_path_factory.mktemp(model.name) / "weights.pdparams"
@@ -70,7 +68,7 @@ def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def _logits(network: nn.Module, kind: str) -> dict[str, np.ndarray]:
-    """The logits of every input; `x` last, so that the recorded stages are its."""
+    """The logits of every input. `x` is last, so the recorded stages are those of `x`."""
     with torch.inference_mode():
         images = {name: torch.from_numpy(array.astype(kind)) for name, array in reversed(fill.inputs().items())}
         return {name: network(batch).numpy() for name, batch in images.items()}
@@ -86,7 +84,7 @@ def _recorder(stages: dict[str, np.ndarray], name: str):
 
 
 def _paddle_stage(model: Model, name: str) -> str | None:
-    """Paddle's name of the sublayer whose output our module `name` gives."""
+    """Paddle's name of the sublayer with the output of our module `name`."""
     fixed = {
         "densenet": {"features.relu0": "conv1_func", "features.pool0": "pool2d_max", "features.relu5": "batch_norm"},
         "dpn": {
@@ -104,16 +102,16 @@ def _paddle_stage(model: Model, name: str) -> str | None:
     return fixed.get(name)
 
 
-def test_the_fill_is_the_one_the_goldens_were_made_with(zoo: Filled) -> None:
+def test_the_weights_are_those_of_the_golden_files(zoo: Filled) -> None:
     assert zoo.sha256 == str(zoo.golden["fill_sha256"])
 
 
 @pytest.mark.parametrize("kind", TOLERANCES)
-def test_every_stage_computes_what_paddlepaddle_computes(zoo: Filled, kind: str) -> None:
+def test_every_stage_has_paddlepaddles_activations(zoo: Filled, kind: str) -> None:
     _, stages = zoo.runs[kind]
     recorded = [name.partition("/")[2] for name in zoo.golden if name.startswith(f"act_{kind}/")]
     assert len(recorded) >= 10
-    for stage in recorded:  # in the order of computation: the first to fail is the stage at fault
+    for stage in recorded:  # in the order of computation: the first failure is the wrong stage
         ours, reference = stages[stage], zoo.golden[f"act_{kind}/{stage}"]
         assert list(ours.shape) == list(zoo.golden[f"act_shape/{stage}"]), stage
         mean, deviation, first = reference[0], reference[1], reference[2:]
@@ -139,7 +137,7 @@ def test_a_state_dict_has_torchvisions_and_timms_names_shapes_and_order(name: st
     assert hashlib.sha256(lines.encode()).hexdigest() == STATE_DICTS[name]
 
 
-def test_densenet264_has_the_names_of_its_smaller_sisters() -> None:
+def test_densenet264_has_the_parameter_names_of_densenet121() -> None:
     def kinds(name: str) -> set[str]:
         return {re.sub(r"\d+", "N", key) for key in build_network(MODELS[name], device="meta").state_dict()}
 
@@ -147,13 +145,13 @@ def test_densenet264_has_the_names_of_its_smaller_sisters() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_network_can_be_traced_and_computes_the_same_traced(name: str) -> None:
+def test_every_network_can_be_traced(name: str) -> None:
     traced = fx.symbolic_trace(build_network(MODELS[name], device="meta", classes=7))
     assert traced(torch.empty(2, 3, 64, 64, device="meta")).shape == (2, 7)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_epsilon_and_classes_reach_every_layer_they_concern(name: str) -> None:
+def test_epsilon_and_classes_reach_their_layers(name: str) -> None:
     network = build_network(MODELS[name], classes=12, epsilon=1e-3, device="meta")
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms and all(norm.eps == 1e-3 for norm in norms)
@@ -161,11 +159,11 @@ def test_epsilon_and_classes_reach_every_layer_they_concern(name: str) -> None:
     assert len(network.classifier.weight) == 12  # type: ignore[union-attr,arg-type]
 
 
-def test_a_model_is_found_whatever_its_case() -> None:
+def test_a_model_is_found_in_any_case() -> None:
     assert find_model("DPN68") is MODELS["dpn68"]
 
 
-def test_an_unknown_model_suggests_the_nearest() -> None:
+def test_an_unknown_model_suggests_the_nearest_name() -> None:
     with pytest.raises(UsageError) as caught:
         find_model("densenet12")
     assert str(caught.value) == (

@@ -1,6 +1,4 @@
-"""`.pdparams` in every form that PaddlePaddle has written, and every way a pickle can be broken or hostile."""
-
-from __future__ import annotations
+"""`.pdparams` files in every form that PaddlePaddle has written, and pickles that are damaged or hostile."""
 
 import builtins
 import copyreg
@@ -48,7 +46,7 @@ def same(read_back: dict[str, np.ndarray], state: dict[str, np.ndarray]) -> bool
 
 
 class StaticTensor:
-    """What paddle.save makes of a static program's tensor."""
+    """A static program's tensor, as paddle.save writes it."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
@@ -58,7 +56,7 @@ class StaticTensor:
 
 
 class DynamicTensor(StaticTensor):
-    """What paddle.save makes of a tensor inside a nested object."""
+    """A tensor inside a nested object, as paddle.save writes it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return tuple, (("parameter_0", self.array),)
@@ -91,7 +89,7 @@ def test_every_form_is_read_in_every_protocol(form: str, protocol: int, tmp_path
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("core", ["numpy.core", "numpy._core"])
-def test_a_file_of_numpy_1_is_read_as_one_of_numpy_2(core: str, protocol: int, tmp_path: Path) -> None:
+def test_files_of_numpy_1_and_numpy_2_are_read(core: str, protocol: int, tmp_path: Path) -> None:
     assert same(read(write(tmp_path, _renamed(pickle.dumps(STATE, protocol), core))), STATE)
 
 
@@ -101,13 +99,13 @@ def test_a_file_written_by_python_2_is_read(tmp_path: Path) -> None:
 
 
 def _renamed(data: bytes, core: str) -> bytes:
-    """The pickle with NumPy's modules under another name."""
+    """The pickle with NumPy's modules renamed."""
     for module in (b"multiarray", b"numeric"):
         for other in (b"numpy._core.", b"numpy.core."):
             old, new = other + module, f"{core}.".encode() + module
             data = data.replace(b"c" + old + b"\n", b"c" + new + b"\n")
             data = data.replace(b"\x8c" + bytes([len(old)]) + old, b"\x8c" + bytes([len(new)]) + new)
-    return data if data[2:3] != b"\x95" else data[:2] + data[11:]  # the frame's length is another one now: without frames
+    return data if data[2:3] != b"\x95" else data[:2] + data[11:]  # without the frame, whose length has changed
 
 
 def _python2_text(text: str | bytes) -> bytes:
@@ -134,30 +132,30 @@ def _python2_array(array: np.ndarray) -> bytes:
     ),
     protocol=st.sampled_from([2, 3, 4, 5]),
 )
-def test_any_dict_of_float_arrays_comes_back_as_it_was(state: dict[str, np.ndarray], protocol: int, tmp_path: Path) -> None:
+def test_any_dict_of_float_arrays_is_read_without_loss(state: dict[str, np.ndarray], protocol: int, tmp_path: Path) -> None:
     assert same(read(write(tmp_path, state, protocol)), state)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_name_of_ours_has_one_name_of_paddles(name: str) -> None:
+def test_every_parameter_has_one_name_in_paddle(name: str) -> None:
     model = MODELS[name]
     ours = build_network(model, device="meta").state_dict()
     keys = [pdparams.paddle_key(model, key) for key in ours if not key.endswith("num_batches_tracked")]
     assert sorted(keys) == sorted(key for key, _, _ in fill.rows(name))
 
 
-def test_a_name_that_no_network_has_is_a_key_error() -> None:
+def test_an_unknown_parameter_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         pdparams.paddle_key(MODELS["dpn68"], "features.conv9.weight")
 
 
-# --- broken files ---
+# --- damaged files ---
 
 WHOLE = {protocol: pickle.dumps({**STATE, NAME_TABLE: NAMES}, protocol) for protocol in (2, 4, 5)}
 
 
 @pytest.mark.parametrize("protocol", WHOLE)
-def test_a_truncated_pdparams_is_refused_whatever_the_cut(protocol: int, tmp_path: Path) -> None:
+def test_a_pdparams_truncated_anywhere_is_an_error(protocol: int, tmp_path: Path) -> None:
     whole = WHOLE[protocol]
     for cut in range(len(whole)):
         with pytest.raises(WeightsError):
@@ -165,28 +163,28 @@ def test_a_truncated_pdparams_is_refused_whatever_the_cut(protocol: int, tmp_pat
 
 
 @pytest.mark.parametrize("protocol", WHOLE)
-def test_a_byte_flipped_anywhere_gives_arrays_or_a_sentence(protocol: int, tmp_path: Path) -> None:
+def test_a_changed_byte_gives_arrays_or_a_weights_error(protocol: int, tmp_path: Path) -> None:
     whole = WHOLE[protocol]
     for place in range(len(whole)):
         for flip in (0x01, 0x03, 0x20, 0xFF):
-            _arrays_or_sentence(write(tmp_path, whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :]))
+            _arrays_or_error(write(tmp_path, whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :]))
 
 
 @given(data=st.binary(max_size=200))
-def test_any_bytes_give_arrays_or_a_sentence(data: bytes, tmp_path: Path) -> None:
-    _arrays_or_sentence(write(tmp_path, data))
+def test_any_bytes_give_arrays_or_a_weights_error(data: bytes, tmp_path: Path) -> None:
+    _arrays_or_error(write(tmp_path, data))
 
 
 @given(data=st.data())
-def test_any_stream_of_opcodes_gives_arrays_or_a_sentence(data: st.DataObject, tmp_path: Path) -> None:
+def test_any_opcodes_give_arrays_or_a_weights_error(data: st.DataObject, tmp_path: Path) -> None:
     pieces = st.one_of(st.sampled_from(_PIECES), st.binary(max_size=3))
-    _arrays_or_sentence(write(tmp_path, b"\x80\x04" + b"".join(data.draw(st.lists(pieces, max_size=30))) + b"."))
+    _arrays_or_error(write(tmp_path, b"\x80\x04" + b"".join(data.draw(st.lists(pieces, max_size=30))) + b"."))
 
 
 _PIECES = [
     *(opcode.code.encode("latin1") for opcode in pickletools.opcodes),
     *(b"c" + f"{module}\n{name}\n".encode() for module, name in pdparams._STAND_INS),
-    *(b"\x8c" + bytes([len(text)]) + text for text in (b"data", b"f4", b"<", b"model", b"_function", b"a.weight")),
+    *(b"\x8c" + bytes([len(text)]) + text for text in (b"data", b"f4", b"<", b"model", b"__call__", b"a.weight")),
     b"K\x01",
     b"N",
     b"}",
@@ -195,7 +193,7 @@ _PIECES = [
 ]
 
 
-def _arrays_or_sentence(path: Path) -> None:
+def _arrays_or_error(path: Path) -> None:
     try:
         arrays = read(path)
     except WeightsError as error:
@@ -210,28 +208,30 @@ def _arrays_or_sentence(path: Path) -> None:
         (b"", "is empty."),
         (b"<html>404</html>", "is truncated or not a .pdparams."),
         ([1, 2], "holds a list, not a state dict."),
-        ({"a": 1.5}, "is no state dict: its entry 'a' is not an array of floats."),
-        ({"a": np.arange(3)}, "is no state dict: its entry 'a' is not an array of floats."),
-        ({"a": np.array([None])}, "is no state dict: its entry 'a' is not an array of floats."),
-        ({"a": np.zeros(2, "c8")}, "is no state dict: its entry 'a' is not an array of floats."),
-        ({"a": np.zeros(2, [("x", "f4")])}, "is no state dict: its entry 'a' is not an array of floats."),
-        ({1: np.zeros(2, "f4")}, "is no state dict: its entry 1 is not an array of floats."),
-        ({"a": {"b": np.zeros(2, "f4")}}, "is no state dict: its entry 'a' is not an array of floats."),
-        ({"a": np.float32(1)}, "is no state dict: its entry 'a' is not an array of floats."),
+        ({"a": 1.5}, "is not a state dict: its entry 'a' is not an array of floats."),
+        ({"a": np.arange(3)}, "is not a state dict: its entry 'a' is not an array of floats."),
+        ({"a": np.array([None])}, "is not a state dict: its entry 'a' is not an array of floats."),
+        ({"a": np.zeros(2, "c8")}, "is not a state dict: its entry 'a' is not an array of floats."),
+        ({"a": np.zeros(2, [("x", "f4")])}, "is not a state dict: its entry 'a' is not an array of floats."),
+        ({1: np.zeros(2, "f4")}, "is not a state dict: its entry 1 is not an array of floats."),
+        ({"a": {"b": np.zeros(2, "f4")}}, "is not a state dict: its entry 'a' is not an array of floats."),
+        ({"a": np.float32(1)}, "is not a state dict: its entry 'a' is not an array of floats."),
     ],
 )
-def test_what_is_no_state_dict_is_refused_with_the_reason(content: bytes | object, sentence: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_state_dict_is_an_error_with_the_reason(
+    content: bytes | object, sentence: str, tmp_path: Path
+) -> None:
     path = write(tmp_path, content)
     with pytest.raises(WeightsError) as caught:
         read(path)
     assert str(caught.value) == f"{path} {sentence}"
 
 
-# --- hostile files. `command` writes the canary if it is ever run by a shell, `code` if it is ever evaluated. ---
+# --- hostile files: `command` creates the canary if a shell runs it, `code` if Python evaluates it ---
 
 
 class Calls:
-    """A pickle of it calls `function`."""
+    """An object whose pickle calls `function`."""
 
     def __init__(self, function: Any, *arguments: object, state: object = None) -> None:
         self.parts = (function, arguments) if state is None else (function, arguments, state)
@@ -272,13 +272,14 @@ HOSTILE: dict[str, Callable[[str, str], bytes | object]] = {
     "OBJ of an allowed name": lambda command, code: f"(cbuiltins\neval\nV{code}\n}}o.".encode(),
     "NEWOBJ": lambda command, code: f"\x80\x02csubprocess\nPopen\n(V{command}\nt\x81.".encode("latin1"),
     "NEWOBJ of an allowed name": lambda command, code: b"\x80\x02cnumpy\nndarray\n(K\x01\x85t\x81.",
+    "an array without content": lambda command, code: b"\x80\x02}" + short("a") + b"cnumpy\nndarray\n)\x81s.",
     "NEWOBJ_EX": lambda command, code: b"\x80\x04" + short("os") + short("popen") + b"\x93(" + short(command) + b"t}\x92.",
     "extension registry": lambda command, code: b"\x80\x02\x82\x7b(" + short(command) + b"tR.",
     "persistent id": lambda command, code: b"\x80\x02" + short(command) + b"Q.",
     "persistent id, protocol 0": lambda command, code: f"P{command}\n.".encode(),
     "out-of-band buffer": lambda command, code: b"\x80\x05\x97.",
-    "state given to a function": lambda command, code: b"\x80\x02cbuiltins\neval\n}" + short("_function") + b"Nsb.",
-    "slots given to a function": lambda command, code: b"\x80\x02cbuiltins\neval\nN}" + short("_function") + b"Ns\x86b.",
+    "state given to a function": lambda command, code: b"\x80\x02cbuiltins\neval\n}" + short("__call__") + b"Nsb.",
+    "slots given to a function": lambda command, code: b"\x80\x02cbuiltins\neval\nN}" + short("__call__") + b"Ns\x86b.",
     "a class given to a function": lambda command, code: b"\x80\x02cbuiltins\neval\nN}" + short("__class__") + b"Ns\x86b.",
     "a call given to an array": lambda command, code: (
         b"\x80\x02" + ARRAY.encode() + b"(cnumpy\nndarray\nK\x00\x85" + short("b") + b"tRN}" + short("__class__") + b"Ns\x86b."
@@ -308,25 +309,25 @@ def test_no_code_of_a_hostile_file_runs(kind: str, tmp_path: Path) -> None:
     finally:
         copyreg.remove_extension("os", "system", 0x7B)
     assert not canary.exists()
-    assert same(read(write(tmp_path, STATE)), STATE)  # and nothing is left behind for the next file
+    assert same(read(write(tmp_path, STATE)), STATE)  # and the next file is read as before
 
 
-def test_the_canary_sings_where_the_pickle_is_trusted(tmp_path: Path) -> None:
-    """The files above would do harm: Python's own unpickler runs them."""
+def test_the_hostile_pickles_do_run_in_pythons_unpickler(tmp_path: Path) -> None:
+    """The files above are dangerous: Python's own unpickler runs their code."""
     canary = tmp_path / "canary"
     pickle.loads(write(tmp_path, HOSTILE["os.system"](f"touch {canary}", "")).read_bytes())
     assert canary.exists()
 
 
-def test_a_hostile_file_is_named_with_what_it_asked_for(tmp_path: Path) -> None:
+def test_the_error_names_the_function_that_a_hostile_file_asks_for(tmp_path: Path) -> None:
     path = write(tmp_path, Calls(os.system, "true"))
     with pytest.raises(WeightsError) as caught:
         read(path)
     asked = f"{os.system.__module__}.system"
-    assert str(caught.value) == f"{path}: it is not a file of weights: it asks for {asked}, and nothing of it was run."
+    assert str(caught.value) == f"{path}: it is not a weights file: it asks for {asked}. None of its code was run."
 
 
-# --- files that claim more than they hold ---
+# --- files that claim to be larger than they are ---
 
 
 def eight(number: int) -> bytes:
@@ -349,7 +350,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_a_file_that_claims_gigabytes_takes_none(kind: str, tmp_path: Path) -> None:
+def test_a_forged_length_of_gigabytes_allocates_none(kind: str, tmp_path: Path) -> None:
     path = write(tmp_path, BOMBS[kind])
     program = f"""
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""Seeded weights: the same bytes everywhere, and activations that FP16 can hold."""
-
-from __future__ import annotations
+"""Seeded weights: the same bytes on every machine, and activations within FP16's range."""
 
 import subprocess
 import sys
@@ -30,7 +28,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_the_number_of_threads_changes_no_bit(seeded: tuple[Model, nn.Module], one_thread: None) -> None:
+def test_the_weights_do_not_depend_on_the_number_of_threads(seeded: tuple[Model, nn.Module], one_thread: None) -> None:
     model, network = seeded
     assert state_sha256(network.state_dict()) == state_sha256(seed(build_network(model, device="meta")).state_dict())
 
@@ -46,16 +44,16 @@ def test_every_norm_is_calibrated_and_every_value_finite(seeded: tuple[Model, nn
         assert norm.num_batches_tracked == 0
 
 
-def test_no_activation_comes_near_the_end_of_fp16(seeded: tuple[Model, nn.Module]) -> None:
-    """FP16 ends at 65504. Without calibration dpn92, dpn107 and dpn131 reach millions."""
+def test_activations_are_far_below_the_limit_of_fp16(seeded: tuple[Model, nn.Module]) -> None:
+    """FP16's largest value is 65504. Without calibration dpn92, dpn107 and dpn131 reach millions."""
     _, network = seeded
     largest = [0.0]
 
-    def watch(module: nn.Module, arguments: object, result: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+    def record(module: nn.Module, arguments: object, result: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
         for tensor in result if isinstance(result, tuple) else (result,):
             largest[0] = max(largest[0], float(tensor.abs().max()))
 
-    hooks = [module.register_forward_hook(watch) for module in network.modules()]
+    hooks = [module.register_forward_hook(record) for module in network.modules()]
     with torch.inference_mode():
         network(torch.from_numpy(golden.images(224)[:2]))
     for hook in hooks:
@@ -63,15 +61,15 @@ def test_no_activation_comes_near_the_end_of_fp16(seeded: tuple[Model, nn.Module
     assert 1 < largest[0] < 2000
 
 
-def test_the_images_get_different_logits(seeded: tuple[Model, nn.Module]) -> None:
-    """A network whose output ignores its input would hide a broken graph."""
+def test_different_images_have_different_logits(seeded: tuple[Model, nn.Module]) -> None:
+    """A network that ignores its input would hide a broken graph."""
     _, network = seeded
     with torch.inference_mode():
         logits = network(torch.from_numpy(golden.images(96)))
     assert logits.std(0).mean() > 0.05 * logits.std()
 
 
-def test_another_process_and_another_machine_make_the_same_weights() -> None:
+def test_another_process_makes_the_known_weights() -> None:
     program = """
 from trtzoo.models import MODELS, build_network
 from trtzoo.models.seeded import seed
@@ -89,6 +87,6 @@ dpn68 39d9a253806802ae1a9b455e5a2fbdcf759f536d6cb562315ecfe15a693244c6
     )
 
 
-def test_another_class_count_is_seeded_too() -> None:
+def test_a_network_of_another_class_count_is_seeded() -> None:
     network = seed(build_network(MODELS["dpn68"], classes=10, device="meta"))
     assert tuple(network.classifier.weight.shape) == (10, 832, 1, 1)  # type: ignore[union-attr]

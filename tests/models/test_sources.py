@@ -1,6 +1,4 @@
-"""Which weights a word on the command line means, and what comes with them."""
-
-from __future__ import annotations
+"""The weights that a value of --weights selects, and their conventions."""
 
 from pathlib import Path
 
@@ -30,7 +28,7 @@ def test_paddle_publishes_all_ten_torchvision_four_and_timm_five() -> None:
         ("torchvision", "densenet121", "download.pytorch.org/models/densenet121-a639ec97.pth"),
     ],
 )
-def test_a_url_is_the_publishers(source: str, model: str, url: str) -> None:
+def test_the_url_of_a_file_is_the_publishers(source: str, model: str, url: str) -> None:
     row = PUBLISHERS[source]
     assert row.base + row.files[model][0] == f"https://{url}"
 
@@ -50,24 +48,24 @@ def test_each_source_has_its_own_conventions() -> None:
     assert [round(1 / value / 255, 4) for value in timm.std] == [0.0167] * 3
 
 
-def test_every_file_whose_name_bears_its_hash_is_checked_against_it() -> None:
+def test_a_hash_in_a_file_name_is_the_one_that_is_checked() -> None:
     for row in (PUBLISHERS["torchvision"], PUBLISHERS["timm"]):
         for file, digits in row.files.values():
             assert digits and file.removesuffix(".pth").endswith(digits)
 
 
-def test_seeded_needs_nothing() -> None:
+def test_seeded_weights_need_no_file() -> None:
     assert locate(MODELS["dpn68"], "seeded") == Checkpoint("seeded", origin="seeded")
 
 
-def test_the_default_without_a_network_is_seeded_and_says_why() -> None:
+def test_the_default_without_a_connection_is_seeded_and_records_why() -> None:
     found = locate(MODELS["dpn68"], None)
     assert found == Checkpoint("seeded", origin="seeded", fallback=f"{NOWHERE[7:]} cannot be reached (ConnectionError).")
     assert found.publisher is PUBLISHERS["paddle"]
 
 
 @pytest.mark.parametrize("source", ["paddle", "torchvision", "timm"])
-def test_an_explicit_source_without_a_network_is_an_error(source: str) -> None:
+def test_a_named_source_without_a_connection_is_an_error(source: str) -> None:
     model = MODELS["densenet121" if source == "torchvision" else "dpn68"]
     with pytest.raises(WeightsError, match="cannot be reached"):
         locate(model, source)
@@ -84,14 +82,14 @@ def test_an_explicit_source_without_a_network_is_an_error(source: str) -> None:
         ("dpn68", "weights.bin", "There is no weights source or checkpoint file 'weights.bin'."),
     ],
 )
-def test_a_choice_that_does_not_exist_is_a_usage_error(model: str, choice: str, sentence: str) -> None:
+def test_an_unknown_choice_is_a_usage_error(model: str, choice: str, sentence: str) -> None:
     with pytest.raises(UsageError) as caught:
         locate(MODELS[model], choice)
     assert str(caught.value).startswith(sentence)
 
 
 @pytest.mark.parametrize("kind", ["missing", "a folder"])
-def test_a_file_that_is_not_there_is_an_error(kind: str, tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     if kind == "a folder":
         path.mkdir()
@@ -110,7 +108,7 @@ def test_a_file_that_is_not_there_is_an_error(kind: str, tmp_path: Path) -> None
         ("w.safetensors", "dpn68", "timm"),
     ],
 )
-def test_a_local_file_follows_the_publisher_of_its_format(file: str, model: str, source: str, tmp_path: Path) -> None:
+def test_a_local_file_has_the_publisher_of_its_format(file: str, model: str, source: str, tmp_path: Path) -> None:
     path = tmp_path / file
     path.touch()
     assert locate(MODELS[model], str(path)) == Checkpoint(source, path, file)
@@ -119,13 +117,13 @@ def test_a_local_file_follows_the_publisher_of_its_format(file: str, model: str,
 @pytest.mark.parametrize(
     ("origin", "size", "resize"),
     [
-        ("my.pth", 224, 256),  # as its publisher trains and tests it
-        ("my.pth", 32, 32),  # trained so: whole images
+        ("my.pth", 224, 256),  # as its publisher evaluates it
+        ("my.pth", 32, 32),  # trained at this size: whole images
         ("https://example.org/published.pth", 224, 256),
-        ("https://example.org/published.pth", 288, 329),  # the same share is cropped
+        ("https://example.org/published.pth", 288, 329),  # the same fraction is cropped
     ],
 )
 def test_preprocessing_is_for_the_size_that_was_exported(origin, size, resize):
     checkpoint = Checkpoint("torchvision", Path("my.pth"), origin)
-    how = checkpoint.preprocessing(size)
-    assert (how.resize, how.crop, how.mean) == (resize, size, checkpoint.publisher.preprocessing.mean)
+    found = checkpoint.preprocessing(size)
+    assert (found.resize, found.crop, found.mean) == (resize, size, checkpoint.publisher.preprocessing.mean)

@@ -1,6 +1,4 @@
-"""From checkpoint to network: every format, every way a file can be wrong, and PaddlePaddle itself as the witness."""
-
-from __future__ import annotations
+"""From checkpoint to network: every format, files that are wrong, and comparison with PaddlePaddle itself."""
 
 import pickle
 import re
@@ -104,7 +102,7 @@ def _paddle_save(tensors: dict[str, np.ndarray], out: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "form"), [("densenet121", "state dict"), ("dpn68", "state dict"), ("dpn68", "training")])
-def test_a_file_of_paddlepaddles_gives_paddlepaddles_logits(name: str, form: str, trtzoo: Run, tmp_path: Path) -> None:
+def test_a_file_written_by_paddlepaddle_gives_its_logits(name: str, form: str, trtzoo: Run, tmp_path: Path) -> None:
     """paddle.save → trtzoo export --weights FILE → ONNX Runtime: PaddlePaddle's own logits."""
     tensors, golden = fill.state(name), fill.golden(name)
     assert fill.sha256(tensors) == str(golden["fill_sha256"])
@@ -171,7 +169,7 @@ def test_every_form_of_a_torch_checkpoint_is_read(form: str, densenet121: State,
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_other_floating_types_are_widened_or_rounded_once(suffix: str, kind: torch.dtype, dpn68: State, tmp_path: Path) -> None:
+def test_other_floating_types_become_float32(suffix: str, kind: torch.dtype, dpn68: State, tmp_path: Path) -> None:
     other = {key: tensor.to(kind) if tensor.is_floating_point() else tensor for key, tensor in dpn68.items()}
     path = tmp_path / f"w{suffix}"
     (_safetensors if suffix == ".safetensors" else _torch_save)(other, path)
@@ -180,7 +178,7 @@ def test_other_floating_types_are_widened_or_rounded_once(suffix: str, kind: tor
     assert all(tensor.dtype == torch.float32 for tensor in state.values() if tensor.is_floating_point())
 
 
-def test_each_local_format_brings_its_publishers_conventions(densenet121: State, dpn68: State, tmp_path: Path) -> None:
+def test_a_local_file_gets_the_conventions_of_its_formats_publisher(densenet121: State, dpn68: State, tmp_path: Path) -> None:
     found = {}
     for name, state in (("densenet121", densenet121), ("dpn68", dpn68)):
         network, record = load(MODELS[name], locate(MODELS[name], str(_torch_save(state, tmp_path / f"{name}.pth"))))
@@ -196,7 +194,7 @@ def test_each_local_format_brings_its_publishers_conventions(densenet121: State,
 
 
 class Whole(nn.Module):
-    """A module saved whole: reading it would import and run code of its own."""
+    """A module saved whole: unpickling it would run its code."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return exec, (f"open({str(self.canary)!r}, 'w')",)  # type: ignore[has-type]
@@ -257,43 +255,43 @@ WRONG: dict[str, tuple[Callable[[State, Path], Path], str]] = {
     ),
     "a foreign key": (
         _mutated(lambda state: state.update(extra=torch.zeros(1))),
-        "is not a checkpoint of dpn68: it has 'extra', which dpn68 has not (0 of 361 keys missing, 1 unknown).",
+        "is not a checkpoint of dpn68: it has 'extra', which dpn68 does not have (0 of 361 keys missing, 1 unknown).",
     ),
     "a wrong shape": (
         _mutated(lambda state: state.update({STEM: torch.zeros(10, 3, 7, 7)})),
-        "'features.conv1_1.conv.weight' has shape [10, 3, 7, 7]; the network wants [10, 3, 3, 3].",
+        "'features.conv1_1.conv.weight' has shape [10, 3, 7, 7]; the network needs [10, 3, 3, 3].",
     ),
     "another class count": (
         _mutated(lambda state: state.update({HEAD: state[HEAD][:10], "classifier.bias": state["classifier.bias"][:10]})),
-        "'classifier.weight' has shape [10, 832, 1, 1]; the network wants [1000, 832, 1, 1]. "
-        "Is it for another class count? Say --classes N.",
+        "'classifier.weight' has shape [10, 832, 1, 1]; the network needs [1000, 832, 1, 1]. "
+        "If it has another class count, add --classes N.",
     ),
     "NaN": (
         _mutated(_set(HEAD, float("nan"))),
-        "'classifier.weight' holds NaN, infinite values or such as float32 cannot hold.",
+        "'classifier.weight' contains NaN, infinity, or values beyond float32's range.",
     ),
     "infinity": (
         _mutated(_set(STEM, float("inf"))),
-        "'features.conv1_1.conv.weight' holds NaN, infinite values or such as float32 cannot hold.",
+        "'features.conv1_1.conv.weight' contains NaN, infinity, or values beyond float32's range.",
     ),
-    "a negative variance": (_mutated(_set(VAR, -0.5)), "'features.conv1_1.bn.running_var' holds negative variances."),
+    "a negative variance": (_mutated(_set(VAR, -0.5)), "'features.conv1_1.bn.running_var' contains negative variances."),
     "beyond float32": (
         _mutated(lambda state: state.update({STEM: torch.full((10, 3, 3, 3), 1e300, dtype=torch.float64)})),
-        "'features.conv1_1.conv.weight' holds NaN, infinite values or such as float32 cannot hold.",
+        "'features.conv1_1.conv.weight' contains NaN, infinity, or values beyond float32's range.",
     ),
     "whole numbers": (
         _mutated(lambda state: state.update({STEM: torch.zeros(10, 3, 3, 3, dtype=torch.int8)})),
         "'features.conv1_1.conv.weight' is not a plain tensor of floating-point numbers.",
     ),
-    "a list": (_mutated(lambda state: [1, 2]), "is no state dict: it holds a list."),
-    "one tensor": (_mutated(lambda state: torch.zeros(3)), "is no state dict: it holds a Tensor."),
+    "a list": (_mutated(lambda state: [1, 2]), "is not a state dict: it holds a list."),
+    "one tensor": (_mutated(lambda state: torch.zeros(3)), "is not a state dict: it holds a Tensor."),
     "numbers for tensors": (
         _mutated(lambda state: state.update(extra=1.5)),
-        "is no state dict: its entry 'extra' is not a tensor.",
+        "is not a state dict: its entry 'extra' is not a tensor.",
     ),
-    "keys that are no names": (
+    "keys that are not text": (
         _mutated(lambda state: state.update({3: torch.zeros(1)})),
-        "is no state dict: its entry 3 is not a tensor.",
+        "is not a state dict: its entry 3 is not a tensor.",
     ),  # type: ignore[dict-item]
     "sparse": (
         _mutated(lambda state: state.update({STEM: torch.zeros(10, 3, 3, 3).to_sparse()})),
@@ -307,7 +305,7 @@ WRONG: dict[str, tuple[Callable[[State, Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_a_wrong_torch_file_is_refused_with_the_reason(kind: str, dpn68: State, tmp_path: Path) -> None:
+def test_a_wrong_torch_file_is_an_error_with_the_reason(kind: str, dpn68: State, tmp_path: Path) -> None:
     write, sentence = WRONG[kind]
     path = write(dpn68, tmp_path)
     with pytest.raises(WeightsError) as caught:
@@ -317,7 +315,7 @@ def test_a_wrong_torch_file_is_refused_with_the_reason(kind: str, dpn68: State, 
 
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}, None], ids=["zip", "old", "safetensors"])
-def test_a_torch_file_damaged_anywhere_gives_tensors_or_a_sentence(options: dict[str, Any] | None, tmp_path: Path) -> None:
+def test_a_damaged_torch_file_gives_tensors_or_a_weights_error(options: dict[str, Any] | None, tmp_path: Path) -> None:
     path = tmp_path / ("w.safetensors" if options is None else "w.pth")
     state = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}
     _safetensors(state, path) if options is None else _torch_save(state, path, **options)
@@ -332,7 +330,7 @@ def test_a_torch_file_damaged_anywhere_gives_tensors_or_a_sentence(options: dict
             assert str(error).startswith(f"{path} ")
 
 
-def test_another_models_checkpoint_is_named_as_such(densenet121: State, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_model_is_an_error(densenet121: State, tmp_path: Path) -> None:
     path = _torch_save(densenet121, tmp_path / "w.pth")
     with pytest.raises(WeightsError) as caught:
         _load("densenet169", path)
@@ -342,7 +340,7 @@ def test_another_models_checkpoint_is_named_as_such(densenet121: State, tmp_path
     )
 
 
-def test_a_module_saved_whole_is_refused_and_not_run(tmp_path: Path) -> None:
+def test_a_whole_module_is_an_error_and_none_of_its_code_runs(tmp_path: Path) -> None:
     module, canary = Whole(), tmp_path / "canary"
     module.canary = canary  # type: ignore[assignment]
     for options in ({}, {"_use_new_zipfile_serialization": False}):
@@ -350,13 +348,13 @@ def test_a_module_saved_whole_is_refused_and_not_run(tmp_path: Path) -> None:
         with pytest.raises(WeightsError) as caught:
             _load("dpn68", path)
         assert str(caught.value) == (
-            f"{path} holds more than tensors (a whole module, perhaps), and nothing of it was run. "
-            "Save the state dict alone: torch.save(network.state_dict(), FILE)."
+            f"{path} holds more than tensors (perhaps a whole module). None of its code was run. "
+            "Save only the state dict: torch.save(network.state_dict(), FILE)."
         )
     assert not canary.exists()
 
 
-def test_a_real_module_saved_whole_is_refused(tmp_path: Path) -> None:
+def test_a_real_module_saved_whole_is_an_error(tmp_path: Path) -> None:
     path = _torch_save(build_network(MODELS["dpn68"]), tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="holds more than tensors"):
         _load("dpn68", path)
@@ -370,38 +368,38 @@ PADDLE_WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "a foreign key": (
         lambda state: state.update(extra=np.zeros(1, "f4")),
-        "is not a checkpoint of dpn68: it has 'extra', which dpn68 has not (0 of 361 keys missing, 1 unknown).",
+        "is not a checkpoint of dpn68: it has 'extra', which dpn68 does not have (0 of 361 keys missing, 1 unknown).",
     ),
     "a wrong shape": (
         lambda state: state.update({PADDLE_STEM: np.zeros((10, 3, 7, 7), "f4")}),
-        "'conv1_x_1_func._conv.weight' has shape [10, 3, 7, 7]; the network wants [10, 3, 3, 3].",
+        "'conv1_x_1_func._conv.weight' has shape [10, 3, 7, 7]; the network needs [10, 3, 3, 3].",
     ),
     "another class count": (
         lambda state: state.update({PADDLE_HEAD: np.zeros((832, 10), "f4")}),
-        "'out.weight' has shape [832, 10]; the network wants [832, 1000]. Is it for another class count? Say --classes N.",
+        "'out.weight' has shape [832, 10]; the network needs [832, 1000]. If it has another class count, add --classes N.",
     ),
     "NaN": (
         lambda state: state.update({PADDLE_HEAD: np.full((832, 1000), np.nan, "f4")}),
-        "'out.weight' holds NaN, infinite values or such as float32 cannot hold.",
+        "'out.weight' contains NaN, infinity, or values beyond float32's range.",
     ),
     "beyond float32": (
         lambda state: state.update({PADDLE_STEM: np.full((10, 3, 3, 3), 1e300)}),
-        "'conv1_x_1_func._conv.weight' holds NaN, infinite values or such as float32 cannot hold.",
+        "'conv1_x_1_func._conv.weight' contains NaN, infinity, or values beyond float32's range.",
     ),
     "a negative variance": (
         lambda state: state.update({"conv1_x_1_func._batch_norm._variance": np.full(10, -0.5, "f4")}),
-        "'conv1_x_1_func._batch_norm._variance' holds negative variances.",
+        "'conv1_x_1_func._batch_norm._variance' contains negative variances.",
     ),
     "whole numbers": (
         lambda state: state.update({PADDLE_STEM: np.zeros((10, 3, 3, 3), "i4")}),
-        "is no state dict: its entry 'conv1_x_1_func._conv.weight' is not an array of floats.",
+        "is not a state dict: its entry 'conv1_x_1_func._conv.weight' is not an array of floats.",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", PADDLE_WRONG)
 @pytest.mark.filterwarnings("error")
-def test_a_wrong_pdparams_is_refused_in_the_files_own_names(
+def test_a_wrong_pdparams_is_an_error_with_the_names_of_the_file(
     kind: str, filled: Callable[[str], dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
     change, sentence = PADDLE_WRONG[kind]
@@ -430,8 +428,8 @@ def test_a_checkpoint_of_ten_classes_is_read_with_its_class_count(suffix: str, d
     assert torch.equal(state["classifier.bias"], dpn68["classifier.bias"][:10])
 
 
-def test_a_square_classifier_is_not_taken_for_its_transpose(dpn68: State, tmp_path: Path) -> None:
-    """With 832 classes a shape alone cannot tell [in, out] from [out, in]: the format does."""
+def test_a_square_classifier_is_transposed_only_from_paddle(dpn68: State, tmp_path: Path) -> None:
+    """With 832 classes the shape does not distinguish [in, out] from [out, in]; the format does."""
     square = torch.arange(832.0 * 832).reshape(832, 832)
     head = {"classifier.weight": square[:, :, None, None], "classifier.bias": torch.zeros(832)}
     ours = _load("dpn68", _torch_save(dpn68 | head, tmp_path / "w.pth"), classes=832)

@@ -1,6 +1,6 @@
-"""Counting parameters and FLOPs, by convention: the exact one, and the one behind the published columns.
+"""Parameters and FLOPs by two conventions: the exact one, and the one behind the published columns.
 
-Both walk the same traced network with the shapes of one image; a convention says what one operation costs.
+Both trace the network and run it on the shapes of one image; a convention defines the cost of each operation.
 """
 
 from collections.abc import Callable
@@ -16,34 +16,30 @@ Cost = Callable[[Any, Tensor, str], tuple[int, int]]
 """(operation, its output for one image, the model's family) → (parameters, FLOPs)."""
 
 
-def exact_conv(conv: Any, out: Tensor, family: str) -> tuple[int, int]:
-    """2 x multiply-accumulates: every output value is a sum over kernel and group width. The bias adds none."""
-    return _parameters(conv), 2 * conv.weight.numel() * out.shape[2] * out.shape[3]
-
-
-def exact_linear(linear: Any, out: Tensor, family: str) -> tuple[int, int]:
-    return _parameters(linear), 2 * linear.weight.numel()
+def exact_product(product: Any, out: Tensor, family: str) -> tuple[int, int]:
+    """A convolution or the classifier: 2 x multiply-accumulates at every output position. The bias adds no FLOPs."""
+    return _parameters(product), 2 * product.weight.numel() * out[0, 0].numel()
 
 
 def exact_norm(norm: nn.Module, out: Tensor, family: str) -> tuple[int, int]:
-    """Scale and shift are parameters, the running statistics are not; folded into a convolution it costs nothing."""
+    """Scale and shift are parameters, the running statistics are not. Folded into a convolution, it costs nothing."""
     return _parameters(norm), 0
 
 
-# Paddle 1.x, fluid.contrib.model_stat.summary under Python 2: how the published columns were made in 2019.
+# Paddle 1.x, fluid.contrib.model_stat.summary under Python 2, which produced the published columns in 2019.
 
 
 def paddle_conv(conv: Any, out: Tensor, family: str) -> tuple[int, int]:
-    """The group width is divided by the groups a second time, rounding down: most grouped convolutions count as nothing."""
+    """The group width is divided by the groups twice, rounding down: most grouped convolutions count as nothing."""
     if conv.bias is not None:
         return paddle_linear(conv, out, family)
     width = conv.in_channels // conv.groups // conv.groups
     parameters = conv.out_channels * conv.kernel_size[0] * conv.kernel_size[1] * width
-    return parameters, 2 * parameters * out.shape[2] * out.shape[3]
+    return parameters, 2 * parameters * out[0, 0].numel()
 
 
 def paddle_linear(linear: Any, out: Tensor, family: str) -> tuple[int, int]:
-    """The classifier: one multiply-accumulate is one FLOP here, and the bias is a single parameter."""
+    """The classifier: a multiply-accumulate is one FLOP, and the bias is one parameter."""
     return linear.weight.numel() + 1, linear.weight.numel()
 
 
@@ -52,21 +48,18 @@ def paddle_norm(norm: nn.Module, out: Tensor, family: str) -> tuple[int, int]:
 
 
 def paddle_relu(relu: nn.Module, out: Tensor, family: str) -> tuple[int, int]:
-    """The batch dimension was -1, so every ReLU takes FLOPs away."""
+    """The batch dimension was -1, so every ReLU subtracts FLOPs."""
     return 0, -out.numel()
 
 
 def paddle_pool(pool: Any, out: Tensor, family: str) -> tuple[int, int]:
-    return 0, out.numel() * pool.kernel_size**2
-
-
-def paddle_global_pool(pool: Any, out: Tensor, family: str) -> tuple[int, int]:
-    """DenseNet declared a kernel of -1, DPN one of 7."""
-    return 0, out.numel() * (-1 if family == "densenet" else 7) ** 2
+    """Global pooling had a kernel of -1 in DenseNet and of 7 in DPN."""
+    kernel = getattr(pool, "kernel_size", -1 if family == "densenet" else 7)
+    return 0, out.numel() * kernel**2
 
 
 CONVENTIONS: dict[str, dict[type[nn.Module], Cost]] = {
-    "exact": {nn.Conv2d: exact_conv, nn.Linear: exact_linear, nn.BatchNorm2d: exact_norm},
+    "exact": {nn.Conv2d: exact_product, nn.Linear: exact_product, nn.BatchNorm2d: exact_norm},
     "paddle2019": {
         nn.Conv2d: paddle_conv,
         nn.Linear: paddle_linear,
@@ -74,7 +67,7 @@ CONVENTIONS: dict[str, dict[type[nn.Module], Cost]] = {
         nn.ReLU: paddle_relu,
         nn.MaxPool2d: paddle_pool,
         nn.AvgPool2d: paddle_pool,
-        nn.AdaptiveAvgPool2d: paddle_global_pool,
+        nn.AdaptiveAvgPool2d: paddle_pool,
     },
 }
 
@@ -83,14 +76,13 @@ def count(model: Model, convention: str = "exact", *, size: int = 224) -> Count:
     """Parameters and FLOPs of one image of `size` x `size` at 1000 classes. Raises UsageError for an unknown convention."""
     if convention not in CONVENTIONS:
         raise unknown("counting convention", convention, CONVENTIONS)
-    network = build_network(model, device="meta")
-    tally = _Tally(network, CONVENTIONS[convention], model.family)
-    tally.run(torch.empty(1, 3, size, size, device="meta"))
-    return Count(params=tally.params, flops=tally.flops)
+    counter = _Counter(build_network(model, device="meta"), CONVENTIONS[convention], model.family)
+    counter.run(torch.empty(1, 3, size, size, device="meta"))
+    return Count(params=counter.params, flops=counter.flops)
 
 
-class _Tally(fx.Interpreter):
-    """Runs the traced network on shapes alone and adds up what each operation costs."""
+class _Counter(fx.Interpreter):
+    """Runs the traced network on shapes and adds up the cost of each operation."""
 
     def __init__(self, network: nn.Module, costs: dict[type[nn.Module], Cost], family: str) -> None:
         super().__init__(fx.symbolic_trace(network))

@@ -1,4 +1,4 @@
-"""DenseNet (Huang et al., arXiv:1608.06993). Sub-modules are named as torchvision's, so its checkpoints load as they are."""
+"""DenseNet (Huang et al., arXiv:1608.06993). Sub-modules have torchvision's names, so its checkpoints load unchanged."""
 
 from collections import OrderedDict
 
@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 
 class DenseNet(nn.Module):
-    """Four dense blocks, halving transitions between them: images (N, 3, H, W) → logits (N, classes)."""
+    """Four dense blocks with transitions that halve the width: images (N, 3, H, W) → logits (N, classes).
+
+    `growth_rate` is the channels that a layer adds, `blocks` the layers of each block, `stem` the first convolution's width.
+    """
 
     def __init__(
         self, *, growth_rate: int, blocks: tuple[int, ...], stem: int, classes: int = 1000, epsilon: float = 1e-5
@@ -37,7 +40,7 @@ class DenseNet(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Every layer sees the concatenation of the block's input and all earlier layers' outputs (section 3)."""
+    """Every layer's input is the concatenation of the block's input and all earlier layers' outputs (section 3)."""
 
     def __init__(self, width: int, growth_rate: int, depth: int, epsilon: float) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class DenseLayer(nn.Sequential):
 
 
 class Transition(nn.Sequential):
-    """BN-ReLU-Conv 1x1 to half the width, then a 2x2 mean: the compression of DenseNet-C."""
+    """BN-ReLU-Conv 1x1 to half the width, then 2x2 average pooling: the compression of DenseNet-C."""
 
     def __init__(self, width: int, epsilon: float) -> None:
         super().__init__(

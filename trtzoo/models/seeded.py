@@ -1,8 +1,8 @@
-"""Seeded weights: for measuring speed where no checkpoint can be had. They classify nothing.
+"""Seeded weights: for measuring latency without a checkpoint. Their classifications are meaningless.
 
-Uniform initialisation, then one float64 pass over random images that sets every BN to the statistics it sees, so that
-activations stay small and FP16 finite in all ten networks: without it dpn92, dpn107 and dpn131 overflow. The statistics
-are rounded to six bits, far above the rounding errors of any machine, so that every machine makes the same bytes.
+Uniform initialisation, then one float64 pass over random images that sets every BN to the statistics of its input. This
+keeps activations small and finite in FP16; without it dpn92, dpn107 and dpn131 overflow. The statistics are rounded to six
+bits, which is coarser than the rounding errors of any machine, so every machine makes the same bytes.
 """
 
 import math
@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 IMAGES, SIZE = 4, 96
-"""The calibration batch: enough that the last stage, at 3x3, still sees 36 values a channel."""
+"""The calibration batch: the last stage, at 3x3, still has 36 values a channel."""
 
 
 def seed(network: nn.Module) -> nn.Module:
-    """Fill a network, of any device, with seeded weights on the CPU; in eval mode, float32. Returns it."""
+    """Fill a network on any device with seeded float32 weights on the CPU. Returns it, in eval mode."""
     network.to_empty(device="cpu")
     for name, parameter in network.named_parameters():
         parameter.data.copy_(_initial(name, parameter))
@@ -29,9 +29,9 @@ def seed(network: nn.Module) -> nn.Module:
 
 
 def _initial(name: str, parameter: nn.Parameter) -> torch.Tensor:
-    """He's uniform bound, sqrt(6 / fan in), from integers alone: the same on every machine.
+    """He's uniform bound, sqrt(6 / fan in), from integers: the same on every machine.
 
-    The last convolution of a residual branch starts at 0.3 of it, which keeps FP16 five times closer to float64.
+    The last convolution of a residual branch has 0.3 of the bound, which makes FP16 five times more exact.
     """
     fan_in = math.prod(parameter.shape[1:])
     bound = math.sqrt(6 / fan_in) if parameter.dim() > 1 else 0.1
@@ -42,6 +42,7 @@ def _initial(name: str, parameter: nn.Parameter) -> torch.Tensor:
 
 
 def _calibrate(network: nn.Module, norms: list[nn.BatchNorm2d]) -> None:
+    """Set the running statistics of every BN from one batch, rounded to six bits."""
     images = np.random.default_rng(0).random((IMAGES, 3, SIZE, SIZE)) * 4 - 2
     for norm in norms:
         norm.momentum = 1.0
@@ -51,12 +52,8 @@ def _calibrate(network: nn.Module, norms: list[nn.BatchNorm2d]) -> None:
     network.float().eval()
     for norm in norms:
         assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
-        deviation = _six_bits(norm.running_var.sqrt())
+        mantissa, exponent = torch.frexp(norm.running_var.sqrt())
+        deviation = torch.ldexp((mantissa * 64).round() / 64, exponent)
         norm.running_mean.copy_((norm.running_mean / deviation * 64).round() / 64 * deviation)
         norm.running_var.copy_(deviation**2)
         norm.num_batches_tracked.zero_()
-
-
-def _six_bits(values: torch.Tensor) -> torch.Tensor:
-    mantissa, exponent = torch.frexp(values)
-    return torch.ldexp((mantissa * 64).round() / 64, exponent)

@@ -1,11 +1,10 @@
-"""SOURCES: where weights come from, and the conventions that come with them. No framework is imported here."""
+"""Where weights come from, and the conventions that belong to them. No framework is imported here."""
 
 from pathlib import Path
 
 import msgspec
 
 from trtzoo.core.errors import UnreachableError, UsageError, WeightsError, unknown
-from trtzoo.core.modules import resolve
 from trtzoo.core.records import Preprocessing
 from trtzoo.models.table import Model
 
@@ -25,17 +24,12 @@ class Publisher(msgspec.Struct, frozen=True):
 PUBLISHERS: dict[str, Publisher] = {
     row.name: row
     for row in (
-        # PaddleClas: the only publisher of all ten. ppcls/arch/backbone/model_zoo/{densenet,dpn}.py, MODEL_URLS.
+        # PaddleClas, the only publisher of all ten: ppcls/arch/backbone/model_zoo/{densenet,dpn}.py, MODEL_URLS.
         Publisher(
             name="paddle",
             base="https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/",
-            files={
-                name: (f"{stem}_pretrained.pdparams", "")
-                for name, stem in {
-                    **{f"densenet{depth}": f"DenseNet{depth}" for depth in (121, 161, 169, 201, 264)},
-                    **{f"dpn{depth}": f"DPN{depth}" for depth in (68, 92, 98, 107, 131)},
-                }.items()
-            },
+            files={f"densenet{depth}": (f"DenseNet{depth}_pretrained.pdparams", "") for depth in (121, 161, 169, 201, 264)}
+            | {f"dpn{depth}": (f"DPN{depth}_pretrained.pdparams", "") for depth in (68, 92, 98, 107, 131)},
             epsilon=1e-5,
             preprocessing=Preprocessing(decoder="opencv", interpolation="bilinear", resize=256, crop=224, **_IMAGENET),
         ),
@@ -81,7 +75,10 @@ SEEDED = "seeded"
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Weights found, not yet read: `path` is None for seeded ones. `fallback` says why the default was not to be had."""
+    """Weights that were found but not yet read. `path` is None for seeded ones; `fallback` is why the default was unavailable.
+
+    `origin` is the URL, the name of the user's file, or "seeded".
+    """
 
     source: str
     path: Path | None = None
@@ -90,55 +87,51 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     @property
     def publisher(self) -> Publisher:
-        """Epsilon and preprocessing; seeded weights take PaddleClas'."""
+        """The publisher whose epsilon and preprocessing apply. Seeded weights use PaddleClas'."""
         return PUBLISHERS.get(self.source, PUBLISHERS["paddle"])
 
     def preprocessing(self, size: int) -> Preprocessing:
-        """The convention's, for images of `size`: at its own size as published.
+        """The publisher's preprocessing, for images of `size` pixels.
 
-        At any other, published weights keep the share that is cropped; a file of one's own was trained at that size, and its
-        images are taken whole.
+        At another size than the publisher's, published weights keep the fraction of the image that is cropped. The user's
+        own weights were trained at that size, so they get whole images.
         """
-        how = self.publisher.preprocessing
-        published = self.path is None or "://" in self.origin
-        resize = round(how.resize * size / how.crop) if published or size == how.crop else size
-        return msgspec.structs.replace(how, resize=resize, crop=size)
+        published = self.publisher.preprocessing
+        keep = self.path is None or "://" in self.origin or size == published.crop
+        resize = round(published.resize * size / published.crop) if keep else size
+        return msgspec.structs.replace(published, resize=resize, crop=size)
 
 
 def locate(model: Model, choice: str | None) -> Checkpoint:
-    """The checkpoint that `choice` names for `model`: a source, a file, or None for the default.
+    """The checkpoint of `model` from a source, from a file, or by default, downloaded if it is not in the cache.
 
-    Downloads it where it is not in the cache. The default is PaddleClas', and seeded weights where it cannot be reached.
-    Raises UsageError for a choice that is neither a source nor a file, WeightsError for one that cannot be had.
+    The default is PaddleClas', or seeded weights if its server cannot be reached. Raises UsageError if `choice` is neither
+    a source nor a file, WeightsError if the checkpoint is unavailable.
     """
     if choice == SEEDED:
         return Checkpoint(SEEDED, origin=SEEDED)
     if choice is None:
         try:
-            return _published(PUBLISHERS["paddle"], model)
+            return _download(PUBLISHERS["paddle"], model)
         except UnreachableError as error:
             return Checkpoint(SEEDED, origin=SEEDED, fallback=str(error))
     if choice in PUBLISHERS:
-        return _published(PUBLISHERS[choice], model)
+        return _download(PUBLISHERS[choice], model)
     path = Path(choice)
     if path.suffix not in SUFFIXES:
         raise unknown("weights source or checkpoint file", choice, [*PUBLISHERS, SEEDED, *(f"FILE{s}" for s in SUFFIXES)])
     if not path.is_file():
         raise WeightsError(f"{path} is not a file.")
-    return Checkpoint(_convention_of(path, model), path, path.name)
+    by_family = {"densenet": "torchvision", "dpn": "timm"}
+    source = "paddle" if path.suffix == ".pdparams" else by_family[model.family]  # whose format and names it has
+    return Checkpoint(source, path, path.name)
 
 
-def _published(source: Publisher, model: Model) -> Checkpoint:
-    if model.name not in source.files:
-        raise UsageError(f"{source.name} publishes no weights of {model.name}; it has {', '.join(source.files)}.")
-    name, digits = source.files[model.name]
-    url = source.base + name
-    path: Path = resolve("trtzoo.models.download:fetch")(url, sha256_prefix=digits)
-    return Checkpoint(source.name, path, url)
+def _download(publisher: Publisher, model: Model) -> Checkpoint:
+    from trtzoo.models.download import fetch
 
-
-def _convention_of(path: Path, model: Model) -> str:
-    """A local file follows the publisher whose format and names it has."""
-    if path.suffix == ".pdparams":
-        return "paddle"
-    return "torchvision" if model.family == "densenet" else "timm"
+    if model.name not in publisher.files:
+        raise UsageError(f"{publisher.name} publishes no weights of {model.name}; it has {', '.join(publisher.files)}.")
+    name, digits = publisher.files[model.name]
+    url = publisher.base + name
+    return Checkpoint(publisher.name, fetch(url, sha256_prefix=digits), url)

@@ -1,4 +1,4 @@
-"""A located checkpoint becomes a network: every key matched, every shape and number checked, nothing else run."""
+"""A located checkpoint becomes a network: every key, shape and value is checked, and no code of the file runs."""
 
 import hashlib
 import pickle
@@ -13,45 +13,41 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from trtzoo.core.arrays import Array
 from trtzoo.core.errors import WeightsError
 from trtzoo.core.files import sha256_file
 from trtzoo.core.records import Weights
 from trtzoo.models import pdparams
 from trtzoo.models.seeded import seed
-from trtzoo.models.sources import SEEDED, Checkpoint
+from trtzoo.models.sources import Checkpoint
 from trtzoo.models.table import Model, build_network
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
-"""torchvision's published files still say `norm.1` where its modules say `norm1`."""
+"""torchvision's published files have `norm.1` where its modules have `norm1`."""
 
 
 def load(model: Model, checkpoint: Checkpoint, *, classes: int = 1000) -> tuple[nn.Module, Weights]:
     """The network in eval mode, float32, and the record of its weights.
 
-    Raises WeightsError for a file that is damaged, unsafe, of another network or class count, or not finite.
+    Raises WeightsError if the file is damaged, unsafe, not finite, or made for another network or class count.
     """
-    convention = checkpoint.publisher
-    network = build_network(model, classes=classes, epsilon=convention.epsilon, device="meta")
-    if checkpoint.source == SEEDED:
-        digest = state_sha256(seed(network).state_dict())
-    else:
-        assert checkpoint.path is not None
-        _assign(model, network, checkpoint.path)
-        digest = sha256_file(checkpoint.path)
+    publisher, path = checkpoint.publisher, checkpoint.path
+    network = build_network(model, classes=classes, epsilon=publisher.epsilon, device="meta")
+    if path:
+        _assign(model, network, path)
+    digest = sha256_file(path) if path else state_sha256(seed(network).state_dict())
     record = Weights(
         source=checkpoint.source,
         origin=checkpoint.origin,
         sha256=digest,
-        epsilon=convention.epsilon,
-        preprocessing=convention.preprocessing,
+        epsilon=publisher.epsilon,
+        preprocessing=publisher.preprocessing,
         fallback=checkpoint.fallback,
     )
     return network, record
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
-    """sha256 over all tensors' bytes in the network's order."""
+    """sha256 of all tensors' bytes in the network's order."""
     digest = hashlib.sha256()
     for tensor in state.values():
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -61,8 +57,9 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
 def _assign(model: Model, network: nn.Module, path: Path) -> None:
     """Give the meta network the file's tensors."""
     wanted = {key: tensor for key, tensor in network.state_dict().items() if not key.endswith("num_batches_tracked")}
-    if path.suffix == ".pdparams":
-        found = {key: _tensor(array) for key, array in pdparams.read(path).items()}
+    if path.suffix == ".pdparams":  # in this machine's byte order
+        arrays = pdparams.read(path).items()
+        found = {key: torch.from_numpy(array.astype(array.dtype.newbyteorder("="))) for key, array in arrays}
         names = {pdparams.paddle_key(model, key): key for key in wanted}
     else:
         found = {_torch_key(key): value for key, value in _read_torch(path).items() if not key.endswith("num_batches_tracked")}
@@ -73,30 +70,25 @@ def _assign(model: Model, network: nn.Module, path: Path) -> None:
     network.load_state_dict(state | counters, assign=True)
 
 
-def _tensor(array: Array) -> Tensor:
-    """A copy in this machine's byte order."""
-    return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
-
-
 def _read_torch(path: Path) -> dict[str, Tensor]:
-    """A state dict, bare or under "state_dict" or "model". Nothing but tensors is unpickled."""
+    """A state dict, bare or under "state_dict" or "model". Only tensors are unpickled."""
     try:
         content = _content(path)
     except Exception as error:  # a hostile file can make the readers raise anything
         if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):
             raise WeightsError(
-                f"{path} holds more than tensors (a whole module, perhaps), and nothing of it was run. "
-                "Save the state dict alone: torch.save(network.state_dict(), FILE)."
+                f"{path} holds more than tensors (perhaps a whole module). None of its code was run. "
+                "Save only the state dict: torch.save(network.state_dict(), FILE)."
             ) from error
         raise WeightsError(f"{path} is empty, truncated or not a checkpoint.") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict):
-        raise WeightsError(f"{path} is no state dict: it holds a {type(content).__name__}.")
+        raise WeightsError(f"{path} is not a state dict: it holds a {type(content).__name__}.")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise WeightsError(f"{path} is no state dict: its entry {reprlib.repr(key)} is not a tensor.")
+            raise WeightsError(f"{path} is not a state dict: its entry {reprlib.repr(key)} is not a tensor.")
     return content
 
 
@@ -104,7 +96,7 @@ def _content(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return safetensors.torch.load_file(path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a foreign pickle protocol: what matters is whether it can be read
+        warnings.simplefilter("ignore")  # about a foreign pickle protocol
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -113,19 +105,19 @@ def _torch_key(key: str) -> str:
 
 
 def _match_keys(path: Path, model: Model, wanted: set[str], found: set[str]) -> None:
-    missing, foreign = sorted(wanted - found), sorted(found - wanted)
-    if missing or foreign:
-        first = f"it lacks {missing[0]!r}" if missing else f"it has {foreign[0]!r}, which {model.name} has not"
+    missing, unknown = sorted(wanted - found), sorted(found - wanted)
+    if missing or unknown:
+        first = f"it lacks {missing[0]!r}" if missing else f"it has {unknown[0]!r}, which {model.name} does not have"
         raise WeightsError(
             f"{path} is not a checkpoint of {model.name}: {first} "
-            f"({len(missing)} of {len(wanted)} keys missing, {len(foreign)} unknown)."
+            f"({len(missing)} of {len(wanted)} keys missing, {len(unknown)} unknown)."
         )
 
 
 def _fitted(path: Path, key: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-    """The tensor as float32 in the network's shape; Paddle's linear weights are [in, out], DPN's classifier is a 1x1 conv.
+    """The tensor as float32 in the network's shape. Paddle's linear weights are [in, out]; DPN's classifier is a 1x1 conv.
 
-    Raises WeightsError for another shape and for numbers that no network can have.
+    Raises WeightsError for another shape and for values that no trained network has.
     """
     if not tensor.is_floating_point() or tensor.layout is not torch.strided or tensor.is_meta:
         raise WeightsError(f"{path}: {key!r} is not a plain tensor of floating-point numbers.")
@@ -134,12 +126,12 @@ def _fitted(path: Path, key: str, tensor: Tensor, shape: torch.Size) -> Tensor:
     if fitted.dim() == 2 and len(shape) == 4:
         fitted = fitted[:, :, None, None]
     if fitted.shape != shape:
-        own = list(shape[1::-1] if transposed else shape)
-        hint = " Is it for another class count? Say --classes N." if key.startswith(("out.", "classifier.")) else ""
-        raise WeightsError(f"{path}: {key!r} has shape {list(tensor.shape)}; the network wants {own}.{hint}")
+        expected = list(shape[1::-1] if transposed else shape)
+        hint = " If it has another class count, add --classes N." if key.startswith(("out.", "classifier.")) else ""
+        raise WeightsError(f"{path}: {key!r} has shape {list(tensor.shape)}; the network needs {expected}.{hint}")
     fitted = fitted.float().contiguous()
     if not torch.isfinite(fitted).all():
-        raise WeightsError(f"{path}: {key!r} holds NaN, infinite values or such as float32 cannot hold.")
+        raise WeightsError(f"{path}: {key!r} contains NaN, infinity, or values beyond float32's range.")
     if key.endswith(("running_var", "_variance")) and (fitted < 0).any():
-        raise WeightsError(f"{path}: {key!r} holds negative variances.")
+        raise WeightsError(f"{path}: {key!r} contains negative variances.")
     return fitted
