@@ -102,7 +102,7 @@ def test_a_file_with_another_hash_than_the_publishers_is_deleted(server: Server)
         fetch(other, sha256_prefix="0123abcd")
     assert not isinstance(caught.value, UnreachableError)
     assert str(caught.value) == (
-        f"{other} gave a file with sha256 {DIGEST}; the publisher's is 0123abcd…. The file was deleted."
+        f"{other} returned a file with sha256 {DIGEST}; the publisher's is 0123abcd…. The file was deleted."
     )
     assert cached() == ["weights.example/w.json", "weights.example/w.pdparams"]
 
