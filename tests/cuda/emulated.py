@@ -1,8 +1,8 @@
-"""Tests that run on the emulated driver: in one child process per module, whose reports are then the tests' own.
+"""Runs tests on the emulated driver in one child process per module, and takes over its reports.
 
-A test that asks for `driver`, or for `gpu` with the parameter "emulated", runs there, with real PyCUDA, real cuda-bindings, our
-libcuda.so.1 and the double of TensorRT; with "real" it runs here, on this machine's GPU and its TensorRT. After every test on
-the emulated driver nothing may be left: no memory, stream, event, graph or context.
+A test with the fixture `driver`, or with `gpu` and the parameter "emulated", runs in the child, with real PyCUDA, real
+cuda-bindings, our libcuda.so.1 and the double of TensorRT. With "real" it runs in this process, on this machine's GPU and
+TensorRT. Each test on the emulated driver must free everything: memory, streams, events, graphs and contexts.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ ROOT = Path(__file__).parents[2]
 
 
 class Driver:
-    """What tests may ask and set of the emulated driver in this process."""
+    """Controls the emulated driver in this process."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libcuda.so.1")
         self._library.emulated_log.restype = self._library.emulated_counts.restype = ctypes.c_char_p
 
     def reset(self) -> None:
-        """As after loading it: a test that failed leaves nothing to the next."""
+        """Restore the initial state, so that a failed test does not affect the next one."""
         self._library.emulated_reset()
 
     def log(self) -> list[str]:
-        """The calls since the last question: copies and memory with their sizes, streams and captures with their kind."""
+        """The calls since the last `log()`: copies and allocations with their sizes, streams and captures with their kind."""
         return self._library.emulated_log().decode().splitlines()
 
     def counts(self) -> dict[str, int]:
-        """What is alive and not zero; `busy` is what was freed while work that may use it was waiting."""
+        """The counts of live objects that are not zero; `busy` counts objects freed while pending work may use them."""
         return {name: count for name, count in json.loads(self._library.emulated_counts()).items() if count}
 
     def fail(self, *faults: str) -> None:
-        """From now on: "cuMemAlloc:2:999" lets the second call fail with 999, "…:lasting" all later ones too.
+        """Inject faults: with "cuMemAlloc:2:999" the second call from now fails with 999, with "…:lasting" all later ones too.
 
-        Names are the calls' own, "allocation" for either kind of memory, "call" for any call, "work" for what streams do.
+        A name is that of a call, or "allocation" for either kind of memory, "call" for any call, "work" for work on streams.
         """
         self._library.emulated_faults(",".join(faults).encode())
 
 
 @pytest.fixture
 def driver():
-    """The emulated driver, on which everything must be given back by the end of the test."""
+    """The emulated driver. The test must free everything."""
     control = Driver()
     control.reset()
     yield control
@@ -66,8 +66,8 @@ def driver():
 
 @pytest.fixture
 def script(driver):
-    """What the double of TensorRT shall do, and has done."""
-    import emulated_tensorrt  # there in the child only
+    """The script of the double of TensorRT, and its record of inputs."""
+    import emulated_tensorrt  # only the child process has it
 
     emulated_tensorrt.script.__dict__.update(fails="", allocates=False, inputs=[])
     yield emulated_tensorrt.script
@@ -91,14 +91,14 @@ def runs_in_child(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The emulated driver and PyCUDA are made from packages of the index."""
+    """Mark the tests that need the emulated driver and PyCUDA, which are made from packages of the index."""
     for item in items:
         if runs_in_child(item):
             item.add_marker(pytest.mark.network)
 
 
 def pytest_runtest_protocol(item, nextitem):
-    """Take the item's reports from the child, which runs all items of a module at the first."""
+    """Take the item's reports from the child, which runs all items of a module when the first one is due."""
     if CHILD in os.environ or not runs_in_child(item):
         return None
     reports = item.config.stash.setdefault(REPORTS, {})
@@ -114,7 +114,7 @@ def pytest_runtest_protocol(item, nextitem):
 
 
 def _reports(names, config):
-    """Run the named tests in the child; a function that gives an item's reports, a failure where there is none."""
+    """Run the named tests in the child; return a function from an item to its reports, or to a failure if it has none."""
     try:
         done, lines = _child(names)
     except (RuntimeError, subprocess.TimeoutExpired) as error:
@@ -135,7 +135,7 @@ def _reports(names, config):
 
 
 def _child(names: list[str]) -> tuple[str, list[str]]:
-    """What the child said, and its reports, one a line."""
+    """The child's output, and its reports, one per line."""
     installed = install.install()
     reports = installed.driver.parent / f"reports-{os.getpid()}.jsonl"
     env = install.ENVIRONMENT | {

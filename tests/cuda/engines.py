@@ -20,7 +20,7 @@ VERSIONS = {"tensorrt": "10.13.2.6", "rtx": "1.7.1.116"}
 
 
 def emulated(folder: Path, onnx: Path, *, batch: int, precision: str = "fp32", flavour: str = "tensorrt", **plan) -> Path:
-    """An engine that the double opens; `plan` may say other shapes and types than the graph's."""
+    """An engine that the double opens; `plan` may override the graph's shapes and types."""
     engine = folder / f"tiny-{precision}-b{batch}.engine"
     engine.write_bytes(json.dumps({"onnx": str(onnx), "batch": batch, **plan}).encode())
     describe(engine, onnx, batch=batch, precision=precision, flavour=flavour)
@@ -28,14 +28,14 @@ def emulated(folder: Path, onnx: Path, *, batch: int, precision: str = "fp32", f
 
 
 def built(folder: Path, onnx: Path, *, batch: int, precision: str = "fp32", flavour: str = "tensorrt") -> Path:
-    """An engine that the builder makes for this machine's GPU; the test is skipped where there is none, or no such TensorRT."""
+    """An engine that the builder makes for this machine's GPU; the test is skipped without a GPU or TensorRT."""
     if not shutil.which("nvidia-smi") or probes.run_probes("cuda")["cuda"].error:
         pytest.skip("no NVIDIA GPU")
     module = FLAVOURS[flavour].module
     if probes.run_probes(module)[module].error:
         pytest.skip(f"no {module} for this GPU")
-    what = ["--onnx", onnx, "--precision", precision, "--batch", str(batch), "--flavour", flavour, "--engines-dir", folder]
-    done = subprocess.run([sys.executable, "-m", "trtzoo.cli", "build", *what], capture_output=True, text=True, check=False)
+    options = ["--onnx", onnx, "--precision", precision, "--batch", str(batch), "--flavour", flavour, "--engines-dir", folder]
+    done = subprocess.run([sys.executable, "-m", "trtzoo.cli", "build", *options], capture_output=True, text=True, check=False)
     if done.returncode == 3:
         pytest.skip(done.stderr)
     assert done.returncode == 0, done.stderr

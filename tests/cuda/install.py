@@ -1,7 +1,7 @@
-"""The emulated CUDA driver and NVML, and the real PyCUDA, cuda-bindings and nvidia-ml-py on them, in a folder of their own.
+"""Installs the emulated CUDA driver and NVML, and the real PyCUDA, cuda-bindings and nvidia-ml-py, in a folder of their own.
 
-`python -m tests.cuda.install` prints where they are. Nothing of it enters the environment that runs the tests: PyCUDA must not
-be importable by accident on a machine without a GPU. PyCUDA is compiled once a machine (about two minutes) and kept in the
+`python -m tests.cuda.install` prints the folders. They stay out of the environment that runs the tests: PyCUDA must not be
+importable by accident on a machine without a GPU. PyCUDA is compiled once per machine (about two minutes) and kept in the
 user's cache, or in TRTZOO_TEST_CACHE; the driver is compiled again when its sources change.
 """
 
@@ -31,7 +31,7 @@ BINDINGS = ("cuda-bindings==12.9.10", "nvidia-ml-py==13.615.71")
 REST = ("cuda-pathfinder", "mako", "markupsafe", "platformdirs", "pytools", "siphash24", "typing-extensions")
 SOURCES = sorted(Path(__file__).with_name("driver").iterdir())
 NVML = Path(__file__).with_name("nvml") / "nvml.cpp"
-ENVIRONMENT = dict(os.environ)  # as it is before any test cuts the network off
+ENVIRONMENT = dict(os.environ)  # before any test disables the network
 
 
 class Installed(NamedTuple):
@@ -42,7 +42,7 @@ class Installed(NamedTuple):
 
 
 def install() -> Installed:
-    """What the tests on the emulated driver need, made where it is not there yet."""
+    """Install what is missing for the tests on the emulated driver."""
     folder = cache()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
@@ -59,7 +59,7 @@ def cache() -> Path:
 
 
 def headers(folder: Path) -> Path:
-    """cuda.h and its like, from their wheels."""
+    """CUDA's header files, from their wheels."""
 
     def make(work: Path) -> None:
         pip("download", "--no-deps", "--only-binary=:all:", "--dest", work, *HEADERS)
@@ -74,7 +74,7 @@ def headers(folder: Path) -> Path:
 
 
 def driver(folder: Path) -> Path:
-    """Our libcuda.so.1 and libnvidia-ml.so.1. Functions of cuda.h that it does not have answer that they are not supported."""
+    """Our libcuda.so.1 and libnvidia-ml.so.1. Other functions of cuda.h return "not supported"."""
     include = headers(folder)
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in (*SOURCES, NVML, Path(__file__)))).hexdigest()[:12]
 
@@ -94,10 +94,10 @@ def driver(folder: Path) -> Path:
 
 
 def entries(declared: str, typedefs: str) -> str:
-    """A weak stub for every prototype of cuda.h, and the table that cuGetProcAddress answers from.
+    """A weak stub for every prototype of cuda.h, and the table for cuGetProcAddress.
 
-    The n-th variant of a name (cuMemAlloc, cuMemAlloc_v2) is the one of the n-th version in cudaTypedefs.h; what has no type
-    there is as new as the header. The one name that changed its meaning is cuGraphInstantiate: …WithFlags from 12.0 on.
+    The n-th variant of a name (cuMemAlloc, cuMemAlloc_v2) belongs to the n-th version in cudaTypedefs.h; a name without a type
+    there is as new as the header. Only cuGraphInstantiate changed its meaning: it is …WithFlags from 12.0 on.
     """
     names = {name for name in re.findall(r"\b(cu[A-Z]\w*)", declared) if re.search(rf"CUDAAPI\s+{name}\s*\(", declared)}
     names |= set(re.findall(r"#define\s+cu\w+\s+(?:__CUDA_API_PT(?:DS|SZ)\()?(cu\w+)\)?\s", declared))
@@ -129,7 +129,7 @@ def site(folder: Path) -> Path:
 
 
 def pycuda(folder: Path) -> Path:
-    """PyCUDA's wheel. Without optimisation: it compiles in half the time."""
+    """PyCUDA's wheel, compiled without optimisation in half the time."""
 
     def make(work: Path) -> None:
         pip("download", "--no-deps", "--no-binary=pycuda", "--dest", work, PYCUDA)
@@ -145,7 +145,7 @@ def pycuda(folder: Path) -> Path:
 
 
 def once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """The folder, filled by `make` when it is not there; whole or not at all."""
+    """Create the folder with `make` unless it exists; it is complete or absent."""
     if not folder.exists():
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:

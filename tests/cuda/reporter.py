@@ -1,4 +1,4 @@
-"""In the child process on the emulated driver: every report goes to a file, as a line of JSON, as it is made."""
+"""A plugin for the child process on the emulated driver: it appends each report to a file as a line of JSON."""
 
 import json
 import os

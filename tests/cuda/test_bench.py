@@ -1,4 +1,4 @@
-"""`trtzoo bench --gpu t4`, as it is typed, on the emulated driver: real PyCUDA, and the double of TensorRT."""
+"""`trtzoo bench --gpu t4` on the emulated driver, with real PyCUDA and the double of TensorRT."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ BATCH = 2
 
 @pytest.fixture
 def zoo(driver, tmp_path):
-    """dpn68 exported at 64x64, and its engine for a T4 by the double's TensorRT, in the folders that the commands use."""
+    """dpn68 exported at 64x64, and its engine for a T4 by the double of TensorRT, in the folders that the commands use."""
     order = ExportOrder(model="dpn68", precision="fp32", size=64)
     (done,) = export(find_model("dpn68"), Checkpoint("seeded", origin="seeded"), [order], tmp_path / "onnx")
     folder = tmp_path / "engines" / "t4" / f"tensorrt-{VERSIONS['tensorrt']}"
@@ -73,20 +73,20 @@ def test_protocols_and_graphs_are_measured_side_by_side(zoo, trtzoo):
     assert all(sample.h2d == sample.d2h == 0 for result in resident for sample in result.samples)
 
 
-def test_a_batch_without_an_engine_says_what_to_build(zoo, trtzoo):
+def test_a_batch_without_an_engine_names_the_build_command(zoo, trtzoo):
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", 16)
     assert done.returncode == 1
     assert "Run: trtzoo build dpn68 --precision fp32 --batch 16" in done.stdout
 
 
-def test_without_its_golden_sample_an_engine_has_no_speed(zoo, trtzoo):
+def test_an_engine_without_its_golden_sample_is_not_measured(zoo, trtzoo):
     next((zoo / "engines").rglob("*.npz")).write_bytes(b"another sample")
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH)
     assert done.returncode == 1
     assert "is missing or belongs to another file" in done.stdout
 
 
-def test_a_gpu_out_of_memory_is_a_row_with_the_drivers_words(zoo, trtzoo):
+def test_a_gpu_out_of_memory_is_a_row_with_the_drivers_message(zoo, trtzoo):
     env = {"TRTZOO_EMULATED_FAULTS": "allocation:1:2:lasting"}
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=env)
     assert done.returncode == 1
@@ -101,14 +101,14 @@ def test_a_lost_device_is_a_row_and_the_next_case_runs(zoo, trtzoo):
     assert trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH).returncode == 0
 
 
-def test_the_gpu_is_watched_while_it_is_measured(zoo, trtzoo):
+def test_the_gpu_is_monitored_while_it_is_measured(zoo, trtzoo):
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH)
     (state,) = (result.gpu_state for result in results(zoo))
     assert state.readings > 10 and state.sm_clock.low == 1590e6 and state.others == 0 and not state.error
     assert "the GPU" not in done.stderr and "SM clock" not in done.stderr
 
 
-def test_a_busy_and_throttled_gpu_is_measured_and_told(zoo, trtzoo):
+def test_a_busy_and_throttled_gpu_is_measured_with_warnings(zoo, trtzoo):
     env = {"TRTZOO_EMULATED_NVML": "sm=1590,900 reasons=0,0x42 processes=own+4242"}
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -118,7 +118,7 @@ def test_a_busy_and_throttled_gpu_is_measured_and_told(zoo, trtzoo):
     assert "the SM clock ran between 900 and 1590 MHz (limit 5%)" in done.stderr
 
 
-def test_an_nvml_that_dies_is_told_and_the_measurement_is_kept(zoo, trtzoo):
+def test_an_nvml_that_dies_is_reported_and_the_measurement_is_kept(zoo, trtzoo):
     env = {"TRTZOO_EMULATED_NVML": "fail=nvmlDeviceGetPowerUsage:3:15"}
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -126,7 +126,7 @@ def test_an_nvml_that_dies_is_told_and_the_measurement_is_kept(zoo, trtzoo):
     assert "the GPU was monitored for 2 readings only (NVML: GPU is lost)" in done.stderr
 
 
-def test_the_gpus_here_are_chosen_by_name_and_no_other_passes_for_them(driver):
+def test_a_gpu_is_chosen_by_name_and_never_replaced_by_another(driver):
     assert [device.name for device in gpu_devices()] == ["Tesla T4", "NVIDIA A10"]
     assert choose_device("auto").name == "Tesla T4" and choose_device("cpu").kind == "cpu"
     assert (choose_device("a10").index, choose_device("a10").sm) == (1, 86)
@@ -140,7 +140,7 @@ def test_the_gpus_here_are_chosen_by_name_and_no_other_passes_for_them(driver):
     ("runtime", "sentence"),
     [("onnxruntime-cuda", "has no CUDAExecutionProvider. Run: "), ("pytorch-cuda", "is built without CUDA, or finds no GPU")],
 )
-def test_a_framework_without_cuda_is_a_row_that_says_so(zoo, trtzoo, runtime, sentence):
+def test_a_framework_without_cuda_is_a_failed_row_with_the_reason(zoo, trtzoo, runtime, sentence):
     graph, usual = (zoo / "onnx" / name for name in ("dpn68-fp32-s64.onnx", "dpn68-fp32.onnx"))
     for old, new in ((graph, usual), (sidecar_path(graph), sidecar_path(usual))):
         old.rename(new)

@@ -1,4 +1,4 @@
-"""The emulated driver itself, asked by two libraries that know nothing of it: PyCUDA and cuda-bindings."""
+"""The emulated driver itself, used by two libraries that do not know about it: PyCUDA and cuda-bindings."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ import pytest
 @pytest.fixture
 def drv(driver):
     """PyCUDA, with the first device's primary context current."""
-    import pycuda.driver  # there in the child only
+    import pycuda.driver  # only the child process has it
 
     pycuda.driver.init()
     context = pycuda.driver.Device(0).retain_primary_context()
@@ -21,12 +21,12 @@ def drv(driver):
     yield pycuda.driver
     pycuda.driver.Context.pop()
     context.detach()
-    ctypes.CDLL("libcuda.so.1").cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))  # which PyCUDA's detach leaves
+    ctypes.CDLL("libcuda.so.1").cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))  # PyCUDA's detach leaves it
 
 
 @pytest.fixture
 def cuda(driver):
-    from cuda.bindings import driver as bindings  # there in the child only
+    from cuda.bindings import driver as bindings  # only the child process has it
 
     def call(name, *arguments):
         status, *values = getattr(bindings, name)(*arguments)
@@ -39,7 +39,7 @@ def cuda(driver):
 
 
 def buffers(drv, count=4):
-    """Pinned memory with numbers, pinned memory without, device memory between, a stream."""
+    """Pinned memory with numbers, empty pinned memory, device memory of the same size, and a stream."""
     sent, got = (drv.pagelocked_empty(count, np.float32) for _ in range(2))
     sent[:] = range(count)
     return sent, got, drv.mem_alloc(sent.nbytes), drv.Stream(1)
@@ -82,8 +82,8 @@ def test_nothing_works_without_a_current_context(driver, cuda):
 
 
 def test_pycudas_detach_leaves_the_context_current(driver):
-    """Why trtzoo pops it once more."""
-    import pycuda.driver  # there in the child only
+    """This is why trtzoo pops it once more."""
+    import pycuda.driver  # only the child process has it
 
     pycuda.driver.init()
     context = pycuda.driver.Device(0).retain_primary_context()
@@ -98,7 +98,7 @@ def test_pycudas_detach_leaves_the_context_current(driver):
 # --- streams and events ---
 
 
-def test_work_is_done_when_somebody_waits_for_it(drv):
+def test_work_is_done_when_it_is_waited_for(drv):
     sent, got, memory, stream = buffers(drv)
     drv.memcpy_htod_async(memory, sent, stream)
     drv.memcpy_dtoh_async(got, memory, stream)
@@ -109,7 +109,7 @@ def test_work_is_done_when_somebody_waits_for_it(drv):
     assert stream.is_done()
 
 
-def test_polling_gets_there_as_well(drv):
+def test_polling_also_completes_the_work(drv):
     sent, got, memory, stream = buffers(drv)
     drv.memcpy_htod_async(memory, sent, stream)
     drv.memcpy_dtoh_async(got, memory, stream)
@@ -121,7 +121,7 @@ def test_polling_gets_there_as_well(drv):
     assert (looks, list(got)) == (3, list(sent))
 
 
-def test_a_pair_of_events_tells_how_long_the_work_between_them_took(drv, cuda):
+def test_a_pair_of_events_times_the_work_between_them(drv, cuda):
     stream, start, end = drv.Stream(1), drv.Event(), drv.Event()
     nap = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: time.sleep(0.02))
     start.record(stream)
@@ -151,7 +151,7 @@ def test_a_stream_waits_for_the_event_of_another(drv):
 
 
 def test_a_copy_without_a_stream_does_not_wait_for_ours(drv):
-    """Ours do not block stream 0: who mixes the two reads what was there before."""
+    """Our streams do not block stream 0: code that mixes the two reads old data."""
     sent, got, memory, stream = buffers(drv)
     drv.memset_d8(memory, 0, sent.nbytes)
     drv.memcpy_htod_async(memory, sent, stream)
@@ -230,7 +230,7 @@ def test_pycuda_captures_into_a_graph_of_cuda_bindings(drv, cuda):
 
 
 @pytest.mark.parametrize("forbidden", ["allocation", "waiting", "a copy without a stream"])
-def test_what_is_forbidden_in_a_capture_ends_it(drv, cuda, forbidden):
+def test_a_call_that_is_forbidden_in_a_capture_ends_it(drv, cuda, forbidden):
     sent, _, memory, stream = buffers(drv)
     cuda("cuStreamBeginCapture", stream.handle, cuda.bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
     do = {
@@ -249,7 +249,7 @@ def test_what_is_forbidden_in_a_capture_ends_it(drv, cuda, forbidden):
 # --- failures, and what is not there ---
 
 
-def test_a_fault_comes_at_the_call_it_was_set_for(drv, driver):
+def test_a_fault_occurs_at_the_call_it_was_set_for(drv, driver):
     driver.fail("cuEventCreate:2:999")
     drv.Event()
     with pytest.raises(drv.Error, match="cuEventCreate failed: unknown error"):
@@ -257,7 +257,7 @@ def test_a_fault_comes_at_the_call_it_was_set_for(drv, driver):
     drv.Event()
 
 
-def test_a_lost_device_stays_lost_until_its_context_is_a_new_one(drv, driver):
+def test_a_lost_device_stays_lost_until_it_has_a_new_context(drv, driver):
     sent, _, memory, stream = buffers(drv)
     driver.fail("work:1:700")
     drv.memcpy_htod_async(memory, sent, stream)
@@ -266,7 +266,7 @@ def test_a_lost_device_stays_lost_until_its_context_is_a_new_one(drv, driver):
             stream.synchronize()
 
 
-def test_functions_that_are_not_emulated_say_so(drv, cuda):
+def test_functions_that_are_not_emulated_return_not_supported(drv, cuda):
     with pytest.raises(RuntimeError, match="CUDA_ERROR_NOT_SUPPORTED"):
         cuda("cuMemAllocManaged", 4, 1)
     with pytest.raises(drv.Error, match="operation not supported"):
@@ -287,7 +287,7 @@ def test_functions_that_are_not_emulated_say_so(drv, cuda):
         ("cuNoSuchFunction", 12000, None),
     ],
 )
-def test_the_newest_variant_not_above_the_version_is_the_one(driver, name, version, wanted):
+def test_the_newest_variant_up_to_the_version_is_returned(driver, name, version, wanted):
     library = ctypes.CDLL("libcuda.so.1")
     found, status = ctypes.c_void_p(), ctypes.c_int()
     flags = ctypes.c_uint64(0)

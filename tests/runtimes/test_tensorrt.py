@@ -16,7 +16,6 @@ from trtzoo.artifacts.golden import Golden
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import MachineError, RunError, StoreError
 from trtzoo.core.files import read_sidecar, sidecar_path
-from trtzoo.core.modules import resolve
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Sample
 
@@ -37,6 +36,12 @@ def tiny(tmp_path):
     return make
 
 
+def session(path, flavour="tensorrt", *, batch=4, **options):
+    from trtzoo.runtimes import tensorrt  # it needs PyCUDA, which only the child process has
+
+    return tensorrt.Session(path, batch=batch, flavour=flavour, **options)
+
+
 @pytest.fixture
 def opened(gpu, tiny):
     """`opened(batch=…, precision=…, flavour=…, options…)`: a session, closed at the end, and the golden sample."""
@@ -45,12 +50,12 @@ def opened(gpu, tiny):
     def make(*, batch=4, precision="fp32", flavour="tensorrt", **options):
         onnx, sample = tiny(precision)
         engine = gpu(onnx, batch=batch, precision=precision, flavour=flavour)
-        sessions.append(resolve(f"trtzoo.runtimes.tensorrt:{flavour}")(engine, batch=batch, **options))
+        sessions.append(session(engine, flavour, batch=batch, **options))
         return sessions[-1], sample
 
     yield make
-    for session in sessions:
-        session.close()
+    for live in sessions:
+        live.close()
 
 
 @pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
@@ -58,23 +63,23 @@ def opened(gpu, tiny):
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("flavour", ["tensorrt", "rtx"])
 def test_the_logits_are_the_golden_samples(opened, flavour, precision, batch, cuda_graph):
-    session, sample = opened(flavour=flavour, precision=precision, batch=batch, cuda_graph=cuda_graph)
+    live, sample = opened(flavour=flavour, precision=precision, batch=batch, cuda_graph=cuda_graph)
     images, reference = sample.batch(batch)
-    assert golden.check_logits(session.infer(images), reference, tolerance=TOLERANCE[precision]).images == batch
-    assert session.settings["cuda graph"] == ("on" if cuda_graph else "off")
+    assert golden.check_logits(live.infer(images), reference, tolerance=TOLERANCE[precision]).images == batch
+    assert live.settings["cuda graph"] == ("on" if cuda_graph else "off")
 
 
 def test_each_inference_computes_the_images_it_is_given(opened):
-    session, sample = opened(batch=1)
+    live, sample = opened(batch=1)
     for index in (2, 0, 3):
-        logits = session.infer(sample.images[index : index + 1])
+        logits = live.infer(sample.images[index : index + 1])
         golden.check_logits(logits, sample.logits[index : index + 1], tolerance=1e-5)
 
 
 def test_a_sample_has_all_its_parts_in_seconds(opened):
-    session, sample = opened()
-    session.infer(sample.images)
-    for taken in (session.sample() for _ in range(5)):
+    live, sample = opened()
+    live.infer(sample.images)
+    for taken in (live.sample() for _ in range(5)):
         assert isinstance(taken, Sample)
         assert min(taken.h2d, taken.compute, taken.d2h, taken.enqueue) > 0
         assert taken.h2d + taken.compute + taken.d2h <= taken.total < 1
@@ -82,55 +87,55 @@ def test_a_sample_has_all_its_parts_in_seconds(opened):
 
 
 def test_a_sample_computes_on_the_images_given_last(opened):
-    session, sample = opened()
-    session.infer(sample.images)
-    session.infer(sample.images[::-1])
-    session.sample()
-    golden.check_logits(session._logits.copy(), sample.logits[::-1], tolerance=1e-5)
+    live, sample = opened()
+    live.infer(sample.images)
+    live.infer(sample.images[::-1])
+    live.sample()
+    golden.check_logits(live._logits.copy(), sample.logits[::-1], tolerance=1e-5)
 
 
 def test_without_transfers_only_compute_is_timed(opened):
-    session, sample = opened(transfers=False)
-    golden.check_logits(session.infer(sample.images), sample.logits, tolerance=1e-5)
-    taken = session.sample()
+    live, sample = opened(transfers=False)
+    golden.check_logits(live.infer(sample.images), sample.logits, tolerance=1e-5)
+    taken = live.sample()
     assert (taken.h2d, taken.d2h) == (0, 0)
     assert 0 < taken.compute <= taken.total
 
 
 @pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
 def test_rotating_inputs_exceed_the_cache_and_all_are_computed(opened, cuda_graph):
-    session, sample = opened(rotate=True, cuda_graph=cuda_graph, transfers=False)
-    copies = int(session.settings["input copies"])
+    live, sample = opened(rotate=True, cuda_graph=cuda_graph, transfers=False)
+    copies = int(live.settings["input copies"])
     assert (copies - 1) * sample.images.nbytes > 4 << 20
     for _ in range(3):
-        golden.check_logits(session.infer(sample.images), sample.logits, tolerance=1e-5)
-        session.sample()
+        golden.check_logits(live.infer(sample.images), sample.logits, tolerance=1e-5)
+        live.sample()
 
 
 def test_pageable_memory_gives_the_same_logits(opened):
-    session, sample = opened(pinned=False)
-    golden.check_logits(session.infer(sample.images), sample.logits, tolerance=1e-5)
-    assert session.sample().h2d > 0
-    assert session.settings["host memory"] == "pageable"
+    live, sample = opened(pinned=False)
+    golden.check_logits(live.infer(sample.images), sample.logits, tolerance=1e-5)
+    assert live.sample().h2d > 0
+    assert live.settings["host memory"] == "pageable"
 
 
 def test_pageable_images_are_copied_from_where_they_are(opened):
-    session, sample = opened(pinned=False)
-    session.infer(sample.images)
-    assert session._images is sample.images
+    live, sample = opened(pinned=False)
+    live.infer(sample.images)
+    assert live._images is sample.images
 
 
-def test_closing_twice_is_closing_once(opened):
-    session, _ = opened()
-    session.close()
-    session.close()
+def test_a_second_close_does_nothing(opened):
+    live, _ = opened()
+    live.close()
+    live.close()
 
 
 def test_an_engine_can_be_opened_again_and_again(opened):
     for _ in range(3):
-        session, sample = opened()
-        golden.check_logits(session.infer(sample.images), sample.logits, tolerance=1e-5)
-        session.close()
+        live, sample = opened()
+        golden.check_logits(live.infer(sample.images), sample.logits, tolerance=1e-5)
+        live.close()
 
 
 def test_two_sessions_live_side_by_side(opened):
@@ -143,31 +148,31 @@ def test_two_sessions_live_side_by_side(opened):
 
 
 def test_images_of_another_shape_are_refused(opened):
-    session, sample = opened()
+    live, sample = opened()
     with pytest.raises(RunError, match=r"on images of shape \(2, 3, 8, 8\): it takes \(4, 3, 8, 8\)$"):
-        session.infer(sample.images[:2])
+        live.infer(sample.images[:2])
 
 
 def test_an_engine_of_another_batch_is_refused(gpu, tiny):
     engine = gpu(tiny()[0], batch=8)
     with pytest.raises(StoreError, match=r"b8.engine takes batches of 8, not of 16. Run: trtzoo build .+ --batch 16"):
-        resolve("trtzoo.runtimes.tensorrt:tensorrt")(engine, batch=16)
+        session(engine, batch=16)
 
 
 def test_kernels_of_rtx_are_kept_and_reused(opened):
     seen = []
     for _ in range(2):
-        session, sample = opened(flavour="rtx")
-        golden.check_logits(session.infer(sample.images), sample.logits, tolerance=1e-5)
-        seen.append(session.settings["kernel cache"])
-        session.close()
+        live, sample = opened(flavour="rtx")
+        golden.check_logits(live.infer(sample.images), sample.logits, tolerance=1e-5)
+        seen.append(live.settings["kernel cache"])
+        live.close()
     assert seen == ["new", "used"]
 
 
 def test_versions_and_settings_are_reported(opened):
-    session, _ = opened(flavour="tensorrt")
-    assert list(session.versions) == ["tensorrt", "pycuda", "driver"]
-    assert session.settings == {"transfers": "on", "host memory": "pinned", "input copies": "1", "cuda graph": "on"}
+    live, _ = opened(flavour="tensorrt")
+    assert list(live.versions) == ["tensorrt", "pycuda", "driver"]
+    assert live.settings == {"transfers": "on", "host memory": "pinned", "input copies": "1", "cuda graph": "on"}
 
 
 # --- on the emulated driver only ---
@@ -191,10 +196,6 @@ def test_a_real_networks_logits_are_its_golden_samples(driver, trtzoo, tmp_path,
 def engine(driver, tiny, tmp_path):
     """`engine(plan…)`: an engine at batch 4 on the emulated T4."""
     return lambda flavour="tensorrt", **plan: engines.emulated(tmp_path, tiny()[0], batch=4, flavour=flavour, **plan)
-
-
-def session(path, flavour="tensorrt", **options):
-    return resolve(f"trtzoo.runtimes.tensorrt:{flavour}")(path, batch=4, **options)
 
 
 def test_an_engine_for_another_gpu_is_refused(engine):

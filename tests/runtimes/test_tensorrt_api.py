@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builder.test_tensorrt_api import ENVIRONMENT, VERSIONS, bindings, python_path, stubs
+from tests.builder.bindings import ENVIRONMENT, VERSIONS, bindings, python_path, stubs
 from tests.cuda import install
 from tests.cuda.emulated import DOUBLE
 

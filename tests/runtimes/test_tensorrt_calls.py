@@ -6,7 +6,6 @@ from tests import making
 from tests.cuda import engines
 from trtzoo.artifacts import golden
 from trtzoo.core.errors import MachineError, RunError, TrtzooError
-from trtzoo.core.modules import resolve
 
 IMAGES = 4 * 3 * 8 * 8 * 4
 LOGITS = 4 * 5 * 4
@@ -33,7 +32,7 @@ OPEN = [
     "cuStreamSynchronize",
 ]
 CAPTURE = [
-    "cuStreamBeginCapture 1",  # of this thread alone
+    "cuStreamBeginCapture 1",  # of this thread only
     "cuLaunchHostFunc",
     "cuStreamEndCapture",
     "cuGraphInstantiate",
@@ -76,7 +75,9 @@ def opened(engine):
 
 
 def session(engine, **options):
-    return resolve("trtzoo.runtimes.tensorrt:tensorrt")(engine, batch=4, **options)
+    from trtzoo.runtimes import tensorrt  # it needs PyCUDA, which only the child process has
+
+    return tensorrt.Session(engine, batch=4, flavour="tensorrt", **options)
 
 
 def inferred(engine, **options):

@@ -1,7 +1,7 @@
 """Compare the double of TensorRT's runtime with the real bindings: `python trt_contract.py MODULE DOUBLE` prints what is wrong.
 
-Whatever the double has, the real class must have: the double can do no more than the real one, and the sessions' tests run on
-the double. A method's arguments must be among those that the binding's documentation gives.
+The tests of sessions run on the double, so the double must have no class, method or argument that the real bindings lack. The
+bindings' documentation gives the arguments.
 """
 
 import importlib
@@ -36,7 +36,7 @@ def compare(real, double):
     if real is None:
         return [f"there is no {double.__name__}"]
     if issubclass(double, Enum):
-        members = [each.name for each in double if each.name not in ("NONE", "BF16")]  # BF16: for a test of ours
+        members = [each.name for each in double if each.name not in ("NONE", "BF16")]  # BF16 is for one of our tests
         return [f"{double.__name__} has no {name}" for name in members if not hasattr(real, name)]
     names = {name for cls in double.__mro__ for name in vars(cls) if not name.startswith("_") and cls is not object}
     return [problem for name in sorted(names) if (problem := differs(real, double, name))]

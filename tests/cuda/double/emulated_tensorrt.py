@@ -1,8 +1,8 @@
 """A double of TensorRT's runtime: its classes with the methods that trtzoo uses, on the emulated driver.
 
-A plan is JSON that names an ONNX file. The computation is ONNX Runtime's, done as a host function on the stream, on the very
-memory that the addresses point to. Like the real ones, engine and context hold device memory, and the first enqueue
-allocates: so they must be made and dropped while a context is current, and a capture must come after a plain enqueue.
+A plan is JSON that names an ONNX file. ONNX Runtime computes it in a host function on the stream, in the memory at the tensors'
+addresses. As in TensorRT, the engine and its context hold device memory, and the first enqueue allocates more. So both must be
+made and dropped while a CUDA context is current, and a capture must follow a plain enqueue.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _driver.emulated_room.restype = ctypes.c_size_t
 _HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 script = SimpleNamespace(fails="", allocates=False, inputs=[])
-"""What tests set: the method that fails, and whether every enqueue allocates memory. What they read: where each input lay."""
+"""Tests set the method that fails and whether every enqueue allocates memory. They read the address of each input."""
 
 
 class ILogger:
@@ -51,7 +51,7 @@ class DataType(Enum):
 
 
 class _Memory:
-    """Device memory that goes with its owner."""
+    """Device memory that is freed with its owner."""
 
     def __init__(self, size: int) -> None:
         self.address = ctypes.c_uint64()
@@ -64,7 +64,7 @@ class _Memory:
 
 
 class _Part:
-    """What all classes have: the logger, and the script's failures."""
+    """The base of all classes: the logger, and the failures of the script."""
 
     def __init__(self, logger: Any) -> None:
         self._logger = logger
@@ -164,7 +164,7 @@ class IExecutionContext(_Part):
         return not (status and self._fails("execute_async_v3", f"CUDA error {status}"))
 
     def _computation(self, addresses: dict[str, int]) -> Callable[[Any], None]:
-        """Inputs from their addresses, through ONNX Runtime, to the outputs'."""
+        """Read the inputs at their addresses, run ONNX Runtime, and write the outputs to theirs."""
         session, arrays = self._engine._session, {name: self._array(name, at) for name, at in addresses.items()}
         inputs = {name: array for name, array in arrays.items() if self._engine._modes[name] is TensorIOMode.INPUT}
         outputs = [name for name in arrays if name not in inputs]
