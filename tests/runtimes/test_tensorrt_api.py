@@ -16,6 +16,7 @@ __all__ = ["bindings", "stubs"]
 CONTRACT = Path(__file__).with_name("trt_contract.py")
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("version", [*VERSIONS, "rtx"])
 def test_the_double_has_nothing_that_the_real_bindings_lack(version, request):
     libraries, env = [str(install.install().driver)], ENVIRONMENT | {"PYTHONWARNINGS": "ignore"}
