@@ -19,7 +19,7 @@ def save(folder, *runs):
 
 @pytest.fixture
 def slower(tmp_path):
-    """a1, a2, a3 and b1, b2, b3: three runs in turns, B 5 % slower; c1, c2, c3 are 8 % slower."""
+    """a1, a2, a3 and b1, b2, b3: three interleaved runs, B 5 % slower; c1, c2, c3 are 8 % slower."""
     for letter, factor in (("b", 1.05), ("c", 1.08)):
         for number, (old, new) in enumerate(zip(*turns(3, slower=factor), strict=True), start=1):
             save(tmp_path / f"a{number}", old)
@@ -30,7 +30,7 @@ def slower(tmp_path):
 def test_a_slowdown_is_reported_and_the_exit_code_without_a_gate_is_zero(trtzoo):
     done = trtzoo("compare", "a1,a2,a3", "b1,b2,b3")
     assert done.returncode == 0, done.stderr
-    assert "SLOWER" in done.stdout and "3+3 in turns" in done.stdout
+    assert "SLOWER" in done.stdout and "3+3 interleaved" in done.stdout
     assert done.stderr == ""
 
 
@@ -81,7 +81,7 @@ def test_incomparable_results_are_refused_with_the_differing_field(trtzoo, tmp_p
     done = trtzoo("compare", "a", "b")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "trtzoo: Nothing can be compared. Not compared, for input and output is fp32 in A and fp16 in B: dpn68 fp32 b1.\n"
+        "trtzoo: Nothing can be compared. Not compared, because input and output is fp32 in A and fp16 in B: dpn68 fp32 b1.\n"
     )
 
 
@@ -100,7 +100,7 @@ def test_an_incomparable_part_makes_the_exit_code_one(trtzoo, tmp_path):
     save(tmp_path / "b", run(at=900), run(at=900, batch=4, threads=1))
     done = trtzoo("compare", "a", "b")
     assert done.returncode == 1
-    assert "for threads is 2 in A and 1 in B: dpn68 fp32 b4." in " ".join(done.stdout.split())
+    assert "because threads is 2 in A and 1 in B: dpn68 fp32 b4." in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("gate", ["3", "0.03", "-3%", "x", "3%%"])

@@ -68,8 +68,8 @@ def test_the_findings_of_the_audit_are_the_programs(trtzoo):
     rows = found if isinstance(found, list) else found["findings"]
     claims = [row["claim"] for row in rows]
     too_small = max(float(share) for claim in claims for share in re.findall(r"-([\d.]+)% off", claim))
-    smaller = max(float(times) for claim in claims for times in re.findall(r"is ([\d.]+) times what", claim))
-    apart = [float(times) for claim in claims for times in re.findall(r"limits ([\d.]+)-fold apart", claim)]
+    smaller = max(float(times) for claim in claims for times in re.findall(r"is ([\d.]+) times the latency", claim))
+    apart = [float(times) for claim in claims for times in re.findall(r"limits are ([\d.]+)-fold apart", claim)]
     assert f"up to {too_small} % too small" in text
     assert f"up to {smaller} times smaller" in text
     assert len(apart) == 9 and f"{min(apart)} to {max(apart)} times apart" in text

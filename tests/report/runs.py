@@ -1,4 +1,4 @@
-"""Made-up runs, for tests of comparisons."""
+"""Synthetic runs, for tests of comparisons and the page."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -21,7 +21,7 @@ KEYS = {"model", "precision", "batch", "runtime", "protocol", "cuda_graph"}
 
 
 def run(seconds=0.02, *, at=0.0, device=DEVICE, samples=100, noise=0.01, seed=0, **more):
-    """A run of 2 s or so that began `at` seconds after BEGIN; its samples' median is about `seconds`."""
+    """A run of about 2 s that began `at` seconds after BEGIN. The median of its samples is about `seconds`."""
     given = {"model": "dpn68", "precision": "fp32", "batch": 1, "runtime": "onnxruntime", "protocol": "trtzoo"} | more
     random = np.random.default_rng([seed, int(at)])
     taken = seconds * np.exp(random.normal(0, noise, samples))
@@ -37,7 +37,7 @@ def run(seconds=0.02, *, at=0.0, device=DEVICE, samples=100, noise=0.01, seed=0,
 
 
 def turns(count=3, *, slower=1.0, gap=30.0, day=0.02, seed=1, **more):
-    """Runs of A and of B in turns; each turn has its `day` (standard deviation of log), which both share."""
+    """Interleaved runs of A and B. Both runs of a turn share its pace; `day` is the pace's standard deviation of log."""
     random = np.random.default_rng(seed)
     sides = ([], [])
     for turn in range(count):

@@ -1,4 +1,4 @@
-"""The audit: each check tells what is there, and would tell what is not."""
+"""The audit: each check reports its findings, and finds an error that is put in."""
 
 import msgspec
 import pytest
@@ -37,16 +37,16 @@ def test_the_publisher_s_counter_still_gives_what_the_audit_says(name):
     assert count(MODELS[name], "paddle2019") == COUNTED[name]
 
 
-def test_wrong_comes_before_doubtful_before_what_holds_and_each_has_its_evidence():
+def test_findings_are_sorted_by_verdict_and_each_has_its_evidence():
     found = findings()
     assert list(dict.fromkeys(row.verdict for row in found)) == ["wrong", "doubtful", "holds"]
     assert all(row.claim.endswith(".") and row.evidence and row.subject for row in found)
 
 
-def test_counts_of_dpn_are_wrong_and_two_figures_are_slips():
+def test_counts_of_dpn_are_wrong_and_two_figures_are_typing_errors():
     wrong = of(audit.counts, "wrong")
     assert {row.subject for row in wrong} == {"densenet264", *(name for name in MODELS if name.startswith("dpn"))}
-    assert [(row.subject, row.evidence) for row in wrong if "slip" in row.claim] == [
+    assert [(row.subject, row.evidence) for row in wrong if "typing error" in row.claim] == [
         ("densenet264", "exact 33.34 M; that counter gives 33.34 M"),
         ("dpn98", "exact 61.57 M; that counter gives 58.47 M"),
     ]
@@ -59,7 +59,7 @@ def test_counts_of_dpn_are_wrong_and_two_figures_are_slips():
 def test_a_count_that_is_off_is_found(printed):
     printed(("models", "densenet121", "gflops"), 5.8)
     claims = [row.claim for row in of(audit.counts, "wrong") if row.subject == "densenet121"]
-    assert len(claims) == 2 and "slip" in claims[0] and "+2.3%" in claims[1]
+    assert len(claims) == 2 and "typing error" in claims[0] and "+2.3%" in claims[1]
 
 
 def test_accuracies_agree_with_the_later_page_and_one_that_did_not_is_found(printed):
@@ -78,7 +78,7 @@ def test_a_latency_under_the_limit_is_found(printed):
 
 @pytest.mark.parametrize("value", [40.0, 150.0])
 def test_a_batch_out_of_order_is_found(printed, value):
-    assert [row.claim for row in of(audit.batches)] == ["40 steps of the batch take longer, and no longer an image."]
+    assert [row.claim for row in of(audit.batches)] == ["40 steps of the batch take longer, but not longer per image."]
     printed(("latency", "t4", "fp32", "dpn131", "b8"), value)
     (row,) = of(audit.batches, "doubtful")
     assert row.subject == "dpn131, T4 FP32"
@@ -91,7 +91,9 @@ def test_fp16_that_is_slower_than_fp32_is_found():
         "dpn68, T4 b4",
         "T4",
     ]
-    assert of(audit.precisions)[-1].claim == ("FP16 is at most 1.77 times as fast as FP32, where the T4's peaks differ 8-fold.")
+    assert of(audit.precisions)[-1].claim == (
+        "FP16 is at most 1.77 times as fast as FP32, although the T4's peaks differ 8-fold."
+    )
 
 
 def test_a_deeper_network_that_is_faster_is_found(printed):
@@ -108,12 +110,12 @@ def test_a_v100_that_is_slower_than_a_t4_is_found(printed):
     assert [row.subject for row in of(audit.devices)] == ["dpn107, FP32 b1"]
 
 
-def test_what_takes_the_same_time_everywhere_is_the_host_s(printed):
+def test_equal_latencies_on_unequal_gpus_are_host_bound(printed):
     found = {row.subject: row for row in of(audit.host_bound)}
     assert set(found) == {f"{name}, b1" for name in MODELS if name != "densenet161"}
     assert found["dpn68, b1"].claim == (
-        "The three latencies are within 1.3% of one another, their limits 7.1-fold apart: most likely the host was timed, "
-        "not the GPU."
+        "The three latencies are within 1.3% of one another, although their limits are 7.1-fold apart: "
+        "most likely the host was timed, not the GPU."
     )
     assert found["dpn68, b1"].evidence.startswith("V100 FP32 11.80 ms, T4 FP32 11.65 ms, T4 FP16 11.78 ms;")
     printed(("latency", "t4", "fp16", "dpn68", "b1"), 6.0)
@@ -126,7 +128,7 @@ def test_the_later_page_contradicts_every_v100_latency_and_itself():
     assert subjects[10:] == [f"{name}, later V100 FP32" for name in ("dpn98", "dpn107", "dpn131")]
 
 
-def test_the_footnote_s_dates_cannot_be():
+def test_the_footnote_contradicts_the_dates():
     (row,) = audit.footnote()
     note = document().footnote
     assert row.verdict == "wrong"
@@ -134,5 +136,5 @@ def test_the_footnote_s_dates_cannot_be():
     assert [int(part) for part in note.newest.split(".")] < [int(part) for part in note.version.split(".")]
 
 
-def test_every_check_says_something():
+def test_every_check_has_a_finding():
     assert all(of(check) for check in CHECKS)

@@ -1,4 +1,4 @@
-"""Comparisons: what belongs to what, what is refused and by which field, and whose runs count."""
+"""Comparisons: which cells match, which are refused and why, and which runs count."""
 
 from itertools import product
 
@@ -19,7 +19,7 @@ def failed(**more):
     return msgspec.structs.replace(run(**more), samples=(), failure=BROKEN)
 
 
-# --- which belongs to which ---
+# --- matching ---
 
 
 def test_every_cell_finds_its_own_in_any_order():
@@ -47,13 +47,13 @@ def test_every_cell_finds_its_own_in_any_order():
     ],
     ids=str,
 )
-def test_what_does_not_compare_is_refused_by_the_field_that_differs(change, field, values):
+def test_cells_that_do_not_compare_are_refused_with_the_differing_field(change, field, values):
     settings = {"settings": {"transfers": "on"}} if "settings" in change else {}
     found = compare([run(**settings)], [run(at=50, **change)])
     (refusal,) = found.refused
     assert not found.cells
     assert (refusal.field, (refusal.before, refusal.after)) == (field, values)
-    assert sentences(found) == [f"Not compared, for {field} is {values[0]} in A and {values[1]} in B: dpn68 fp32 b1."]
+    assert sentences(found) == [f"Not compared, because {field} is {values[0]} in A and {values[1]} in B: dpn68 fp32 b1."]
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,11 @@ def test_cells_of_one_side_only_are_missing_by_name():
     assert sentences(found) == ["In A only: dpn92 fp32 b1.", "In B only: dpn98 fp32 b4."]
 
 
-def test_many_cells_that_differ_alike_are_told_in_one_sentence():
+def test_cells_that_differ_alike_share_a_sentence():
     old = [run(batch=batch) for batch in (1, 4, 8)]
     found = compare(old, [run(batch=batch, device=T4) for batch in (1, 4, 8)])
     (sentence,) = sentences(found)
-    assert sentence.startswith("Not compared, for device is A CPU, 2 cores in A and Tesla T4 in B: dpn68 fp32 b1")
+    assert sentence.startswith("Not compared, because device is A CPU, 2 cores in A and Tesla T4 in B: dpn68 fp32 b1")
 
 
 def test_runs_of_one_side_must_be_of_one_build():
@@ -109,23 +109,23 @@ def test_one_run_on_both_sides_is_not_a_comparison():
     assert sentences(found) == ["The same run on both sides, not measured again: dpn68 fp32 b1."]
 
 
-def test_a_failure_is_told_and_stops_nothing():
+def test_a_failure_is_reported_and_the_rest_is_compared():
     found = compare([run(), run(batch=4)], [failed(at=900), run(batch=4, at=900)])
     assert len(found.cells) == 1 and found.broken
     assert sentences(found) == ["In A only: dpn68 fp32 b1.", "Failed in B: dpn68 fp32 b1: timeout: no result after 600 s"]
     assert not compare([failed(), run(batch=4)], [failed(at=900), run(batch=4, at=900)]).broken
 
 
-# --- whose runs count ---
+# --- which runs count ---
 
 
-def test_a_slowdown_of_five_percent_is_found_in_three_turns_and_the_same_build_is_the_same():
+def test_three_interleaved_runs_find_five_percent_and_call_the_same_build_the_same():
     for slower, verdict in ((1.05, "SLOWER"), (1.0, "SAME"), (0.95, "FASTER")):
         (cell,) = compare(*turns(3, slower=slower)).cells
         assert (cell.interleaved, cell.verdict) == (True, verdict)
 
 
-def test_a_run_each_proves_little():
+def test_one_run_a_side_proves_little():
     (cell,) = compare([run()], [run(0.021, at=5000)]).cells
     assert cell.verdict == "UNCLEAR"
     (cell,) = compare([run()], [run(0.024, at=5000)]).cells
@@ -145,16 +145,16 @@ def test_a_run_each_proves_little():
         ([0, 100], [10], False),
     ],
 )
-def test_turns_are_neighbours_in_time(old, new, expected):
+def test_interleaved_runs_are_neighbours_in_time(old, new, expected):
     assert interleaved([run(at=at) for at in old], [run(at=at) for at in new]) is expected
 
 
-def test_runs_without_a_time_are_not_in_turns():
+def test_runs_without_a_time_are_not_interleaved():
     before, after = (msgspec.structs.replace(run(seed=seed), started="") for seed in (1, 2))
     assert interleaved([before], [after]) is False
 
 
-def test_a_disturbed_run_is_left_out_where_there_are_others_with_its_partner():
+def test_a_disturbed_run_and_its_partner_are_left_out_if_there_are_others():
     old, new = turns(4)
     new[1] = run(0.06, at=45, other_load=0.9)
     (cell,) = compare(old, new).cells
@@ -162,14 +162,14 @@ def test_a_disturbed_run_is_left_out_where_there_are_others_with_its_partner():
     assert cell.verdict == "SAME"
 
 
-def test_a_disturbed_run_alone_proves_nothing_and_says_why():
+def test_a_single_disturbed_run_proves_nothing_and_says_why():
     (cell,) = compare([run()], [run(0.06, at=900, other_load=0.9)]).cells
     assert cell.ratio.value > 2.5
-    assert (cell.verdict, cell.doubt) == ("UNCLEAR", "other programs used 0.9 cores")
+    assert (cell.verdict, cell.warning) == ("UNCLEAR", "other programs used 0.9 cores")
     assert not cell.slower_than(0.03)
 
 
-def test_the_headline_of_each_protocol_is_compared():
+def test_each_protocol_s_reported_latency_is_compared():
     slow_copies = [run(protocol=protocol, at=at) for at in (0, 900) for protocol in ("trtexec11", "mlperf-ss", "paddle2020")]
     found = compare(slow_copies[:3], slow_copies[3:])
     assert [cell.ratio.value for cell in found.cells] == pytest.approx([1, 1, 1], abs=0.01)
@@ -178,7 +178,7 @@ def test_the_headline_of_each_protocol_is_compared():
 # --- the table ---
 
 
-def test_a_table_tells_the_cells_their_mean_and_what_differs():
+def test_a_table_shows_the_cells_their_mean_and_what_differs():
     old, new = turns(3, slower=1.05)
     others = turns(3, slower=1.05, model="dpn92", versions={"onnxruntime": "1.2.3"})
     shown = table(
@@ -198,7 +198,7 @@ def test_a_cell_that_proves_nothing_has_a_note_and_is_not_in_the_mean():
     assert shown.rows[3][3].value == pytest.approx(1, abs=0.01)
 
 
-def test_cells_that_only_their_protocol_tells_apart_are_named_with_it():
+def test_cells_that_differ_only_in_protocol_are_named_with_it():
     sides = [[run(at=at, protocol=protocol) for protocol in ("trtzoo", "trtexec11")] for at in (0, 900)]
     assert {row[0].value for row in table(compare(*sides)).rows} >= {"dpn68 fp32 b1 trtzoo", "dpn68 fp32 b1 trtexec11"}
 

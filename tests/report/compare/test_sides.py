@@ -1,4 +1,4 @@
-"""Sides of a comparison: files, folders, git revisions and lists of them; what is no result is named and skipped."""
+"""Sides of a comparison: files, folders, git revisions and lists of them; a file that is not a result is skipped and named."""
 
 import contextlib
 import subprocess
@@ -107,11 +107,11 @@ def test_a_folder_without_results_says_how_to_measure():
 @pytest.mark.usefixtures("repository")
 def test_one_committed_file_is_a_side():
     (only,) = read_side("HEAD:results/a-cpu-2c/one.json").runs
-    assert (only.where, only.result) == ("HEAD:results/a-cpu-2c/one.json", run())
+    assert (only.source, only.result) == ("HEAD:results/a-cpu-2c/one.json", run())
 
 
 @pytest.mark.usefixtures("repository")
-def test_names_in_a_repository_are_shown_and_never_obeyed(tmp_path):
+def test_names_in_a_repository_are_displayed_and_never_executed(tmp_path):
     save("evil/$(touch hacked)/--output=x.json", run())
     save("evil/-d/\x1b[31m.json", b"{")
     commit()
@@ -125,7 +125,7 @@ def test_names_in_a_repository_are_shown_and_never_obeyed(tmp_path):
 @pytest.mark.parametrize(
     "text", ["nope:results", "HEAD:nope", "--output=x:results", "-h:x", "HEAD~9:results", "a..b:c", ":x", "@{:x"]
 )
-def test_a_revision_that_git_does_not_know_is_no_side(text, tmp_path):
+def test_a_revision_that_git_does_not_know_is_an_error(text, tmp_path):
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UsageError, match="There is no"):
         read_side(text)
@@ -147,8 +147,8 @@ def test_without_a_repository_and_without_git_the_sentence_says_so(monkeypatch):
         read_side("HEAD:results")
 
 
-def test_what_is_not_there_says_what_could_be():
-    with pytest.raises(UsageError, match="There is no old\\. Say a result file, a folder of them, or revision:path"):
+def test_a_missing_path_says_what_to_name():
+    with pytest.raises(UsageError, match="There is no old\\. Name a result file, a folder of them, or revision:path"):
         read_side("old")
     with pytest.raises(UsageError, match="There is no name between commas"):
         read_side("results,,results")
@@ -181,6 +181,6 @@ def test_a_list_may_be_longer_than_a_name_can_be(tmp_path):
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12))
-def test_no_text_at_all_breaks_it(text):
+def test_any_text_is_read_or_refused(text):
     with contextlib.suppress(TrtzooError):
         read_side(f"no-such/{text}")

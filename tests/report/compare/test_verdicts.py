@@ -1,4 +1,4 @@
-"""Statistics of runs: what is proven, how often it is wrong, and what an interval is made of."""
+"""Statistics of runs: what is proven, how often a verdict is wrong, and what determines an interval."""
 
 import math
 
@@ -32,7 +32,7 @@ def test_a_verdict_needs_the_whole_interval(low, high, verdict):
     assert Ratio(math.sqrt(low * high), low, high).verdict == verdict
 
 
-def test_a_gate_closes_for_what_is_proven_to_be_over_it():
+def test_a_gate_fails_a_slowdown_that_is_proven_to_exceed_it():
     assert Ratio(1.05, 1.031, 1.07).slower_than(0.03)
     assert not Ratio(1.05, 1.029, 1.07).slower_than(0.03)
 
@@ -46,39 +46,39 @@ def test_students_percentiles_are_those_of_the_tables(freedom, percentile):
 
 
 @given(levels, levels)
-def test_a_against_b_is_b_against_a_turned_about(before, after):
+def test_a_against_b_is_the_inverse_of_b_against_a(before, after):
     there, back = (ratio(moments(a), moments(b), interleaved=False) for a, b in ((before, after), (after, before)))
     assert there.low <= there.value <= there.high
     assert (there.value, there.low, there.high) == pytest.approx((1 / back.value, 1 / back.high, 1 / back.low))
 
 
 @given(levels, st.floats(-3, 3))
-def test_what_is_slower_by_a_factor_has_that_ratio(before, factor):
+def test_a_factor_in_latency_is_the_ratio(before, factor):
     after = [level + factor for level in before]
     for interleaved in (False, True):
         assert ratio(moments(before), moments(after), interleaved=interleaved).value == pytest.approx(math.exp(factor))
 
 
-def test_one_run_a_side_rests_on_what_is_known_beforehand():
+def test_one_run_a_side_rests_on_the_prior():
     found = ratio(moments([0.0], 0), moments([0.0], 0), interleaved=False)
     assert math.log(found.high) == pytest.approx(student(4) * APART * math.sqrt(2))
     paired = ratio(moments([0.0], 0), moments([0.0], 0), interleaved=True)
     assert math.log(paired.high) == pytest.approx(student(4) * INTERLEAVED)
 
 
-def test_runs_in_turns_do_not_count_what_both_share():
+def test_interleaved_runs_ignore_what_both_share():
     before = [0.0, 0.2, -0.1]
     after = [level + 0.05 for level in before]
     assert ratio(moments(before), moments(after), interleaved=True).verdict == "SLOWER"
     assert ratio(moments(before), moments(after), interleaved=False).verdict == "UNCLEAR"
 
 
-def test_runs_that_scatter_widen_the_interval():
-    calm, wild = (ratio(moments([-x, x]), moments([-x, x]), interleaved=False) for x in (0.005, 0.05))
-    assert calm.verdict == "UNCLEAR" and wild.high > calm.high > 1 + MARGIN
+def test_a_spread_between_runs_widens_the_interval():
+    quiet, noisy = (ratio(moments([-x, x]), moments([-x, x]), interleaved=False) for x in (0.005, 0.05))
+    assert quiet.verdict == "UNCLEAR" and noisy.high > quiet.high > 1 + MARGIN
 
 
-def test_samples_that_hang_together_are_worth_less_than_as_many_that_do_not():
+def test_autocorrelated_samples_are_less_certain_than_independent_ones():
     random = np.random.default_rng(0)
     alone = 1 + random.normal(0, 0.01, 400)
     together = 1 + np.repeat(random.normal(0, 0.01, 20), 20)
@@ -94,7 +94,7 @@ def test_a_run_of_any_length_is_a_moment(size):
 
 
 def false_verdicts(runs, spread):
-    """Of a thousand comparisons of one build, the share that is FASTER or SLOWER; runs scatter by `spread`."""
+    """The share of FASTER and SLOWER among comparisons of one build whose runs have a standard deviation of `spread`."""
     random = np.random.default_rng(runs)
     sides = (moments(random.normal(0, spread, runs)) for _ in range(2000))
     told = [ratio(before, after, interleaved=False).verdict for before, after in zip(sides, sides, strict=True)]
@@ -109,12 +109,12 @@ def test_the_same_build_is_called_another_less_than_once_in_twenty(runs, spread)
 
 @pytest.mark.parametrize("runs", [2, 3, 5])
 @pytest.mark.parametrize("spread", [1.5 * APART, 3 * APART, 10 * APART])
-def test_repeated_runs_tell_that_a_machine_is_worse_than_known_beforehand(runs, spread):
+def test_repeated_runs_reveal_a_machine_noisier_than_the_prior(runs, spread):
     assert false_verdicts(runs, spread) <= 0.085
 
 
 @pytest.mark.parametrize(("runs", "interleaved", "share"), [(5, False, 0.9), (3, True, 0.85), (5, True, 0.99)])
-def test_five_percent_are_found(runs, interleaved, share):
+def test_a_slowdown_of_five_percent_is_found(runs, interleaved, share):
     random = np.random.default_rng(runs)
     found = 0
     for _ in range(1000):

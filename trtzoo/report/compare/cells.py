@@ -1,4 +1,4 @@
-"""A and B, cell by cell: what compares, what does not and by which field, and what is missing."""
+"""Compare A and B cell by cell: what compares, what does not and in which field it differs, and what is missing."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,20 +15,21 @@ from trtzoo.report.compare.verdicts import UNCLEAR, Moment, Ratio, moment, ratio
 from trtzoo.report.results import metric_seconds
 
 Facts = dict[str, str]
+Runs = Sequence[Result]
 Key = tuple[str, ...]
 
 DISTURBED = ("load", "shared", "hot", "capped", "clocks", "trend")
-"""Flags of noise.py under which a run is left out while there are others, and proves nothing alone."""
+"""A run with one of these warnings is left out if there are undisturbed runs; otherwise the cell proves nothing."""
 
 NEAR = 60.0
-"""Seconds from the end of one run to the start of the next that still make them neighbours."""
+"""Interleaved runs start at most this many seconds after the end of their neighbour."""
 
 NUMPY: dict[str, Callable[..., float]] = {"median": np.median, "mean": np.mean}
-"""The same as STATISTICS, faster: the bootstrap takes them a hundred times."""
+"""The same as STATISTICS, but faster: the bootstrap calls them a hundred times."""
 
 
 class ComparedCell(msgspec.Struct, frozen=True):
-    """What compares: both sides' runs that count, and their ratio. `doubt` says why it proves nothing; then it is UNCLEAR."""
+    """The runs of both sides that count, and their ratio. With a `warning` the cell proves nothing and is UNCLEAR."""
 
     before: tuple[Result, ...]
     after: tuple[Result, ...]
@@ -36,18 +37,18 @@ class ComparedCell(msgspec.Struct, frozen=True):
     ratio: Ratio
     interleaved: bool
     left_out: int = 0
-    doubt: str = ""
+    warning: str = ""
 
     @property
     def verdict(self) -> str:
-        return UNCLEAR if self.doubt else self.ratio.verdict
+        return UNCLEAR if self.warning else self.ratio.verdict
 
     def slower_than(self, share: float) -> bool:
-        return not self.doubt and self.ratio.slower_than(share)
+        return not self.warning and self.ratio.slower_than(share)
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A cell of A that does not compare with B's, or with another of its own runs: the field and its two values."""
+    """A cell of A that does not compare with B's, or with another run of its side: the field and its two values."""
 
     result: Result
     field: str
@@ -57,7 +58,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """All cells of both sides; `missing` and `failed` are those of one side, A first; `unchanged` are of one run on both."""
+    """All cells. `missing` and `failed` list each side's own, A first; `unchanged` have the same run on both sides."""
 
     cells: tuple[ComparedCell, ...]
     refused: tuple[Refusal, ...]
@@ -67,33 +68,34 @@ class Comparison(msgspec.Struct, frozen=True):
 
     @property
     def broken(self) -> bool:
-        """Whether a cell that A has failed in B."""
-        whole = [*self.missing[0], *(row for cell in self.cells for row in cell.before)]
-        return any(old.case == new.case for old in whole for new in self.failed[1])
+        """Whether a case that succeeded in A failed in B."""
+        good = {old.case for old in (*self.missing[0], *(run for cell in self.cells for run in cell.before))}
+        return any(new.case in good for new in self.failed[1])
 
 
-def compare(before: Sequence[Result], after: Sequence[Result]) -> Comparison:
-    """Every cell of A with its cell of B; several results of one cell on one side are repeated runs."""
-    sides = [_cells([result for result in side if not result.failure]) for side in (before, after)]
-    pairs, alone = _matched(*sides)
-    refused, missing = _near_misses(*alone, single=all(len(side) == 1 for side in sides))
+def compare(before: Runs, after: Runs) -> Comparison:
+    """Compare every cell of A with its cell of B. Several results of one cell on one side are repeated runs."""
+    old_cells, new_cells = _cells(before), _cells(after)
+    single = len(old_cells) == len(new_cells) == 1
+    pairs = _pair_up(old_cells, new_cells)
+    refused, missing = _near_misses([runs[0] for runs in old_cells.values()], [runs[0] for runs in new_cells.values()], single)
     cells, unchanged = [], []
     for old, new in pairs:
         if difference := _difference(old, new):
             refused.append(difference)
-        elif any(_same_run(a, b) for a in old for b in new):
+        elif any((a.started, a.samples) == (b.started, b.samples) for a in old for b in new):
             unchanged.append(old[0])
         else:
             cells.append(_compared(old, new))
-    failed = [tuple(result for result in side if result.failure) for side in (before, after)]
-    return Comparison(tuple(cells), tuple(refused), missing, (failed[0], failed[1]), tuple(unchanged))
+    failed = (tuple(run for run in before if run.failure), tuple(run for run in after if run.failure))
+    return Comparison(tuple(cells), tuple(refused), missing, failed, tuple(unchanged))
 
 
-# --- which belongs to which ---
+# --- matching ---
 
 
 def identity(result: Result) -> Facts:
-    """What makes a cell: results that differ in one of these are of different cells."""
+    """Return the fields that identify a cell."""
     case, device = result.case, result.device
     return {
         "model": case.model,
@@ -106,13 +108,13 @@ def identity(result: Result) -> Facts:
 
 
 def conditions(result: Result) -> Facts:
-    """What must be alike on both sides of a cell beyond that, where both know it."""
+    """Return the further fields that must be equal on both sides, if both sides know them."""
     known = {"input and output": result.io, "threads": str(result.threads or ""), **result.settings}
     return {name: value for name, value in known.items() if value and name != "kernel cache"}
 
 
 def subject(result: Result) -> Facts:
-    """What a comparison may be about: it is shown where it differs."""
+    """Return what a comparison may be about: differences are shown."""
     return {
         "runtime": result.case.runtime,
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items())) or "unknown",
@@ -122,54 +124,47 @@ def subject(result: Result) -> Facts:
     }
 
 
-def _cells(results: list[Result]) -> dict[Key, list[Result]]:
-    """Runs by cell and runtime, each cell's in the order they were taken."""
+def _cells(results: Runs) -> dict[Key, list[Result]]:
+    """Return the good runs by cell and runtime, in the order in which they were measured."""
     found: dict[Key, list[Result]] = {}
-    for result in sorted(results, key=lambda result: result.started):
+    for result in sorted((run for run in results if not run.failure), key=lambda run: run.started):
         found.setdefault((*identity(result).values(), result.case.runtime), []).append(result)
     return found
 
 
-Runs = list[Result]
+def _pair_up(before: dict[Key, list[Result]], after: dict[Key, list[Result]]) -> list[tuple[Runs, Runs]]:
+    """Take the runs of cells that both sides have out of both.
 
-
-def _matched(before: dict[Key, Runs], after: dict[Key, Runs]) -> tuple[list[tuple[Runs, Runs]], list[list[Result]]]:
-    """The runs of cells that both sides have, and one result of each cell that is left on either side.
-
-    Runtimes are paired with themselves; where one is left on either side of a cell, those two are compared.
+    A runtime is paired with itself. If one runtime of a cell is left on each side, those two are paired.
     """
-    pairs = [(runs, after[key]) for key, runs in before.items() if key in after]
-    left = [{key: runs for key, runs in side.items() if key not in other} for side, other in ((before, after), (after, before))]
-    for key in list(left[0]):
-        here, there = ([other for other in side if other[:-1] == key[:-1]] for side in left)
+    pairs: list[tuple[Runs, Runs]] = [(before.pop(key), after.pop(key)) for key in list(before) if key in after]
+    for key in list(before):
+        here, there = ([other for other in side if other[:-1] == key[:-1]] for side in (before, after))
         if len(here) == len(there) == 1:
-            pairs.append((left[0].pop(key), left[1].pop(there[0])))
-    return pairs, [[runs[0] for runs in side.values()] for side in left]
+            pairs.append((before.pop(key), after.pop(there[0])))
+    return pairs
 
 
 def _near_misses(
-    before: Runs, after: Runs, *, single: bool
+    before: Runs, after: Runs, single: bool
 ) -> tuple[list[Refusal], tuple[tuple[Result, ...], tuple[Result, ...]]]:
-    """Of what is left: pairs that would be one cell but for a field, and on either side what has no such other.
+    """Return pairs that differ in a field only, and each side's cells that have no such partner.
 
-    Where either side is a `single` cell, the two are meant to compare, whatever they are.
+    `single`: each side is one cell, so the two are meant to be compared.
     """
-    refused, alone = [], []
-    rest = list(after)
+    refused, alone, rest = [], [], list(after)
     for old in before:
         others = [new for new in after if single or (new.case.model, new.case.batch) == (old.case.model, old.case.batch)]
         if not others:
             alone.append(old)
             continue
-        new = min(others, key=lambda other: len(_differing(_about(old), _about(other))))
-        field = _differing(_about(old), _about(new))[0]
-        refused.append(Refusal(old, field, _about(old)[field], _about(new)[field]))
+        known = {id(new): identity(new) | {"runtime": new.case.runtime} for new in (old, *others)}
+        new = min(others, key=lambda other: len(_differing(known[id(old)], known[id(other)])))
+        mine, theirs = known[id(old)], known[id(new)]
+        field = _differing(mine, theirs)[0]
+        refused.append(Refusal(old, field, mine[field], theirs[field]))
         rest = [other for other in rest if other is not new]
     return refused, (tuple(alone), tuple(rest))
-
-
-def _about(result: Result) -> Facts:
-    return identity(result) | {"runtime": result.case.runtime}
 
 
 def _differing(old: Facts, new: Facts) -> list[str]:
@@ -177,48 +172,43 @@ def _differing(old: Facts, new: Facts) -> list[str]:
 
 
 def _difference(old: Runs, new: Runs) -> Refusal | None:
-    """The first field in which the runs of a cell do not compare; runs of one side must be of one build, too."""
-    for side, runs in (("A", old), ("B", new)):
-        for run in runs:
-            for field in _differing(subject(runs[0]), subject(run)):
-                sides = (side, f"another run of {side}")
-                return Refusal(old[0], field, subject(runs[0])[field], subject(run)[field], sides)
-    for run in (*old, *new):
-        for field in _differing(conditions(old[0]), conditions(run)):
-            return Refusal(old[0], field, conditions(old[0])[field], conditions(run)[field])
+    """Return the first field in which a cell's runs do not compare. Runs of one side must be of one build, too."""
+    checks = [(subject, old[0], run, ("A", "another run of A")) for run in old]
+    checks += [(subject, new[0], run, ("B", "another run of B")) for run in new]
+    checks += [(conditions, old[0], run, ("A", "B")) for run in (*old, *new)]
+    for facts, first, run, sides in checks:
+        for field in _differing(facts(first), facts(run)):
+            return Refusal(old[0], field, facts(first)[field], facts(run)[field], sides)
     return None
-
-
-def _same_run(old: Result, new: Result) -> bool:
-    return (old.started, old.samples) == (new.started, new.samples)
 
 
 # --- one cell ---
 
 
 def _compared(old: Runs, new: Runs) -> ComparedCell:
-    """The cell's ratio, from its undisturbed runs where there are any on both sides."""
-    turns = interleaved(old, new)
-    kept = _undisturbed(old, new, turns)
-    doubt = "" if all(kept) else next(filter(None, map(_disturbance, (*old, *new))))
-    before, after = kept if all(kept) else (old, new)
+    """Compare a cell's undisturbed runs, or all its runs if one side has no undisturbed run."""
+    paired = interleaved(old, new)
+    before, after = _undisturbed(old, new, paired)
+    warning = ""
+    if not before or not after:
+        before, after, warning = old, new, next(filter(None, map(_disturbance, (*old, *new))))
     moments = [[_moment(run) for run in side] for side in (before, after)]
     seconds = [math.exp(fmean(run.level for run in side)) for side in moments]
     left_out = len(old) + len(new) - len(before) - len(after)
-    found = ratio(*moments, interleaved=turns)
-    return ComparedCell(tuple(before), tuple(after), (seconds[0], seconds[1]), found, turns, left_out, doubt)
+    found = ratio(*moments, interleaved=paired)
+    return ComparedCell(tuple(before), tuple(after), (seconds[0], seconds[1]), found, paired, left_out, warning)
 
 
-def _undisturbed(old: Runs, new: Runs, turns: bool) -> tuple[Runs, Runs]:
-    """The runs that nothing disturbed; of runs in turns the pairs."""
-    if not turns:
+def _undisturbed(old: Runs, new: Runs, paired: bool) -> tuple[Runs, Runs]:
+    """Return the runs without a disturbance; of interleaved runs, the pairs without one."""
+    if not paired:
         return [run for run in old if not _disturbance(run)], [run for run in new if not _disturbance(run)]
     pairs = [pair for pair in zip(old, new, strict=True) if not any(map(_disturbance, pair))]
     return [first for first, _ in pairs], [second for _, second in pairs]
 
 
-def interleaved(old: Sequence[Result], new: Sequence[Result]) -> bool:
-    """Whether runs were taken A B A B, or A B B A: each of A beside its own of B, no longer than NEAR apart."""
+def interleaved(old: Runs, new: Runs) -> bool:
+    """Return whether runs were measured A B A B or A B B A: each run of A at most NEAR seconds from its run of B."""
     if len(old) != len(new):
         return False
     times = [sorted(_time(run) for run in pair) for pair in zip(old, new, strict=True)]
@@ -227,7 +217,7 @@ def interleaved(old: Sequence[Result], new: Sequence[Result]) -> bool:
 
 
 def _time(run: Result) -> tuple[float, float]:
-    """When it started and, nearly, when it ended; 0 where that is not known."""
+    """Return the start and the approximate end of a run; zeros if unknown."""
     try:
         start = datetime.fromisoformat(run.started).timestamp()
     except ValueError:
@@ -236,9 +226,9 @@ def _time(run: Result) -> tuple[float, float]:
 
 
 def _disturbance(run: Result) -> str:
-    return next((symptom for flag in WARNINGS if flag.name in DISTURBED and (symptom := flag.symptom(run))), "")
+    return next((symptom for row in WARNINGS if row.name in DISTURBED and (symptom := row.symptom(run))), "")
 
 
 def _moment(run: Result) -> Moment:
-    row = PROTOCOLS[run.case.protocol]
-    return moment(metric_seconds(run), NUMPY.get(row.statistic) or (lambda values: STATISTICS[row.statistic](values.tolist())))
+    name = PROTOCOLS[run.case.protocol].statistic
+    return moment(metric_seconds(run), NUMPY.get(name) or (lambda values: STATISTICS[name](values.tolist())))

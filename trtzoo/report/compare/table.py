@@ -1,39 +1,68 @@
-"""A comparison as a table, and what is not in it as sentences."""
+"""A comparison as a table. What is not in the table is in sentences. A column is a row of COLUMNS."""
 
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
+
 from trtzoo.core.records import Result
-from trtzoo.report.compare.cells import ComparedCell as Compared
-from trtzoo.report.compare.cells import Comparison, Facts, conditions, identity, subject
+from trtzoo.report.compare.cells import ComparedCell, Comparison, Facts, conditions, identity, subject
 from trtzoo.report.compare.verdicts import MARGIN, UNCLEAR, Ratio, geometric_mean
-from trtzoo.report.tables.model import Cell, Table
+from trtzoo.report.tables.model import Column, Table, make_table
 
-COLUMNS = ("Cell", "A ms", "B ms", "B/A", "from", "to", "Runs", "Verdict")
 
-Name = Callable[[Result], str]
+class Line(msgspec.Struct, frozen=True):
+    """A row of the table: a cell, or the geometric mean of all cells."""
+
+    name: str
+    ratio: Ratio
+    verdict: str
+    cell: ComparedCell | None = None
+
+    @property
+    def runs(self) -> str | None:
+        if not self.cell:
+            return None
+        return f"{len(self.cell.before)}+{len(self.cell.after)}{' interleaved' if self.cell.interleaved else ''}"
+
+    @property
+    def note(self) -> str:
+        if self.cell and self.cell.warning:
+            return f"proves nothing: {self.cell.warning}"
+        return f"{self.cell.left_out} disturbed runs are left out" if self.cell and self.cell.left_out else ""
+
+
+COLUMNS: tuple[Column[Line], ...] = (
+    Column("Cell", lambda row: row.name),
+    Column("A ms", lambda row: row.cell.seconds[0] * 1000 if row.cell else None, "{:.2f}"),
+    Column("B ms", lambda row: row.cell.seconds[1] * 1000 if row.cell else None, "{:.2f}"),
+    Column("B/A", lambda row: row.ratio.value, "{:.3f}"),
+    Column("from", lambda row: row.ratio.low, "{:.3f}"),
+    Column("to", lambda row: row.ratio.high, "{:.3f}"),
+    Column("Runs", lambda row: row.runs),
+    Column("Verdict", lambda row: row.verdict, note=lambda row: row.note),
+)
 
 
 def table(found: Comparison) -> Table:
-    """A row a cell, and their geometric mean where there are several."""
+    """Make a table with a row for each cell, and the geometric mean of several cells."""
     name = namer(_results(found))
-    notes: list[str] = []
-    rows = [_row(cell, name, notes) for cell in found.cells]
-    sound = [cell.ratio for cell in found.cells if not cell.doubt]
+    lines = [Line(name(cell.before[0]), cell.ratio, cell.verdict, cell) for cell in found.cells]
+    sound = [cell.ratio for cell in found.cells if not cell.warning]
     if len(sound) > 1:
         mean = geometric_mean(sound)
-        rows.append((_text("geometric mean"), Cell(None), Cell(None), *_numbers(mean), Cell(None), _text(mean.verdict)))
+        lines.append(Line("geometric mean", mean, mean.verdict))
     caption = [*_sides(found), *_reading(found), *sentences(found)]
-    return Table("B against A: headline latencies", COLUMNS, tuple(rows), tuple(caption), tuple(notes))
+    return make_table("B against A: reported latencies", COLUMNS, lines, caption)
 
 
 def sentences(found: Comparison) -> list[str]:
-    """What does not compare and by which field, what failed, what one side lacks, and what was not measured again."""
+    """Describe what does not compare and why, what failed, what one side lacks, and what was not measured again."""
     name = namer(_results(found))
-    groups: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for row in found.refused:
         reason = f"{row.field} is {row.before} in {row.sides[0]} and {row.after} in {row.sides[1]}"
-        groups.setdefault(reason, []).append(name(row.result))
-    lines = [f"Not compared, for {reason}: {', '.join(names)}." for reason, names in groups.items()]
+        reasons.setdefault(reason, []).append(name(row.result))
+    lines = [f"Not compared, because {reason}: {', '.join(names)}." for reason, names in reasons.items()]
     for side, failed, missing in zip("AB", found.failed, found.missing, strict=True):
         lines += [f"Failed in {side}: {name(row)}: {row.failure.kind}: {row.failure.reason}" for row in failed if row.failure]
         if missing:
@@ -43,14 +72,14 @@ def sentences(found: Comparison) -> list[str]:
     return lines
 
 
-def namer(results: Sequence[Result]) -> Name:
-    """Names cells by model, precision and batch, and by whatever else is not the same in all results."""
+def namer(results: Sequence[Result]) -> Callable[[Result], str]:
+    """Return a function that names cells by model, precision, batch, and any other field that varies between the results."""
     facts = [identity(result) for result in results]
     varying = [field for field in ("protocol", "CUDA graph", "device") if len({one[field] for one in facts}) > 1]
 
     def name(result: Result) -> str:
-        case, about = result.case, identity(result)
-        return " ".join([case.model, case.precision, f"b{case.batch}", *(about[field] for field in varying)])
+        about = identity(result)
+        return " ".join([about["model"], about["precision"], f"b{about['batch']}", *(about[field] for field in varying)])
 
     return name
 
@@ -60,42 +89,21 @@ def _results(found: Comparison) -> list[Result]:
     return [*(row.result for row in found.refused), *found.unchanged, *(result for side in several for result in side)]
 
 
-def _row(cell: Compared, name: Name, notes: list[str]) -> tuple[Cell, ...]:
-    left_out = f"{cell.left_out} disturbed runs are left out" if cell.left_out else ""
-    mark = _note(f"proves nothing: {cell.doubt}" if cell.doubt else left_out, notes)
-    before, after = (Cell(seconds * 1000, f"{seconds * 1000:.2f}") for seconds in cell.seconds)
-    runs = f"{len(cell.before)}+{len(cell.after)}{' in turns' if cell.interleaved else ''}"
-    verdict = Cell(cell.verdict, cell.verdict, mark)
-    return _text(name(cell.before[0])), before, after, *_numbers(cell.ratio), _text(runs), verdict
-
-
-def _numbers(ratio: Ratio) -> list[Cell]:
-    return [Cell(value, f"{value:.3f}") for value in (ratio.value, ratio.low, ratio.high)]
-
-
-def _text(text: str) -> Cell:
-    return Cell(text, text)
-
-
-def _note(text: str, notes: list[str]) -> str:
-    if text and text not in notes:
-        notes.append(text)
-    return f"[{notes.index(text) + 1}]" if text else ""
-
-
 # --- below the table ---
 
 
 def _sides(found: Comparison) -> list[str]:
-    """What holds for both sides, and for each what differs."""
+    """Describe what both sides share, and for each side what differs."""
     if not found.cells:
         return []
-    sides = [run for cell in found.cells for run in cell.before], [run for cell in found.cells for run in cell.after]
-    old, new = (_common([identity(run) | conditions(run) | subject(run) for run in side]) for side in sides)
-    both = _listed({field: value for field, value in old.items() if new.get(field) == value})
-    lines = [f"Both: {both}."]
-    for side, own, other in (("A", old, new), ("B", new, old)):
-        if differing := _listed({field: value for field, value in own.items() if other.get(field) != value}):
+    old, new = (
+        _common(identity(run) | conditions(run) | subject(run) for run in side)
+        for side in ([run for cell in found.cells for run in cell.before], [run for cell in found.cells for run in cell.after])
+    )
+    both = {field: value for field, value in old.items() if new.get(field) == value}
+    lines = [f"Both: {_listed(both)}."]
+    for side, facts in (("A", old), ("B", new)):
+        if differing := _listed({field: value for field, value in facts.items() if field not in both}):
             lines.append(f"{side}: {differing}.")
     return lines
 
@@ -105,7 +113,7 @@ def _listed(facts: Facts) -> str:
 
 
 def _common(facts: Iterable[Facts]) -> Facts:
-    """What each field is; several values are told as such."""
+    """Return each field's values, joined by "or"."""
     found: dict[str, dict[str, None]] = {}
     for one in facts:
         for field, value in one.items():
@@ -114,14 +122,15 @@ def _common(facts: Iterable[Facts]) -> Facts:
 
 
 def _reading(found: Comparison) -> list[str]:
-    """What the verdicts mean, and what helps where there is none."""
+    """Explain the verdicts, and what to do if there is none."""
     lines = [
-        f"SAME: within {MARGIN:.0%} of each other, proven; SLOWER, FASTER: B against A, proven; UNCLEAR: none of these. "
-        "From and to bound the ratio with 95 % confidence; a run is one observation, however many samples are in it."
+        f"SAME: proven to be within {MARGIN:.0%} of each other; SLOWER, FASTER: proven for B against A; UNCLEAR: nothing is "
+        "proven. From and to are the ratio's 95 % interval. Samples within a run are autocorrelated, so each run counts as one "
+        "observation."
     ]
     if any(cell.verdict == UNCLEAR for cell in found.cells):
         lines.append(
-            "To know more: measure both again with bench --runs 5, which finds 5 %, or in turns, A B A B, into a folder each, "
-            "and give them all: trtzoo compare A1,A2,A3 B1,B2,B3."
+            "For a clear verdict, measure both again with bench --runs 5, which finds 5 %, or interleaved, A B A B, each into "
+            "its own folder, and name all folders: trtzoo compare A1,A2,A3 B1,B2,B3."
         )
     return lines
