@@ -100,8 +100,7 @@ def run_child(
         if found:
             raise ChildError("error", msgspec.json.decode(found.content, type=str))
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - STDERR_BYTES))
-        failure = exit_failure(child.returncode, errors.read().decode(errors="replace"), name=name)
-        raise ChildError(failure.kind, failure.reason)
+        raise _exit_error(child.returncode, errors.read().decode(errors="replace"), name)
 
 
 def _listen(child: subprocess.Popen[bytes], request: object, on_progress: Report) -> _Message | None:
@@ -139,14 +138,14 @@ def end_child(child: subprocess.Popen[bytes], grace: float = 0.0) -> None:
             child.wait(timeout=2)
 
 
-def exit_failure(code: int | None, stderr: str, *, name: str = "the process") -> Failure:
+def _exit_error(code: int | None, stderr: str, name: str) -> ChildError:
     """Why a child ended without an answer, from its exit status (negative: a signal) and its stderr."""
     if code == -signal.SIGKILL:
-        return Failure(kind="memory", reason=f"{name} was killed, most likely because the machine ran out of memory")
+        return ChildError("memory", f"{name} was killed, most likely because the machine ran out of memory")
     (last,) = stderr.strip().splitlines()[-1:] or ["it printed nothing"]
     if code and code < 0:
-        return Failure(kind="signal", reason=f"{name} died of {signal.Signals(-code).name}: {last}")
-    return Failure(kind="crash", reason=f"{name} ended with status {code}: {last}")
+        return ChildError("signal", f"{name} died of {signal.Signals(-code).name}: {last}")
+    return ChildError("crash", f"{name} ended with status {code}: {last}")
 
 
 # --- the child's side ---

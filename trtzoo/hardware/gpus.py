@@ -19,16 +19,16 @@ class Flavour(msgspec.Struct, frozen=True):
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A GPU as its driver names it, with its peaks from the maker's document `source`; 0: none, or not published.
+    """A GPU as its driver names it, with its peaks from the maker's document `source`; None: none, or not published.
 
     `fp32` is outside tensor cores, `tf32` and `fp16` on them, dense, FLOP/s; memory `bandwidth` is in bytes/s.
     """
 
     name: str
-    fp32: float = 0.0
-    tf32: float = 0.0
-    fp16: float = 0.0
-    bandwidth: float = 0.0
+    fp32: float | None = None
+    tf32: float | None = None
+    fp16: float | None = None
+    bandwidth: float | None = None
     source: str = ""
 
 
@@ -66,7 +66,7 @@ def _gpu(name: str, row: dict[str, Any]) -> Gpu:
     """A table of gpus.toml, whose first lines explain the fields."""
     source = row.pop("source")
     row["cards"] = tuple(
-        Card(card, fp32 * 1e12, tf32 * 1e12, fp16 * 1e12, bandwidth * 1e9, source)
+        Card(card, fp32 * 1e12 or None, tf32 * 1e12 or None, fp16 * 1e12 or None, bandwidth * 1e9 or None, source)
         for card, (fp32, tf32, fp16, bandwidth) in row["cards"].items()
     )
     return msgspec.convert({"name": name, **row}, Gpu)
