@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pty
 import subprocess
 import sys
 import threading
@@ -179,6 +180,30 @@ def test_a_killed_download_leaves_no_file(server: Server) -> None:
     server.claimed = len(BODY)
     assert fetch(URL).read_bytes() == BODY
     assert cached() == ["weights.example/w.json", "weights.example/w.pdparams"]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_progress_bar_is_drawn_on_a_terminal_unless_quiet(
+    server: Server, quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    program = f"""
+from trtzoo.core.console import show_messages
+from trtzoo.models.download import fetch
+show_messages(quiet={quiet})
+fetch({URL!r})
+"""
+    terminal, stderr = pty.openpty()
+    try:
+        subprocess.run([sys.executable, "-c", program], stderr=stderr, check=True, timeout=60)
+        os.write(stderr, b"the end")
+        drawn = os.read(terminal, 1 << 16).decode()
+    finally:
+        os.close(terminal)
+        os.close(stderr)
+    assert (drawn == "the end") == quiet
+    assert ("w.pdparams (MB)" in drawn) != quiet
 
 
 # --- through the command line ---

@@ -1,13 +1,13 @@
 """Parameters and FLOPs by two conventions: the exact one, and the one behind the published columns.
 
-Both trace the network and run it on the shapes of one image; a convention defines the cost of each operation.
+Both run the network on the shapes of one image; a convention defines the cost of each operation.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from trtzoo.core.errors import unknown
 from trtzoo.models.table import Count, Model, build_network
@@ -76,26 +76,18 @@ def count(model: Model, convention: str = "exact", *, size: int = 224) -> Count:
     """Parameters and FLOPs of one image of `size` x `size` at 1000 classes. Raises UsageError for an unknown convention."""
     if convention not in CONVENTIONS:
         raise unknown("counting convention", convention, CONVENTIONS)
-    counter = _Counter(build_network(model, device="meta"), CONVENTIONS[convention], model.family)
-    counter.run(torch.empty(1, 3, size, size, device="meta"))
-    return Count(params=counter.params, flops=counter.flops)
+    costs, network, total = CONVENTIONS[convention], build_network(model, device="meta"), Count(params=0, flops=0)
 
+    def add(module: nn.Module, inputs: object, out: Tensor) -> None:
+        nonlocal total
+        params, flops = costs[type(module)](module, out, model.family)
+        total = Count(params=total.params + params, flops=total.flops + flops)
 
-class _Counter(fx.Interpreter):
-    """Runs the traced network on shapes and adds up the cost of each operation."""
-
-    def __init__(self, network: nn.Module, costs: dict[type[nn.Module], Cost], family: str) -> None:
-        super().__init__(fx.symbolic_trace(network))
-        self.costs, self.family, self.params, self.flops = costs, family, 0, 0
-
-    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
-        out = super().call_module(target, args, kwargs)
-        module = self.fetch_attr(target)
-        if cost := self.costs.get(type(module)):
-            params, flops = cost(module, out, self.family)
-            self.params += params
-            self.flops += flops
-        return out
+    for module in network.modules():
+        if type(module) in costs:
+            module.register_forward_hook(add)
+    network(torch.empty(1, 3, size, size, device="meta"))
+    return total
 
 
 def _parameters(module: nn.Module) -> int:

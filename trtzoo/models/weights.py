@@ -62,7 +62,8 @@ def _assign(model: Model, network: nn.Module, path: Path) -> None:
         found = {key: torch.from_numpy(array.astype(array.dtype.newbyteorder("="))) for key, array in arrays}
         names = {pdparams.paddle_key(model, key): key for key in wanted}
     else:
-        found = {_torch_key(key): value for key, value in _read_torch(path).items() if not key.endswith("num_batches_tracked")}
+        state = {_OLD_DENSENET.sub(r"\1\2", key.removeprefix("module.")): value for key, value in _read_torch(path).items()}
+        found = {key: tensor for key, tensor in state.items() if not key.endswith("num_batches_tracked")}
         names = {key: key for key in wanted}
     _match_keys(path, model, set(names), set(found))
     state = {ours: _fitted(path, theirs, found[theirs], wanted[ours].shape) for theirs, ours in names.items()}
@@ -98,10 +99,6 @@ def _content(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a foreign pickle protocol
         return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _torch_key(key: str) -> str:
-    return _OLD_DENSENET.sub(r"\1\2", key.removeprefix("module."))
 
 
 def _match_keys(path: Path, model: Model, wanted: set[str], found: set[str]) -> None:
