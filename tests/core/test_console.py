@@ -142,3 +142,14 @@ def test_results_go_above_the_bars_where_both_are_on_a_terminal(terminal, monkey
         bars.add_task("dpn68", total=2)
         print_result("12.5 ms")
     assert "12.5 ms" in terminal.getvalue()
+
+
+def test_a_bar_may_be_drawn_inside_another(terminal):
+    """As when weights are downloaded during an evaluation; rich allows it from 14.1 on."""
+    show_messages()
+    with progress_bars() as outer:
+        outer.add_task("evaluating", total=2)
+        with progress_bars() as inner:
+            inner.add_task("w.pth (MB)", total=2)
+            inner.refresh()
+    assert "w.pth (MB)" in terminal.getvalue()
