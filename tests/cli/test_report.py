@@ -31,7 +31,7 @@ def test_a_page_without_results_shows_the_published_numbers(trtzoo, tmp_path):
     done = trtzoo("report")
     assert done.returncode == 0
     assert "benchmarks has no results. To measure: trtzoo bench --all --gpu auto" in done.stderr
-    assert "these are the published numbers alone" in (tmp_path / "report.html").read_text()
+    assert "only the published numbers are shown" in (tmp_path / "report.html").read_text()
 
 
 def test_a_damaged_file_is_reported_on_the_page_and_on_stderr(trtzoo, tmp_path):

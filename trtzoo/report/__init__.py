@@ -1,1 +1,1 @@
-"""Stage 4: tables, figures, page and comparisons, from result files alone. No framework is imported."""
+"""Tables, figures, the page and comparisons, from result files only: no framework is imported. To add a column, see tables/."""

@@ -1,4 +1,4 @@
-"""Figures: whose points stand where, and files that are the same each time."""
+"""Figures: which points are drawn, names that overlap nothing, and identical files for equal inputs."""
 
 from itertools import combinations
 
@@ -25,7 +25,7 @@ def at(points, model):
     return point
 
 
-def test_without_results_there_are_the_four_published_figures():
+def test_without_results_the_four_published_figures_are_drawn():
     found = named()
     assert list(found) == ["flops", "params", "t4-fp32-b4", "t4-fp16-b4"]
     assert all([point.model for point in picture.published] == list(document().models) for picture in found.values())
@@ -41,7 +41,7 @@ def test_counts_are_drawn_as_printed_and_as_counted_exactly():
     assert picture.caption == "Hollow: as published. Full: counted exactly. Their accuracy: published."
 
 
-def test_a_measured_point_is_the_number_told_with_the_interval_of_its_median():
+def test_a_measured_point_is_the_reported_latency_with_the_interval_of_its_median():
     picture = named([gpu_result(batch=4, seconds=(0.008, 0.009, 0.010, 0.011, 0.012))])["t4-fp32-b4"]
     (point,) = picture.measured
     assert (point.model, point.x, point.top1) == ("densenet121", 10.0, 0.7566)
@@ -52,7 +52,7 @@ def test_a_measured_point_is_the_number_told_with_the_interval_of_its_median():
     )
 
 
-def test_a_mean_has_no_bar_and_the_caption_does_not_speak_of_one():
+def test_a_mean_has_no_bar_and_the_caption_mentions_none():
     picture = named([gpu_result(batch=4, protocol="paddle2020", seconds=(0.008, 0.009, 0.013))])["t4-fp32-b4"]
     (point,) = picture.measured
     assert point.x == point.low == point.high == pytest.approx(10)
@@ -70,15 +70,15 @@ def test_other_batches_and_failures_are_not_drawn():
     assert named([gpu_result(batch=1), failed])["t4-fp32-b4"].measured == ()
 
 
-def test_a_measured_accuracy_takes_the_published_one_s_place_and_the_caption_says_so():
+def test_a_measured_accuracy_replaces_the_published_one_and_the_caption_says_so():
     picture = named([gpu_result(batch=4), gpu_result(model="dpn68", batch=4)], [evaluation()])["t4-fp32-b4"]
     assert (at(picture.measured, "densenet121").top1, at(picture.measured, "dpn68").top1) == (0.75, 0.7678)
-    assert picture.caption.endswith("Their accuracy: measured where it was, else published.")
+    assert picture.caption.endswith("Their accuracy: measured if evaluated, else published.")
     assert at(picture.published, "densenet121").top1 == 0.7566
 
 
 @pytest.mark.parametrize("other", [{"weights": weights("seeded")}, {"precision": "fp16"}, {"classes": 10}, {"images": 0}])
-def test_an_accuracy_of_other_weights_precision_or_classes_is_not_taken(other):
+def test_an_accuracy_of_other_weights_precision_or_classes_is_ignored(other):
     picture = named([gpu_result(batch=4)], [evaluation(**other)])["t4-fp32-b4"]
     assert at(picture.measured, "densenet121").top1 == 0.7566
 
@@ -89,7 +89,7 @@ points = st.lists(st.tuples(st.floats(0.1, 100), st.floats(0, 1)), max_size=12).
 
 
 @given(points)
-def test_a_front_holds_what_nothing_beats_and_nothing_else(found):
+def test_a_front_has_exactly_the_points_that_no_other_beats(found):
     front = pareto(found)
     for point in found:
         beaten = any(o.x <= point.x and o.top1 >= point.top1 and (o.x, o.top1) != (point.x, point.top1) for o in found)

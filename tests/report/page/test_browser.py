@@ -1,4 +1,4 @@
-"""The page as it is read: in headless Chromium, by mouse, by keyboard, on a phone, in the dark, and by axe."""
+"""The page in headless Chromium: by mouse, by keyboard, on a phone, in the dark scheme, and checked by axe."""
 
 from itertools import product
 from pathlib import Path
@@ -35,7 +35,7 @@ def file(tmp_path_factory):
 
 @pytest.fixture
 def read(browser, file):
-    """Opens the page; afterwards nothing was asked of any host, and the console was silent."""
+    """Open the page. Afterwards, no host was contacted and the console is empty."""
     said, asked, contexts = [], [], []
 
     def guard(route):
@@ -80,7 +80,7 @@ def test_a_heading_sorts_by_its_numbers_both_ways_with_dashes_last(read):
     assert shown.locator("[aria-sort=descending], [aria-sort=ascending]").count() == 1
 
 
-def test_models_are_sorted_as_people_count(read):
+def test_models_are_sorted_by_the_numbers_in_their_names(read):
     shown = read()
     shown.get_by_role("columnheader", name="Model").get_by_role("button").press("Enter")
     names = list(dict.fromkeys(column(shown, 1)))
@@ -88,7 +88,7 @@ def test_models_are_sorted_as_people_count(read):
     assert names[5:] == ["dpn68", "dpn92", "dpn98", "dpn107", "dpn131"]
 
 
-def test_filters_leave_what_they_say_and_the_count_is_spoken(read):
+def test_filters_apply_and_the_count_is_announced(read):
     shown = read()
     count = shown.get_by_role("status")
     expect(count).to_have_text("96 cells")
@@ -107,7 +107,7 @@ def test_filters_leave_what_they_say_and_the_count_is_spoken(read):
     expect(count).to_have_text("0 of 96 cells")
 
 
-def test_a_point_says_its_number_under_the_mouse(read):
+def test_a_point_shows_its_number_under_the_mouse(read):
     shown = read()
     tip = shown.get_by_role("tooltip")
     shown.locator(f"#latency {POINTS}[aria-label*='dpn131, FP32, batch 4\\a 240']").hover(force=True)
@@ -178,7 +178,7 @@ def overlapping(boxes, others):
     ]
 
 
-def test_a_chosen_cell_shows_its_samples_and_where_it_is_from(read):
+def test_a_selected_cell_shows_its_samples_and_provenance(read):
     shown = read()
     shown.get_by_label("Search").fill("dpn92 paddle2020")
     name = shown.get_by_role("button", name="dpn92", exact=True)
@@ -217,9 +217,9 @@ def test_text_of_results_stays_text(read):
     assert shown.locator("img").count() == 0
 
 
-def test_without_results_the_published_numbers_stand_alone(read):
+def test_without_results_only_the_published_numbers_are_shown(read):
     shown = read("empty.html")
-    expect(shown.get_by_role("note")).to_contain_text("Nothing measured is in benchmarks")
+    expect(shown.get_by_role("note")).to_contain_text("benchmarks has no results")
     expect(shown.get_by_role("status")).to_have_text("70 cells")
     expect(shown.locator(f"#latency {POINTS}")).to_have_count(10)
 
@@ -234,14 +234,14 @@ def test_nothing_scrolls_sideways_on_a_small_screen(read, width):
     assert shown.get_by_role("dialog").evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
-def test_a_small_screen_keeps_what_it_has_no_columns_for_turned_or_not(read):
-    told = "dpn131" + "FP16, batch 4, Tesla T4, driver 580.10, tensorrt, paddle2020, no CUDA graph"
+def test_a_small_screen_shows_the_hidden_columns_below_the_name_in_both_orientations(read):
+    details = "dpn131" + "FP16, batch 4, Tesla T4, driver 580.10, tensorrt, paddle2020, no CUDA graph"
     phone, turned = read(width=390), read(width=1280)
     turned.set_viewport_size({"width": 390, "height": 900})
     for shown in (phone, turned):
         shown.get_by_label("Search").fill("dpn131 paddle2020")
         heading = shown.locator("#cells tbody tr:visible th")
-        expect(heading).to_contain_text(told)
+        expect(heading).to_contain_text(details)
         expect(heading.locator(".narrow").first).to_be_visible()
         expect(shown.locator("#cells tbody tr:visible td:visible")).to_have_count(3)
 

@@ -1,4 +1,4 @@
-"""The page as a file: what may run in it, what is in it, and that no text gets out of its place."""
+"""The page as a file: which scripts may run, what it contains, and that all text is escaped."""
 
 import base64
 import hashlib
@@ -100,9 +100,9 @@ def test_every_result_and_every_published_number_has_a_row(text, found):
     assert ("dpn131", "FP16", "4", "33.01") in printed and ("densenet121", "FP32", "1", "4.37") in printed
 
 
-def test_each_cell_tells_its_file_and_all_that_made_it(text, found):
-    told = data(text)
-    facts = [[told["texts"][place] for place in cell["facts"]] for cell in told["cells"]]
+def test_each_cell_has_its_file_and_every_fact(text, found):
+    found_data = data(text)
+    facts = [[found_data["texts"][place] for place in cell["facts"]] for cell in found_data["cells"]]
     named = [dict(zip(words[::2], words[1::2], strict=True)) for words in facts]
     assert {row["File"] for row in named if "File" in row} == {str(row.path) for row in found}
     (paddle,) = [row for row in named if row.get("Weights' sha256") == "a" * 64]
@@ -111,7 +111,7 @@ def test_each_cell_tells_its_file_and_all_that_made_it(text, found):
     assert {row["Source"] for row in named if "Source" in row} == {"PaddleClas, docs/en/models/DPN_DenseNet_en.md"}
 
 
-def test_the_audit_is_whole_and_what_is_wrong_comes_first(text):
+def test_the_audit_is_complete_and_wrong_findings_come_first(text):
     plain = Read(text)
     assert plain.tags.count("li") >= len(findings())
     heads = re.findall(r"<h3>(\w+) \((\d+)\)</h3>", text)
@@ -130,13 +130,13 @@ def test_skipped_files_are_named(text):
     assert "1 file was skipped" in text and "bad.json is damaged" in text
 
 
-def test_a_page_of_nothing_says_so_and_has_the_published_numbers():
+def test_a_page_without_results_says_so_and_has_the_published_numbers():
     text = page([], [], [], folder=Path("nowhere")).decode()
-    assert "Nothing measured is in <code>nowhere</code>: these are the published numbers alone." in text
+    assert "<code>nowhere</code> has no results: only the published numbers are shown." in text
     assert len(data(text)["cells"]) == 70
 
 
-def test_a_file_whose_name_is_no_text_is_shown(tmp_path):
+def test_a_file_whose_name_is_not_text_is_shown(tmp_path):
     path = Path("benchmarks/d/\udcff.json")
     text = page([Found(path, run())], [], [f"{path} is odd"], folder=tmp_path).decode()
     assert any("?" in fact for fact in data(text)["texts"])

@@ -1,4 +1,4 @@
-"""Cells of the page: one a result and one a published number, told as they are."""
+"""Rows of the page: one for each result and each published number."""
 
 import msgspec
 import pytest
@@ -22,14 +22,14 @@ def evaluation(**more):
     return Evaluation(**(given | {"artifact_sha256": ""} | more))
 
 
-def test_every_published_latency_is_a_cell():
+def test_every_published_latency_has_a_row():
     printed = {(cell.model, cell.precision, cell.batch, cell.gpu): cell.published for cell in published()}
     assert len(published()) == len(printed) == 70
     assert printed["dpn131", "fp16", 4, "Tesla T4"] == pytest.approx(33.01078e-3, rel=1e-4)
     assert printed["densenet121", "fp32", 1, "Tesla V100"] == pytest.approx(4.371e-3)
 
 
-def test_a_ratio_is_drawn_on_the_published_gpu_alone():
+def test_only_the_published_gpu_has_a_ratio():
     here = measured(run(0.02, device=T4, runtime="tensorrt", batch=4))
     assert here.ratio == pytest.approx(here.seconds / document().seconds("t4", "fp32", "dpn68", 4), rel=1e-4)
     other = Device(key="nvidia-a10", name="NVIDIA A10", kind="gpu", sm=86)
@@ -38,7 +38,7 @@ def test_a_ratio_is_drawn_on_the_published_gpu_alone():
         assert (cell.ratio, cell.gpu) == (None, "Tesla T4")
 
 
-def test_what_was_never_printed_stands_beside_nothing():
+def test_an_unpublished_batch_has_no_published_latency():
     cell = measured(run(0.02, device=T4, batch=16))
     assert (cell.published, cell.ratio, cell.gpu) == (None, None, "")
 
@@ -49,18 +49,18 @@ def test_a_v100_is_compared_with_a_v100():
     assert measured(run(0.02, device=v100, precision="fp16")).published is None
 
 
-def test_a_failed_case_tells_why_and_no_number():
+def test_a_failed_case_has_a_reason_and_no_number():
     cell = measured(run(samples=0, failure=Failure(kind="memory", reason="too large")))
     assert (cell.state, cell.note, cell.seconds, cell.histogram) == ("failed", "memory: too large", None, None)
 
 
-def test_an_interval_is_told_of_a_median_alone():
+def test_only_a_median_has_an_interval():
     median, mean = measured(run()), measured(run(device=T4, protocol="paddle2020"))
     assert median.low < median.seconds < median.high
     assert (mean.low, mean.high) == (None, None)
 
 
-def test_a_number_that_is_not_to_be_trusted_is_marked():
+def test_an_untrustworthy_number_is_marked():
     assert measured(run()).marks == ("seeded weights",)
     assert measured(run(weights=PADDLE)).marks == ()
     assert measured(run(weights=PADDLE, check=None)).marks == ("outputs not checked",)
@@ -70,7 +70,7 @@ def test_a_number_that_is_not_to_be_trusted_is_marked():
     assert measured(run(weights=PADDLE)).state == "measured"
 
 
-def test_accuracy_is_the_measured_one_of_the_same_weights_and_else_the_published():
+def test_accuracy_is_measured_with_the_same_weights_or_else_published():
     row, printed = run(weights=PADDLE), document().models["dpn68"].top1
     assert (measured(row, [evaluation()]).top1, measured(row, [evaluation()]).evaluated) == (0.7, True)
     others = {"precision": "fp16"}, {"runtime": "openvino"}, {"model": "dpn92"}, {"images": 0}, {"classes": 10}, {"size": 32}

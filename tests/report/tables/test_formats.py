@@ -102,7 +102,7 @@ def test_eighty_columns_hold_a_wide_table_with_marks_and_nothing_is_cut(monkeypa
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_no_tables_are_no_text_worth_a_line(form):
+def test_no_tables_make_no_text(form):
     assert render([], form).strip() in ("", "[]")
 
 

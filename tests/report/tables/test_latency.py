@@ -1,4 +1,4 @@
-"""Tables of latencies: every cell measured, printed or a dash; every fact in the caption or at the cell."""
+"""Latency tables: every cell is measured, published or a dash; every fact is in the caption or at the cell."""
 
 import msgspec
 import pytest
@@ -98,7 +98,7 @@ def test_runtimes_protocols_and_cuda_graphs_do_not_share_a_table():
     ]
 
 
-def test_what_trials_chose_shares_a_table_and_names_the_runtime_at_each_cell():
+def test_results_chosen_by_trials_share_a_table_and_name_the_runtime_at_each_cell():
     other = result(batch=4, versions={"openvino": "2026.4"})
     other = msgspec.structs.replace(other, case=msgspec.structs.replace(other.case, runtime="openvino"))
     table = by([chosen(result(), "a trial: 11 ms against 12"), chosen(other, "a trial: 9 ms against 11")])[
@@ -109,7 +109,7 @@ def test_what_trials_chose_shares_a_table_and_names_the_runtime_at_each_cell():
     assert (cell(table, "densenet121", "CPU b1").mark, cell(table, "densenet121", "CPU b4").mark) == ("[1]", "[2]")
 
 
-def test_what_holds_for_most_cells_is_said_once_and_the_others_are_marked():
+def test_a_fact_of_most_cells_is_in_the_caption_and_the_others_are_marked():
     other = result(batch=8, versions={"openvino": "2026.4"})
     table = by([result(), result(batch=4), other])["Latency in ms, FP32, on A CPU, 2 cores, onnxruntime"]
     assert "onnxruntime 1.2.3 unless marked" in table.caption[0]
@@ -117,7 +117,7 @@ def test_what_holds_for_most_cells_is_said_once_and_the_others_are_marked():
     assert [cell(table, "densenet121", f"CPU b{batch}").mark for batch in (1, 4, 8)] == ["", "", "[1]"]
 
 
-def test_of_two_trials_of_one_cell_the_newer_is_shown_and_the_other_is_named():
+def test_of_two_trials_of_one_cell_the_newer_is_shown_and_the_older_is_noted():
     old = chosen(result(started="2026-01-01"), "first")
     new = result(started="2026-01-02", seconds=(0.009,) * 12)
     new = chosen(msgspec.structs.replace(new, case=msgspec.structs.replace(new.case, runtime="openvino")), "first")
@@ -128,7 +128,7 @@ def test_of_two_trials_of_one_cell_the_newer_is_shown_and_the_other_is_named():
     assert table.notes == ("an older result of this cell, by onnxruntime, is left out",)
 
 
-def test_constant_facts_are_said_once_in_the_caption():
+def test_constant_facts_are_in_the_caption_once():
     table = cpu([result(), result(batch=4)])
     assert table.caption[:2] == (
         "Measured: A CPU, 2 cores; onnxruntime 1.2.3; 2 threads; FP32 I/O; protocol trtzoo; weights of paddle; "
@@ -139,7 +139,7 @@ def test_constant_facts_are_said_once_in_the_caption():
     assert table.notes == ()
 
 
-def test_half_precision_that_was_computed_in_single_says_so():
+def test_fp16_that_was_computed_in_float32_says_so():
     half = msgspec.structs.replace(result(precision="fp16"), settings={"arithmetic": "float32"})
     (table,) = (table for title, table in by([half]).items() if title.startswith("Latency in ms, FP16"))
     assert "float32 arithmetic" in table.caption[0]
@@ -156,7 +156,7 @@ def test_a_fact_that_differs_is_noted_at_its_cells():
     ("check", "note"),
     [(None, "OUTPUTS NOT CHECKED"), (GoldenCheck(error=0.5, tolerance=2e-5, images=4), "WRONG OUTPUTS: error 0.5")],
 )
-def test_an_unproven_cell_is_marked_even_where_all_are(check, note):
+def test_an_unproven_cell_is_marked_even_if_all_are(check, note):
     table = cpu([result(check=check), result(batch=4, check=check)])
     assert table.notes == (note,)
     assert cell(table, "densenet121", "CPU b4").mark == "[1]"
@@ -188,5 +188,5 @@ def test_each_device_has_tables_of_its_own():
     ]
 
 
-def test_results_of_models_that_are_not_ours_are_left_out():
+def test_results_of_unknown_models_are_left_out():
     assert len(latency_tables([result(model="resnet50", device=DEVICE)])) == 3

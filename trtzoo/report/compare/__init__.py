@@ -1,1 +1,1 @@
-"""Two measurements, cell by cell: which compare, and whether one is slower."""
+"""Compare two measurements cell by cell: which cells compare, and whether one is slower."""

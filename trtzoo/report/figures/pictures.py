@@ -1,4 +1,4 @@
-"""The document's four figures as values: accuracy against FLOPs, parameters and the two latencies of four images.
+"""The document's four figures as values: accuracy against FLOPs, parameters, and two latencies of four images.
 
 drawing.py draws them; nothing here needs its library.
 """
@@ -19,7 +19,7 @@ BATCH = 4
 
 
 class Point(msgspec.Struct, frozen=True):
-    """A network's place; `low` and `high` are the ends of its error bar."""
+    """A model's point; `low` and `high` are the ends of its error bar."""
 
     model: str
     x: float
@@ -33,7 +33,7 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """One figure's content. `caption` says whose points they are."""
+    """One figure's content. `full` is the legend's label of the measured points; `caption` gives the sources."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 def pictures(results: Iterable[Result], evaluations: Iterable[Evaluation] = ()) -> list[Picture]:
-    """The four figures of what was published and measured."""
+    """Make the four figures of published and measured points."""
     known, accuracy = groups(results), _measured_accuracy(evaluations)
     return [
         _counts("flops", "FLOPs", "G, 2 x multiply-accumulates", lambda row: row.gflops, lambda row: row.flops / 1e9, accuracy),
@@ -56,7 +56,7 @@ def pictures(results: Iterable[Result], evaluations: Iterable[Evaluation] = ()) 
 
 
 def _measured_accuracy(evaluations: Iterable[Evaluation]) -> dict[tuple[str, str], float]:
-    """Top-1 by network and precision, of evaluations with trained weights and as published sizes; of several the newest."""
+    """Return top-1 accuracy by model and precision, from the newest evaluation with trained weights and published sizes."""
     good = [
         row for row in evaluations if row.images and row.weights.source != "seeded" and (row.classes, row.size) == (1000, 224)
     ]
@@ -67,13 +67,13 @@ Accuracies = dict[tuple[str, str], float]
 
 
 def _counts(
-    name: str, what: str, unit: str, printed: Callable[..., float], exact: Callable[..., float], accuracy: Accuracies
+    name: str, quantity: str, unit: str, printed: Callable[..., float], exact: Callable[..., float], accuracy: Accuracies
 ) -> Picture:
     rows = document().models
     return Picture(
         name,
-        f"Accuracy against {what}",
-        f"{what[0].upper()}{what[1:]} ({unit})",
+        f"Accuracy against {quantity}",
+        f"{quantity[0].upper()}{quantity[1:]} ({unit})",
         tuple(_point(model, printed(row), _printed_top1(model)) for model, row in rows.items()),
         tuple(_point(model, exact(MODELS[model]), _top1(model, "fp32", accuracy)) for model in rows),
         "counted exactly",
@@ -88,11 +88,11 @@ def _latency(name: str, gpu: str, precision: str, known: list[Group], accuracy: 
     good = {model: here[model] for model in MODELS if model in here and not here[model].failure}
     points = tuple(_timed(model, row, _top1(model, precision, accuracy)) for model, row in good.items())
     if not group or not points:
-        told = f"Nothing was measured at {precision.upper()}, batch {BATCH}."
+        sources = f"Nothing was measured at {precision.upper()}, batch {BATCH}."
     else:
         other = "" if group.gpu == gpu else " (other hardware than the published)"
         statistic = _statistic(next(iter(good.values())))
-        told = f"Full: measured on {group.name}{other}. {statistic} {_whose(accuracy, precision, good)}"
+        sources = f"Full: measured on {group.name}{other}. {statistic} {_whose(accuracy, precision, good)}"
     return Picture(
         name,
         f"Accuracy against latency, {precision.upper()}, batch {BATCH}",
@@ -100,12 +100,12 @@ def _latency(name: str, gpu: str, precision: str, known: list[Group], accuracy: 
         tuple(_point(model, by_batch[f"b{BATCH}"], _printed_top1(model)) for model, by_batch in printed.items()),
         points,
         f"measured, {group.short}" if group else "",
-        f"Hollow: published, Tesla T4. {told}",
+        f"Hollow: published, Tesla T4. {sources}",
     )
 
 
 def _shown(known: list[Group], gpu: str, precision: str) -> Group | None:
-    """Whose latencies are drawn: the published GPU's, else of all others the group with the most good ones."""
+    """Return the group to draw: the published GPU's, or else the group with the most good results."""
 
     def rank(group: Group) -> tuple[bool, bool, int]:
         good = [row for (_, batch), row in group.of(precision).items() if batch == BATCH and not row.failure]
@@ -116,7 +116,7 @@ def _shown(known: list[Group], gpu: str, precision: str) -> Group | None:
 
 
 def _timed(model: str, result: Result, top1: float) -> Point:
-    """The number told, and the interval of the median around it."""
+    """Return the reported latency with the interval of the median."""
     known = interval([sample.total for sample in result.samples])
     x = reported_latency(result)
     ends = (known.low, known.high) if PROTOCOLS[result.case.protocol].statistic == "median" else (x, x)
@@ -132,7 +132,7 @@ def _top1(model: str, precision: str, accuracy: Accuracies) -> float:
 
 
 def _printed_top1(model: str) -> float:
-    """To the four digits that the publisher's own figures were drawn with."""
+    """Return the accuracy with the four digits of the publisher's own figures."""
     return document().later[model].top1
 
 
@@ -143,15 +143,15 @@ def _statistic(result: Result) -> str:
 
 
 def _whose(accuracy: Accuracies, precision: str, models: Iterable[str]) -> str:
-    """Whose accuracies the full points have."""
+    """Describe the source of the full points' accuracy."""
     evaluated = [(model, precision) in accuracy for model in models]
     if all(evaluated):
         return "Their accuracy: measured."
-    return "Their accuracy: measured where it was, else published." if any(evaluated) else "Their accuracy: published."
+    return "Their accuracy: measured if evaluated, else published." if any(evaluated) else "Their accuracy: published."
 
 
 def pareto(points: Iterable[Point]) -> list[Point]:
-    """The points that no other beats in both: ever more accurate from left to right."""
+    """Return the points that no other point beats in both cost and accuracy, by rising cost."""
     front: list[Point] = []
     for point in sorted(points, key=lambda point: (point.x, -point.top1)):
         if not front or point.top1 > front[-1].top1:

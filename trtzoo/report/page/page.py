@@ -1,7 +1,9 @@
-"""The page: results → one HTML file that needs no network and, by its own policy, may reach no host.
+"""Write results into one HTML file that needs no network and whose content security policy forbids every host.
 
-The plotting script is vega-embed, taken out of the installed vl-convert-python: marks are SVG with a description each, and
-expressions are interpreted, so the policy needs no eval. All text of results is escaped: by Jinja in HTML, in JSON below.
+The plotting script is vega-embed from the installed vl-convert-python. Marks are SVG with a description each, and expressions
+are interpreted, so the policy needs no eval. All text is escaped: in HTML by Jinja, in JSON below.
+
+A column of the table of cells is a row of COLUMNS.
 """
 
 import base64
@@ -40,7 +42,7 @@ def _interval(cell: PageRow) -> str:
 
 
 def _published(cell: PageRow) -> str:
-    """The number, and whose it is where it stands beside another's."""
+    """The published latency, and its GPU beside a measured latency."""
     beside = cell.gpu.removeprefix("Tesla ") if cell.state != "published" else ""
     return f"{_ms(cell.published)} {beside}".rstrip()
 
@@ -50,8 +52,12 @@ def _state(cell: PageRow) -> str:
     return f"{state}: {cell.note}" if cell.note else state
 
 
+def _number(form: str, value: Callable[[PageRow], float | None]) -> Callable[[PageRow], str]:
+    return lambda cell: DASH if (number := value(cell)) is None else form.format(number)
+
+
 class PageColumn(msgspec.Struct, frozen=True):
-    """A column of the table of cells. `key` is what it is sorted by; `wide` ones are left out on a phone."""
+    """A column of the table of cells, sorted by the field `key`; `wide` columns are hidden on a phone."""
 
     key: str
     title: str
@@ -71,34 +77,33 @@ COLUMNS = (
     PageColumn("low", "95 % interval, ms", _interval, number=True, wide=True),
     PageColumn("p99", "p99, ms", lambda cell: _ms(cell.p99), number=True, wide=True),
     PageColumn("published", "Published, ms", _published, number=True),
-    PageColumn("ratio", "Ratio", lambda cell: DASH if cell.ratio is None else f"{cell.ratio:.2f}", number=True),
-    PageColumn(
-        "share", "Share of limit", lambda cell: DASH if cell.share is None else f"{cell.share:.0%}", number=True, wide=True
-    ),
+    PageColumn("ratio", "Ratio", _number("{:.2f}", lambda cell: cell.ratio), number=True),
+    PageColumn("share", "Share of limit", _number("{:.0%}", lambda cell: cell.share), number=True, wide=True),
     PageColumn("state", "State", _state, wide=True),
 )
 
 FILTERS = ("device", "runtime", "protocol", "precision", "batch", "state")
-"""The fields that the table is filtered by."""
+"""The fields with a filter above the table."""
 
 LIBRARY = "window.vegaEmbed = vegaEmbed;"
-"""What the bundle gives to the page's own script."""
+"""The bundle's interface to the page's own script."""
 
 PRINTED = {
     "Source": f"{document().source.name}, {document().source.document}",
-    "Protocol": f"the publisher's, as far as it is known: {PROTOCOLS['paddle2020'].note}",
+    "Protocol": f"the publisher's, as far as known: {PROTOCOLS['paddle2020'].note}",
 }
-"""What is known of a published number."""
+"""The facts of a published number."""
 
 
 def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: Sequence[str], *, folder: Path) -> bytes:
-    """The whole file, UTF-8. `folder` is where results were looked for; `complaints` tell what was skipped there."""
+    """Make the whole file, in UTF-8. `folder` is where the results are from; `complaints` are about the files skipped there."""
     rows = [(measured(row.result, evaluations), _facts(row)) for row in sorted(found, key=_order)]
     rows += [(cell, PRINTED) for cell in published()]
     cells = [cell for cell, _ in rows]
     library, script = _inline(vl_convert.javascript_bundle(LIBRARY)), _inline(_asset("charts.js") + _asset("page.js"))
     style = _style()
-    html = _template().render(
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    html = environment.from_string(_asset("page.html")).render(
         policy=_policy(scripts=[library, script], style=style),
         style=Markup(style),
         library=Markup(library),
@@ -124,34 +129,34 @@ def _order(row: Found) -> tuple[Any, ...]:
 
 
 def _facts(row: Found) -> dict[str, str]:
-    """All that is known of a result, less what its Cell tells."""
+    """Return the facts of a result that its PageRow does not have."""
     return {name: words for name, words in explain(row).items() if name not in ("Latency", "Published", "Doubts")}
 
 
 def _payload(rows: Sequence[tuple[PageRow, dict[str, str]]]) -> dict[str, Any]:
-    """What the script works on. Texts are there once: a cell's facts are indices, name and words in turns."""
+    """Return the script's data. Each text is stored once: a cell's facts are indices, name and text alternating."""
     texts: dict[str, int] = {}
 
     def place(text: str) -> int:
-        whole = text.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no text
+        whole = text.encode("utf-8", "replace").decode()  # a file name may have bytes that are not text
         return texts.setdefault(whole, len(texts))
 
     cells = [
-        _rounded(msgspec.to_builtins(cell)) | {"facts": [place(text) for fact in told.items() for text in fact]}
-        for cell, told in rows
+        _rounded(msgspec.to_builtins(cell)) | {"facts": [place(text) for fact in facts.items() for text in fact]}
+        for cell, facts in rows
     ]
     return {"cells": cells, "texts": list(texts), "models": _models()}
 
 
 def _rounded(value: Any) -> Any:
-    """Seven digits of every number: more would only make the page larger."""
+    """Round every number to seven digits: more would only make the page larger."""
     if isinstance(value, dict):
         return {name: _rounded(inner) for name, inner in value.items()}
     return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def _models() -> list[dict[str, Any]]:
-    """The points of the two figures that need no measurement."""
+    """Return the points of the two figures without measurements."""
     return [
         {
             "model": name,
@@ -165,12 +170,12 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _choices(cells: list[PageRow], name: str) -> list[str]:
-    """A filter's values, numbers by size, the rest by letter."""
+    """Return a filter's values, sorted."""
     return [str(value) for value in sorted({getattr(cell, name) for cell in cells})]
 
 
 def _style() -> str:
-    """The page's, with the columns' own rules by place: a class in each of some ten thousand cells would be heavy."""
+    """Return the CSS. Columns are addressed by position: a class on each of some ten thousand cells would be large."""
     numbers, wide = (
         ", ".join(f"#cells tr > :nth-child({place})" for place, column in enumerate(COLUMNS, start=1) if getattr(column, kind))
         for kind in ("number", "wide")
@@ -180,12 +185,12 @@ def _style() -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that no HTML parser finds an end or a comment in."""
+    """Encode as JSON in which an HTML parser finds neither an end tag nor a comment."""
     return msgspec.json.encode(value).decode().replace("<", r"\u003c")
 
 
 def _policy(*, scripts: list[str], style: str) -> str:
-    """Nothing but these very scripts and styles: no host, no eval, no frame, no form."""
+    """Allow these scripts and styles only: no host, no eval, no frame, no form."""
     allowed = {"default-src": ["'none'"], "script-src": map(_hash, scripts), "style-src": [_hash(style)], "img-src": ["data:"]}
     closed = {name: ["'none'"] for name in ("base-uri", "form-action")}
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in (allowed | closed).items())
@@ -196,14 +201,9 @@ def _hash(text: str) -> str:
 
 
 def _inline(script: str) -> str:
-    """A script that can stand in HTML."""
+    """Escape a script for HTML."""
     return script.replace("</script", r"<\/script")
 
 
 def _asset(name: str) -> str:
     return (ASSETS / name).read_text("utf-8")
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_asset("page.html"))

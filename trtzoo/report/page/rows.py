@@ -1,4 +1,4 @@
-"""What the page shows: a Cell for each result and each published number, as plain values. Seconds inside."""
+"""The page's rows: one for each result and each published number, as plain values. Times are in seconds."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -31,11 +31,11 @@ class Histogram(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One row; what is None is a dash. `state` is measured, doubtful, failed or published, and `note` says why.
+    """One row; None is shown as a dash. `state` is measured, doubtful, failed or published, and `note` says why.
 
-    `low` and `high` are the 95 % interval of a median. `published` was printed for the GPU named `gpu`; `ratio`, measured /
-    published, is drawn only for the same GPU. `share` is of the device's limit. `top1` is a fraction: of labelled images
-    where `evaluated`, else as published.
+    `low` and `high` are the 95 % interval of a median. `published` is the latency published for the GPU called `gpu`; `ratio`,
+    measured / published, exists for the same GPU only. `share` is limit / latency. `top1` is a fraction: of labelled images
+    if `evaluated`, else as published.
     """
 
     model: str
@@ -61,7 +61,7 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
-    """The row of a result of a known model and protocol, good or failed."""
+    """Make the row of a result, good or failed."""
     case, failure = result.case, result.failure
     gpu, same = _published_gpu(result)
     printed = document().seconds(gpu, case.precision, case.model, case.batch)
@@ -90,15 +90,14 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
 
 
 def published() -> list[PageRow]:
-    """A row for each printed latency."""
-    rows = [
-        (gpu, precision, model, batch)
+    """Make a row for each published latency."""
+    return [
+        _printed(gpu, precision, model, int(batch.removeprefix("b")))
         for gpu, by_precision in document().latency.items()
         for precision, by_model in by_precision.items()
         for model, by_batch in by_model.items()
         for batch in by_batch
     ]
-    return [_printed(gpu, precision, model, int(batch.removeprefix("b"))) for gpu, precision, model, batch in rows]
 
 
 def _printed(gpu: str, precision: str, model: str, batch: int) -> PageRow:
@@ -120,16 +119,13 @@ def _printed(gpu: str, precision: str, model: str, batch: int) -> PageRow:
 
 
 def _printed_top1(model: str) -> float | None:
-    """The published top-1 accuracy, or None for a network that the document does not have."""
+    """Return the published top-1 accuracy, or None for an unpublished model."""
     row = document().models.get(model)
     return row.top1 if row else None
 
 
 def histogram(samples: Sequence[float]) -> Histogram:
-    """BINS bins from the fastest to the 99th percentile; slower ones are only counted, so that one of them hides nothing.
-
-    Raises ValueError without samples.
-    """
+    """Count samples in BINS bins to the 99th percentile, the slower ones as one number. Raises ValueError without samples."""
     start, end = min(samples), percentile(samples, 0.99)
     width = (end - start) / BINS
     counts = [0] * (BINS if width else 1)
@@ -140,14 +136,14 @@ def histogram(samples: Sequence[float]) -> Histogram:
 
 
 def _published_gpu(result: Result) -> tuple[str, bool]:
-    """Whose published numbers stand beside a result, and whether that is the same hardware."""
+    """Return the GPU whose published numbers are shown beside a result, and whether it is the same hardware."""
     device = result.device
     name = identify_gpu(device.name, device.sm).name if device.kind == "gpu" else ""
     return (name, True) if name in document().latency else ("t4", False)
 
 
 def _statistics(result: Result) -> dict[str, Any]:
-    """The interval belongs to a median, so other statistics have none."""
+    """Return the interval, p99 and histogram. Only a median has an interval."""
     samples = metric_seconds(result)
     found = interval(samples) if PROTOCOLS[result.case.protocol].statistic == "median" else None
     ends = {"low": found.low, "high": found.high} if found else {}
@@ -155,7 +151,7 @@ def _statistics(result: Result) -> dict[str, Any]:
 
 
 def _marks(result: Result) -> tuple[str, ...]:
-    """What a number must not be taken for."""
+    """Return warnings about weights and outputs."""
     weights, check = result.weights, result.check
     found = {
         "seeded weights": weights is not None and weights.source == "seeded",
@@ -166,7 +162,7 @@ def _marks(result: Result) -> tuple[str, ...]:
 
 
 def _evaluated(result: Result, evaluations: Iterable[Evaluation]) -> float | None:
-    """Top-1 of the same network, weights, precision and runtime on the same device; seeded weights classify nothing."""
+    """Return the top-1 accuracy evaluated with the same weights, precision, runtime and device; seeded weights have none."""
     case = result.case
     for found in evaluations:
         usual = (found.classes, found.size) == (1000, 224) and found.images and found.weights.source != "seeded"

@@ -1,4 +1,4 @@
-"""FORMATS: tables → text, one function a format."""
+"""FORMATS: turn tables into text, one function a format."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from trtzoo.report.tables.model import Cell, Table
 
 
 def rich(tables: list[Table]) -> str:
-    """For a terminal, as wide as it is."""
+    """Format for a terminal of any width."""
     colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"  # bold is an escape code, too
     console = Console(highlight=False, markup=False, color_system=colours)
     with console.capture() as capture:
@@ -39,7 +39,7 @@ def markdown(tables: list[Table]) -> str:
 
 
 def comma_separated(tables: list[Table]) -> str:
-    """One block a table, each under a `# title` line; a value never measured is empty. Notes have a column of their own."""
+    """One block a table, under a `# title` line. A missing value is empty. Notes have their own column."""
     out = io.StringIO()
     for table in tables:
         out.write(f"# {table.title}\n")
@@ -53,7 +53,7 @@ def comma_separated(tables: list[Table]) -> str:
 
 
 def json(tables: list[Table]) -> str:
-    """A list of tables; each row maps column names to values, null where none was measured. `marked` holds cells' notes."""
+    """A list of tables. Each row maps column names to values, null if missing. `marked` has the notes to cells."""
     plain = [
         {
             "title": table.title,
@@ -71,7 +71,7 @@ def json(tables: list[Table]) -> str:
 
 
 def latex(tables: list[Table]) -> str:
-    """A `table` environment each, of LaTeX's own commands alone."""
+    """One `table` environment a table, without LaTeX packages."""
     parts = []
     for table in tables:
         head, *rows = [
@@ -110,14 +110,14 @@ FORMATS: dict[str, Callable[[list[Table]], str]] = {
 
 
 def render(tables: list[Table], form: str) -> str:
-    """The tables as text. Raises UsageError for an unknown format."""
+    """Format the tables. Raises UsageError for an unknown format."""
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
     return FORMATS[form](tables)
 
 
 SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}
-"""What the words of a heading become where eighty columns must do."""
+"""Abbreviations for headings, so that tables fit eighty columns."""
 
 
 def _grid(table: Table) -> RichTable:
@@ -135,7 +135,7 @@ def _text(cell: Cell) -> str:
 
 
 def _noted(table: Table, row: tuple[Cell, ...]) -> dict[str, str]:
-    """The notes of a row's cells, by column."""
+    """Return the notes of a row's cells, by column."""
     marked = {name: cell.mark for name, cell in zip(table.columns, row, strict=True) if cell.mark}
     return {name: table.notes[int(mark.strip("[]")) - 1] for name, mark in marked.items()}
 

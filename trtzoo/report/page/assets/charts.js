@@ -1,4 +1,4 @@
-// The figures, as Vega-Lite. Colours are the page's CSS variables, so that they follow the reader's light or dark by themselves.
+// The figures, as Vega-Lite. Colours are the page's CSS variables, so they follow the light or dark scheme.
 
 const CONFIG = {
   background: null,
@@ -14,7 +14,7 @@ const COLOUR = { field: "family", type: "nominal", legend: null,
 const SHAPE = { field: "family", type: "nominal", legend: null,
   scale: { domain: ["densenet", "dpn"], range: ["circle", "diamond"] } };
 
-/** Points that no other point of their kind beats in both cost and accuracy, by rising cost. */
+/** The points that no other point of their kind beats in both cost and accuracy, by rising cost. */
 function front(points) {
   let best = -Infinity;
   return [...points].sort((a, b) => a.x - b.x || b.y - a.y).filter((point) => point.y > best && ((best = point.y), true));
@@ -71,8 +71,8 @@ function scatter(points, title, height) {
   return { width: "container", height, autosize: { type: "fit", contains: "padding" }, layer, config: CONFIG };
 }
 
-/** The distribution of a cell's samples, with a line at the number told. */
-function distribution(histogram, told) {
+/** The distribution of a cell's samples, with a line at the reported latency. */
+function distribution(histogram, seconds) {
   const width = histogram.width || histogram.start / 100;
   const bins = histogram.counts.map((count, index) => {
     const from = (histogram.start + index * width) * 1e3, to = from + width * 1e3;
@@ -86,7 +86,7 @@ function distribution(histogram, told) {
       description: { field: "words" }, tooltip: { field: "words" } },
   };
   const line = {
-    data: { values: [{ from: told * 1e3 }] },
+    data: { values: [{ from: seconds * 1e3 }] },
     mark: { type: "rule", color: "var(--ink)", strokeWidth: 2, aria: false },
     encoding: { x },
   };

@@ -8,21 +8,21 @@ const title = (cell) => `${cell.model}, ${cell.precision.toUpperCase()}, batch $
 
 const views = new Map();
 
-/** Draw a figure in place of the one that was there. Points with a row open it, by mouse and by keyboard. */
+/** Draw a figure in place of the previous one. Points with a row open it, by mouse and by keyboard. */
 async function draw(id, spec) {
   views.get(id)?.finalize();
-  const options = { ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: tell, patch: label };
+  const options = { ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: showTip, patch: label };
   const drawn = await vegaEmbed(`#${id}`, spec, options);
   views.set(id, drawn);
   drawn.view.addEventListener("click", (_, item) => item?.datum?.row !== undefined && open(item.datum.row));
-  for (const mark of byId(id).querySelectorAll("path[aria-roledescription=point]")) reach(mark);
+  for (const mark of byId(id).querySelectorAll("path[aria-roledescription=point]")) makeFocusable(mark);
 }
 
-function reach(mark) {
+function makeFocusable(mark) {
   const { words, row } = mark.__data__.datum;
   mark.setAttribute("tabindex", "0");
-  mark.addEventListener("focus", () => tell(null, mark.getBoundingClientRect(), null, words));
-  mark.addEventListener("blur", () => tell());
+  mark.addEventListener("focus", () => showTip(null, mark.getBoundingClientRect(), null, words));
+  mark.addEventListener("blur", () => showTip());
   if (row === undefined) return mark.setAttribute("role", "img");
   mark.setAttribute("role", "button");
   mark.addEventListener("keydown", (event) => {
@@ -32,8 +32,8 @@ function reach(mark) {
   });
 }
 
-/** Vega's tooltip handler; without words the tooltip goes. */
-function tell(_, event, item, words) {
+/** Vega's tooltip handler. Without text, the tooltip is hidden. */
+function showTip(_, event, item, words) {
   const tip = byId("tip");
   tip.hidden = !words;
   if (!words) return;
@@ -44,11 +44,11 @@ function tell(_, event, item, words) {
 }
 
 function point(cell, row) {
-  const told = cell.seconds ?? cell.published, full = cell.state !== "published";
-  const lines = [title(cell), `${ms(told)} ms ${full ? "measured" : "published"}`, `${cell.device}, ${cell.runtime}`];
+  const seconds = cell.seconds ?? cell.published, full = cell.state !== "published";
+  const lines = [title(cell), `${ms(seconds)} ms ${full ? "measured" : "published"}`, `${cell.device}, ${cell.runtime}`];
   if (cell.low !== undefined) lines[1] += `, ${ms(cell.low)} to ${ms(cell.high)}`;
   lines.push(`top-1 ${cell.top1.toFixed(3)} ${cell.evaluated ? "evaluated" : "published"}`, cell.note ?? "");
-  return { x: told * 1e3, low: cell.low && cell.low * 1e3, high: cell.high && cell.high * 1e3, y: cell.top1, model: cell.model,
+  return { x: seconds * 1e3, low: cell.low && cell.low * 1e3, high: cell.high && cell.high * 1e3, y: cell.top1, model: cell.model,
     family: family.get(cell.model), kind: full ? "full" : "hollow", words: lines.filter(Boolean).join("\n"), row };
 }
 
@@ -113,7 +113,7 @@ function open(row) {
   const names = cell.facts.filter((_, index) => index % 2 === 0), words = cell.facts.filter((_, index) => index % 2);
   byId("cell-facts").replaceChildren(...names.flatMap((name, index) => [element("dt", texts[name]), element("dd", texts[words[index]])]));
   byId("cell-figure").hidden = !cell.histogram;
-  tell();
+  showTip();
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
   if (cell.histogram) samples(cell);
@@ -133,7 +133,7 @@ function numbers(cell) {
 function samples(cell) {
   const { counts, beyond = 0, slowest } = cell.histogram;
   const inside = counts.reduce((sum, count) => sum + count, 0);
-  byId("cell-caption").textContent = `${inside + beyond} raw samples by latency, the number told as a line` +
+  byId("cell-caption").textContent = `${inside + beyond} raw samples by latency; the line is the reported latency` +
     (beyond ? `; ${beyond} slower than drawn, up to ${ms(slowest)} ms` : "");
   return draw("samples", distribution(cell.histogram, cell.seconds));
 }
@@ -175,7 +175,7 @@ function filter() {
     : `${left.toLocaleString("en")} of ${rows.length.toLocaleString("en")} cells`;
 }
 
-/** What a phone shows below a model's name, in place of the columns that it has no room for. */
+/** Below a model's name, a phone shows the columns that it has no room for. */
 function condense(row) {
   const cell = cells[row.dataset.row], line = element("span", [cell.precision.toUpperCase(), `batch ${cell.batch}`, cell.device, cell.runtime, cell.protocol].join(", "));
   const note = element("span", row.lastElementChild.textContent);
