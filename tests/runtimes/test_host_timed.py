@@ -15,6 +15,7 @@ from trtzoo.hardware import probes
 from trtzoo.models.sources import Checkpoint
 from trtzoo.models.table import find_model
 from trtzoo.runtimes import onnxruntime, pytorch
+from trtzoo.runtimes.host_timed import memory_errors
 from trtzoo.runtimes.registry import RUNTIMES, Session
 
 ROWS = [row for row in RUNTIMES.values() if row.device == "gpu" and row.reads == "graph"]
@@ -126,8 +127,8 @@ def test_only_a_full_gpu_is_a_memory_error_of_onnx_runtime(exported, monkeypatch
 
 
 def test_a_full_gpu_is_a_memory_error_of_pytorch():
-    with pytest.raises(MemoryError, match="tried to allocate"), pytorch._memory_errors():
-        raise pytorch.torch.OutOfMemoryError("tried to allocate 2 GiB")
+    with pytest.raises(MemoryError, match="Tried to allocate"), memory_errors():
+        raise pytorch.torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
 PROVIDERS = {"onnxruntime-cuda": "CUDAExecutionProvider", "onnxruntime-tensorrt": "TensorrtExecutionProvider"}

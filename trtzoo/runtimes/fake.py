@@ -7,7 +7,6 @@ It is for trying the measuring loop, the sweep and the tables. The script is `NA
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -35,12 +34,28 @@ class Session:
         self.golden, self.batch, self.threads, self.versions = golden.load(path.with_suffix(".npz")), batch, 1, {"fake": "1"}
         self.settings: dict[str, str] = {}
         self._taken = 0
-        if action := _FAILURES.get(self.script.fail):
-            action()
+        match self.script.fail:
+            case "error":
+                raise StoreError("the script says: error")
+            case "memory":
+                raise MemoryError
+            case "crash":
+                os._exit(66)
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang":
+                time.sleep(3600)
 
     def infer(self, images: Array) -> Array:
         _, logits = self.golden.batch(len(images))
-        return np.asarray(_WRONG_LOGITS.get(self.script.fail, np.asarray)(logits))
+        match self.script.fail:
+            case "nan":
+                return logits * np.nan
+            case "zeros":
+                return np.zeros_like(logits)
+            case "wrong":
+                return logits[:, ::-1]
+        return logits
 
     def sample(self) -> Sample:
         seconds = self.script.seconds[self._taken % len(self.script.seconds)]
@@ -49,22 +64,3 @@ class Session:
 
     def close(self) -> None:
         """Nothing to free."""
-
-
-def _raise(error: Exception) -> None:
-    raise error
-
-
-_FAILURES: dict[str, Callable[[], object]] = {
-    "error": lambda: _raise(StoreError("the script says: error")),
-    "memory": lambda: _raise(MemoryError()),
-    "crash": lambda: os._exit(66),
-    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "hang": lambda: time.sleep(3600),
-}
-
-_WRONG_LOGITS: dict[str, Callable[[Array], Array]] = {
-    "nan": lambda logits: logits * np.nan,
-    "zeros": np.zeros_like,
-    "wrong": lambda logits: logits[:, ::-1],
-}

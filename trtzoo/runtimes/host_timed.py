@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.arrays import Array
 from trtzoo.core.files import load_sidecar
 from trtzoo.core.records import Sample
+
+OUT_OF_MEMORY = ("out of memory", "Failed to allocate memory", "CUDNN_STATUS_ALLOC_FAILED")
 
 
 def timed(run: Callable[[], object]) -> Sample:
@@ -41,13 +44,16 @@ class StagedSession:
     def infer(self, images: Array) -> Array:
         """Images (batch, 3, S, S) → logits (batch, classes), by the same stages that `sample` times."""
         self._images = images
-        self._upload(images)
-        self._compute()
-        return self._download()
+        with memory_errors():
+            self._upload(images)
+            self._compute()
+            return self._download()
 
     def sample(self) -> Sample:
-        if not self._transfers:
-            return timed(self._compute)
+        with memory_errors():
+            return self._sample() if self._transfers else timed(self._compute)
+
+    def _sample(self) -> Sample:
         start = time.perf_counter()
         self._upload(self._images)
         uploaded = time.perf_counter()
@@ -65,6 +71,17 @@ class StagedSession:
 
     def _download(self) -> Array:
         raise NotImplementedError
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Raise MemoryError where the GPU's memory is full, which frameworks report in the text of an error only."""
+    try:
+        yield
+    except Exception as error:
+        if any(text in str(error) for text in OUT_OF_MEMORY):
+            raise MemoryError(str(error)) from error
+        raise
 
 
 def forbid_tf32() -> None:

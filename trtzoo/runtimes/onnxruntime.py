@@ -12,7 +12,7 @@ from trtzoo.core.errors import MachineError
 from trtzoo.core.files import load_sidecar
 from trtzoo.core.records import Sample
 from trtzoo.core.system import available_cores
-from trtzoo.runtimes.host_timed import StagedSession, forbid_tf32, timed
+from trtzoo.runtimes.host_timed import StagedSession, forbid_tf32, memory_errors, timed
 
 Provider = tuple[str, dict[str, Any]]
 """An execution provider's name and options."""
@@ -92,12 +92,7 @@ class DeviceSession(StagedSession):
         self._source.update_inplace(images)
 
     def _compute(self) -> None:
-        try:
-            self._session.run_with_iobinding(self._binding)
-        except Exception as error:
-            if _out_of_memory(error):
-                raise MemoryError(str(error)) from error
-            raise
+        self._session.run_with_iobinding(self._binding)
         self._binding.synchronize_outputs()
 
     def _download(self) -> Array:
@@ -139,17 +134,12 @@ def _open(path: Path, options: Any, providers: list[Provider]) -> Any:
     """Raises MemoryError, or MachineError where ONNX Runtime cannot load the file."""
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(path, options, providers=providers)
+        with memory_errors():
+            return onnxruntime.InferenceSession(path, options, providers=providers)
+    except MemoryError:
+        raise
     except Exception as error:  # its errors have no common class
-        if _out_of_memory(error):
-            raise MemoryError(str(error)) from error
         raise MachineError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error}") from error
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether the GPU's memory is full, which only the error's text shows."""
-    texts = ("out of memory", "Failed to allocate memory", "CUDNN_STATUS_ALLOC_FAILED")
-    return any(text in str(error) for text in texts)
 
 
 def _type(value: Any) -> Any:

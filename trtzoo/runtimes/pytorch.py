@@ -1,7 +1,5 @@
 """PyTorch eager, from the checkpoint that the ONNX file was made from."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from trtzoo.core.records import Sample
 from trtzoo.core.system import available_cores
 from trtzoo.models import sources, weights
 from trtzoo.models.table import find_model
-from trtzoo.runtimes.host_timed import StagedSession, float32_settings, forbid_tf32, timed
+from trtzoo.runtimes.host_timed import StagedSession, float32_settings, forbid_tf32, memory_errors, timed
 
 
 class Session:
@@ -69,7 +67,7 @@ class DeviceSession(StagedSession):
         self._synchronize()
 
     def _compute(self) -> None:
-        with _memory_errors(), torch.inference_mode():
+        with torch.inference_mode():
             self._result = self._network(self._source)
             self._synchronize()
 
@@ -93,17 +91,8 @@ def cuda(
         )
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-    with _memory_errors():
+    with memory_errors():
         return DeviceSession(path, batch=batch, name=f"cuda:{device}", transfers=transfers, pinned=pinned)
-
-
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Raise MemoryError where the GPU's memory is full."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise MemoryError(str(error)) from error
 
 
 def _network(path: Path) -> torch.nn.Module:

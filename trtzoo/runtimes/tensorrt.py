@@ -78,7 +78,7 @@ class Session:
             self._load(path, flavour, gpu)
             self._allocate(copies=2 + gpu.l2 // self._size if rotate else 1)
             self._warm_up(cuda_graph=cuda_graph)
-            self._save_kernels(path)
+            self._save_kernels(path.with_suffix(".kernels"))
         except drv.Error as error:
             self.close()
             raise cuda.translate_error(error, self._error) from error
@@ -180,7 +180,7 @@ class Session:
         if self._engine is None:
             raise self._failure("it was not opened")
         if hasattr(trt, "IRuntimeCache"):
-            self._configure(path)
+            self._configure(path.with_suffix(".kernels"))
             self._context = self._engine.create_execution_context(self._config)
         else:
             self._context = self._engine.create_execution_context()
@@ -247,16 +247,16 @@ class Session:
 
     # --- TensorRT-RTX compiles kernels when it opens an engine; a file beside the engine keeps them ---
 
-    def _configure(self, path: Path) -> None:
+    def _configure(self, kernels: Path) -> None:
         self._config = self._engine.create_runtime_config()
         self._kernels = self._config.create_runtime_cache()
-        self.settings["kernel cache"] = "used" if self._load_kernels(path) else "new"
+        self.settings["kernel cache"] = "used" if self._load_kernels(kernels) else "new"
         self._config.set_runtime_cache(self._kernels)
 
     def _load_kernels(self, path: Path) -> bool:
         """Use the kernels of an earlier session if the file is intact and belongs to this engine."""
         try:
-            data = kernels_path(path).read_bytes()
+            data = path.read_bytes()
         except OSError:
             return False
         return data[:32] == self._seal(data[32:]) and bool(self._kernels.deserialize(data[32:]))
@@ -266,19 +266,14 @@ class Session:
             return
         kernels = bytes(self._kernels.serialize() or b"")
         try:
-            with replacing(kernels_path(path)) as work:
-                (work / kernels_path(path).name).write_bytes(self._seal(kernels) + kernels)
+            with replacing(path) as work:
+                (work / path.name).write_bytes(self._seal(kernels) + kernels)
         except StoreError as error:
             self.settings["kernel cache"] = f"not kept: {error}"
 
     def _seal(self, kernels: bytes) -> bytes:
         """A hash of the engine and its kernels."""
         return hashlib.sha256(self._plan_sha256.encode() + kernels).digest()
-
-
-def kernels_path(engine: Path) -> Path:
-    """The file that keeps TensorRT-RTX's kernels for an engine."""
-    return engine.with_suffix(".kernels")
 
 
 def _import_tensorrt(flavour: str) -> Any:
