@@ -87,3 +87,15 @@ def test_every_command_and_option_exists(page):
         known = {name for row in (program, command) for option in row.params for name in option.opts} | {"--help"}
         named = {word.split("=")[0] for word in words if word.startswith("--")}
         assert named <= known, line
+
+
+UPSTREAM = {"predict.py", "operators.py", "DPN_DenseNet_en.md", "DPN.md", "DenseNet.md", "TABLES.md"}
+"""Files of others, and one that the user makes, which our comments name."""
+
+
+def test_every_file_that_the_package_s_comments_name_exists():
+    names = {path.name for folder in ("trtzoo", "tests", "docs", "benchmarks") for path in (ROOT / folder).rglob("*.*")}
+    known = names | {path.name for path in ROOT.iterdir()} | UPSTREAM
+    for path in [*(ROOT / "trtzoo").rglob("*.py"), *(ROOT / "trtzoo").rglob("*.toml")]:
+        named = {Path(name).name for name in re.findall(r"(?<![\w.])[\w/]+\.(?:py|md)\b", path.read_text())}
+        assert named <= known, path.relative_to(ROOT)
