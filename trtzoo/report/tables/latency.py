@@ -5,6 +5,7 @@ A column is a row of LATENCY_COLUMNS or LIMIT_COLUMNS.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from typing import Literal
 
 import msgspec
@@ -32,14 +33,23 @@ LIMIT_CAPTION = (
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What a cell shows: one model at one batch. Seconds; None for what is not known."""
+    """What a cell shows: one model at one batch. Seconds, or None; `facts` are the result's own."""
 
     result: Result | None
     measured: float | None
     published: float | None
     limit: float | None
     published_limit: float | None
-    note: str
+    facts: list[str]
+
+    @property
+    def note(self) -> str:
+        """What the reader must know of the result."""
+        if self.result is None:
+            return ""
+        if failure := self.result.failure:
+            return f"{failure.kind}: {failure.reason}"
+        return "; ".join(filter(None, [*self.facts, _unproven(self.result), warning_sentence(self.result)]))
 
 
 class BatchColumn(Column[Place], frozen=True):
@@ -50,14 +60,14 @@ class BatchColumn(Column[Place], frozen=True):
 
     needs: Literal["", "published", "results"] = ""
 
-    def at(self, section: "Section", gpu: str, batch: int) -> Column[str]:
-        """Bind the column to a batch. The rows of the bound column are model names."""
+    def at(self, place: Callable[[str], Place], **names: object) -> Column[str]:
+        """Bind the column to the places of one batch. The rows of the bound column are model names."""
         return Column(
-            self.name.format(batch=batch, device=section.group.short, gpu=gpu.upper()),
-            lambda model: self.value(section.place(model, gpu, batch)),
+            self.name.format(**names),
+            lambda model: self.value(place(model)),
             self.form,
-            lambda model: self.note(section.place(model, gpu, batch)),
-            lambda model: self.missing(section.place(model, gpu, batch)),
+            lambda model: self.note(place(model)),
+            lambda model: self.missing(place(model)),
         )
 
 
@@ -106,7 +116,7 @@ class Section(msgspec.Struct, frozen=True):
     def batches(self) -> set[int]:
         return {batch for _, batch in self.results} | printed_batches(self.gpu, self.precision)
 
-    def place(self, model: str, gpu: str, batch: int) -> Place:
+    def place(self, gpu: str, batch: int, model: str) -> Place:
         result = self.results.get((model, batch))
         published_limit = limit_of_published(gpu, MODELS[model], self.precision, batch) if gpu else None
         limit = limit_of(result) if result else published_limit
@@ -116,13 +126,18 @@ class Section(msgspec.Struct, frozen=True):
             published=document().seconds(gpu, self.precision, model, batch),
             limit=limit.seconds if limit else None,
             published_limit=published_limit.seconds if published_limit else None,
-            note=_note(result, self.own_facts.get(result.case.name, [])) if result else "",
+            facts=self.own_facts.get(result.case.name, []) if result else [],
         )
 
     def columns(self, rows: tuple[BatchColumn, ...], gpu: str, batches: set[int]) -> list[Column[str]]:
         """Bind each column to each batch, except where it lacks what it needs."""
         known = {"": batches, "results": batches if self.results else set(), "published": printed_batches(gpu, self.precision)}
-        return [column.at(self, gpu, batch) for batch in sorted(batches) for column in rows if batch in known[column.needs]]
+        bound = []
+        for batch in sorted(batches):
+            place = cache(partial(self.place, gpu, batch))
+            names = {"batch": batch, "device": self.group.short, "gpu": gpu.upper()}
+            bound += [column.at(place, **names) for column in rows if batch in known[column.needs]]
+        return bound
 
     def table(self, title: str, columns: list[Column[str]], caption: Iterable[str]) -> Table:
         return make_table(title, [Column("Model", str), *columns], self.models, caption)
@@ -231,12 +246,6 @@ def _caption(good: list[Result], shared: list[str]) -> list[str]:
         lines.append("Each cell's runtime is the fastest in a short trial. See `--explain` for a cell's runtime.")
     reasons = {result.weights.fallback for result in good if result.weights and result.weights.fallback}
     return [*lines, *(f"Why seeded: {reason}" for reason in sorted(reasons))]
-
-
-def _note(result: Result, facts: list[str]) -> str:
-    if failure := result.failure:
-        return f"{failure.kind}: {failure.reason}"
-    return "; ".join(filter(None, [*facts, _unproven(result), warning_sentence(result)]))
 
 
 def _unproven(result: Result) -> str:
