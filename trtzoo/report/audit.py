@@ -9,25 +9,11 @@ from typing import Literal
 
 import msgspec
 
-from trtzoo.models.table import MODELS, Count, Model
+from trtzoo.models.table import MODELS, Model
 from trtzoo.report.published import document
 from trtzoo.report.roofline import limit_of_published
 
 Verdict = Literal["wrong", "doubtful", "holds"]
-
-COUNTED = {
-    "densenet121": Count(7_977_857, 5_685_476_608),
-    "densenet161": Count(28_680_001, 15_486_842_112),
-    "densenet169": Count(14_148_481, 6_739_581_184),
-    "densenet201": Count(20_012_929, 8_608_103_168),
-    "densenet264": Count(33_336_705, 11_537_268_736),
-    "dpn68": Count(10_781_227, 4_030_915_008),
-    "dpn92": Count(36_291_041, 12_535_693_184),
-    "dpn98": Count(58_465_089, 22_215_270_784),
-    "dpn107": Count(82_971_201, 35_059_119_424),
-    "dpn131": Count(75_359_745, 30_513_728_896),
-}
-"""The counts of the publisher's 2019 counter (models/count.py, "paddle2019"); a test recomputes them."""
 
 BATCHES = (1, 4, 8)
 COLUMNS = (("v100", "fp32", 1), *product(("t4",), ("fp32", "fp16"), BATCHES))
@@ -71,7 +57,7 @@ def counts() -> Iterator[Finding]:
     """Compare FLOPs and parameters with the exact counts and the publisher's own counter."""
     close = []
     for name, row in document().models.items():
-        model, theirs, later = MODELS[name], COUNTED[name], document().later[name]
+        model, theirs, later = MODELS[name], document().counted[name], document().later[name]
         flops = ("G FLOPs", row.gflops, model.flops / 1e9, theirs.flops / 1e9, 2 * later.gmacs)
         params = ("M parameters", row.mparams, model.params / 1e6, theirs.params / 1e6, later.mparams)
         for quantity, printed, exact, counter, newer in (flops, params):

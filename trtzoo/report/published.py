@@ -5,6 +5,8 @@ from importlib.resources import files
 
 import msgspec
 
+from trtzoo.models.table import Count
+
 
 class PublishedSource(msgspec.Struct, frozen=True):
     """The publisher and document; `crop` and `resize_short` in pixels."""
@@ -50,13 +52,14 @@ class Footnote(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """`latency[gpu][precision][model]["b4"]` is milliseconds for one call of four images."""
+    """`latency[gpu][precision][model]["b4"]` is milliseconds for one call of four images; `counted` is by the 2019 counter."""
 
     source: PublishedSource
     models: dict[str, Published]
     latency: dict[str, dict[str, dict[str, dict[str, float]]]]
     later: dict[str, Later]
     footnote: Footnote
+    counted: dict[str, Count]
 
     def seconds(self, gpu: str, precision: str, model: str, batch: int) -> float | None:
         """Return the published latency in seconds, or None if there is none."""

@@ -80,9 +80,9 @@ def test_a_spread_between_runs_widens_the_interval():
 
 def test_autocorrelated_samples_are_less_certain_than_independent_ones():
     random = np.random.default_rng(0)
-    alone = 1 + random.normal(0, 0.01, 400)
-    together = 1 + np.repeat(random.normal(0, 0.01, 20), 20)
-    assert moment(together, np.median).error > 2 * moment(alone, np.median).error
+    independent = 1 + random.normal(0, 0.01, 400)
+    correlated = 1 + np.repeat(random.normal(0, 0.01, 20), 20)
+    assert moment(correlated, np.median).error > 2 * moment(independent, np.median).error
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 10, 101])
@@ -97,8 +97,8 @@ def false_verdicts(runs, spread):
     """The share of FASTER and SLOWER among comparisons of one build whose runs have a standard deviation of `spread`."""
     random = np.random.default_rng(runs)
     sides = (moments(random.normal(0, spread, runs)) for _ in range(2000))
-    told = [ratio(before, after, interleaved=False).verdict for before, after in zip(sides, sides, strict=True)]
-    return (told.count("FASTER") + told.count("SLOWER")) / len(told)
+    verdicts = [ratio(before, after, interleaved=False).verdict for before, after in zip(sides, sides, strict=True)]
+    return (verdicts.count("FASTER") + verdicts.count("SLOWER")) / len(verdicts)
 
 
 @pytest.mark.parametrize("runs", [1, 2, 3, 5])

@@ -77,7 +77,7 @@ def _counts(
         tuple(_point(model, printed(row), _printed_top1(model)) for model, row in rows.items()),
         tuple(_point(model, exact(MODELS[model]), _top1(model, "fp32", accuracy)) for model in rows),
         "counted exactly",
-        f"Hollow: as published. Full: counted exactly. {_whose(accuracy, 'fp32', rows)}",
+        f"Hollow: as published. Full: counted exactly. {_accuracy_source(accuracy, 'fp32', rows)}",
     )
 
 
@@ -92,7 +92,7 @@ def _latency(name: str, gpu: str, precision: str, known: list[Group], accuracy: 
     else:
         other = "" if group.gpu == gpu else " (other hardware than the published)"
         statistic = _statistic(next(iter(good.values())))
-        sources = f"Full: measured on {group.name}{other}. {statistic} {_whose(accuracy, precision, good)}"
+        sources = f"Full: measured on {group.name}{other}. {statistic} {_accuracy_source(accuracy, precision, good)}"
     return Picture(
         name,
         f"Accuracy against latency, {precision.upper()}, batch {BATCH}",
@@ -142,7 +142,7 @@ def _statistic(result: Result) -> str:
     return f"Protocol {row.name}: {row.statistic}{bars}."
 
 
-def _whose(accuracy: Accuracies, precision: str, models: Iterable[str]) -> str:
+def _accuracy_source(accuracy: Accuracies, precision: str, models: Iterable[str]) -> str:
     """Describe the source of the full points' accuracy."""
     evaluated = [(model, precision) in accuracy for model in models]
     if all(evaluated):

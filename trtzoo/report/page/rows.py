@@ -167,7 +167,7 @@ def _evaluated(result: Result, evaluations: Iterable[Evaluation]) -> float | Non
     for found in evaluations:
         usual = (found.classes, found.size) == (1000, 224) and found.images and found.weights.source != "seeded"
         same = found.model == case.model and found.precision == case.precision and found.runtime == case.runtime
-        whose = found.device.key == result.device.key and found.weights == result.weights
-        if same and whose and usual:
+        origin = found.device.key == result.device.key and found.weights == result.weights
+        if same and origin and usual:
             return found.top1 / found.images
     return None
