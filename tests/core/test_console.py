@@ -1,4 +1,4 @@
-"""Messages by level, with and without --quiet; bars only on a terminal that wants them. The log belongs to its user."""
+"""Messages by level, with and without --quiet; progress bars on terminals only; logging of programs that import trtzoo."""
 
 import io
 import logging
@@ -15,7 +15,7 @@ LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, ALERT, logging.ERROR)
 
 @pytest.fixture(autouse=True)
 def restored():
-    """The log as a program finds it that imports trtzoo; as it was before, after the test."""
+    """The log as a program that imports trtzoo finds it; restored after the test."""
     handlers, level, propagate = log.handlers, log.level, log.propagate
     log.handlers, log.propagate = [logging.NullHandler()], True
     log.setLevel(logging.NOTSET)
@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """A terminal in the place of stderr."""
+    """A terminal instead of stderr."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -80,7 +80,7 @@ def test_text_is_printed_as_it_is(capsys):
     assert capsys.readouterr().err == f"[bold]dpn68[/bold] in /tmp/a b: 12.5 ms, https://example.org, {'x' * 200}\n"
 
 
-def test_importing_trtzoo_prints_no_message_and_changes_nobodys_logging():
+def test_a_program_that_imports_trtzoo_chooses_its_own_handlers():
     program = (
         "import logging, sys; from trtzoo.core.console import ALERT, log; log.log(ALERT, 'unseen');"
         "logging.basicConfig(stream=sys.stdout, format='%(levelname)s %(message)s'); log.log(ALERT, 'seen')"

@@ -1,7 +1,7 @@
 """Messages for people, on stderr: levels, one console and one style of progress bar. stdout is for results.
 
-Modules log to `log`, the "trtzoo" logger; the command line shows it (`show_messages`). A program that imports trtzoo decides
-itself what becomes of the log: without a handler nothing is printed. Text is printed as it is: no markup, no highlighting.
+Modules log to `log`, the "trtzoo" logger; the command line shows it (`show_messages`). A program that imports trtzoo
+chooses its own handlers; without one, nothing is printed. Text is printed as it is: no markup, no highlighting.
 """
 
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger("trtzoo")
 log.addHandler(logging.NullHandler())  # without a handler, Python would print warnings by itself
 
 ALERT = 35
-"""A warning that nobody may miss, like the one about seeded weights: --quiet shows it and errors, nothing else."""
+"""A warning that must not be missed, like the one about seeded weights. --quiet shows only alerts and errors."""
 logging.addLevelName(ALERT, "ALERT")
 
 STYLES = {logging.ERROR: "red", ALERT: "bold red", logging.WARNING: "yellow"}

@@ -155,8 +155,8 @@ def serve(request: Any, handle: Callable[[Any, Report, threading.Event], object]
     """The main function of a child: read one request of type `request` and send what `handle` returns as the answer.
 
     `handle(request, report, stopped)` may `report` progress. A TrtzooError becomes the error; any other exception ends the
-    process with its traceback. When stdin closes, `stopped` is set and the process ends `grace` seconds later. Whatever
-    libraries print goes to stderr: stdout carries messages only.
+    process with its traceback. When stdin closes, `stopped` is set and the process ends `grace` seconds later. Output of
+    libraries goes to stderr; stdout carries messages only.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent closes stdin
     messages = os.fdopen(os.dup(1), "wb", buffering=0)
