@@ -44,18 +44,18 @@ def compare(real, double):
 
 def differs(real, double, name):
     ours, theirs = inspect.getattr_static(double, name), inspect.getattr_static(real, name, None)
-    where = f"{double.__name__}.{name}"
+    attribute = f"{double.__name__}.{name}"
     if theirs is None:
-        return f"there is no {where}"
+        return f"there is no {attribute}"
     if inspect.isclass(ours) or not (inspect.isfunction(ours) or isinstance(ours, property)):
         return ""
     if isinstance(ours, property) != isinstance(theirs, property):
-        return f"{where} is a property in one and a method in the other"
+        return f"{attribute} is a property in one and a method in the other"
     if isinstance(ours, property):
         return ""
     arguments = list(inspect.signature(ours).parameters)[1:]
     known = overloads(name, theirs.__doc__)
-    return "" if any(takes(each, arguments) for each in known) else f"{where} takes {known}, not {arguments}"
+    return "" if any(takes(each, arguments) for each in known) else f"{attribute} takes {known}, not {arguments}"
 
 
 def overloads(name, doc):
