@@ -62,12 +62,16 @@ class CropCache:
         found = np.fromfile(paths[1], np.uint64, count=len(data))
         self._checksums[: len(found)] = found
 
-    def get(self, index: int) -> Array | None:
-        """The crop, or None if it is missing or damaged."""
-        size = int(np.prod(self._shape))
-        self._pixels.seek(index * size)
-        data = self._pixels.read(size)
-        return np.frombuffer(data, np.uint8).reshape(self._shape) if _checksum(data) == self._checksums[index] else None
+    def get(self, indices: list[int]) -> list[CroppedImage] | None:
+        """The crops, or None if one is missing or damaged."""
+        images, size = [], int(np.prod(self._shape))
+        for index in indices:
+            self._pixels.seek(index * size)
+            data = self._pixels.read(size)
+            if _checksum(data) != self._checksums[index]:
+                return None
+            images.append(CroppedImage(index, np.frombuffer(data, np.uint8).reshape(self._shape)))
+        return images
 
     def put(self, index: int, pixels: Array) -> None:
         if self.error:
@@ -116,39 +120,36 @@ class Decoders:
         self, data: DataSet, indices: list[int], preprocessing: Preprocessing, size: int, *, cache: CropCache | None = None
     ) -> Iterator[CroppedImage]:
         """The images of `indices` in that order. Raises MachineError if a worker dies."""
-        queue: deque[tuple[list[int], list[Array | None], Future[list[Array | str]] | None]] = deque()
+        queue: deque[list[CroppedImage] | Future[list[CroppedImage]]] = deque()
         try:
             for start in range(0, len(indices), CHUNK_SIZE):
                 chunk = indices[start : start + CHUNK_SIZE]
-                cached = [cache.get(index) if cache else None for index in chunk]
-                complete = all(crop is not None for crop in cached)
-                paths = [data.paths[index] for index in chunk]
-                queue.append((chunk, cached, None if complete else self._pool.submit(_decode, paths, preprocessing, size)))
+                cached, paths = cache.get(chunk) if cache else None, {index: data.paths[index] for index in chunk}
+                queue.append(cached or self._pool.submit(_decode, paths, preprocessing, size))
                 if len(queue) > CHUNKS_AHEAD * self.workers:
-                    yield from _collect(*queue.popleft(), cache)
+                    yield from _collect(queue.popleft(), cache)
             while queue:
-                yield from _collect(*queue.popleft(), cache)
+                yield from _collect(queue.popleft(), cache)
         except BrokenProcessPool as error:
             raise MachineError(
                 "A process that decodes images died, most likely because the machine ran out of memory. "
                 "Finished images are kept. To continue, rerun with --resume"
             ) from error
         finally:
-            for *_, future in queue:
-                if future:
-                    future.cancel()
+            for images in queue:
+                if isinstance(images, Future):
+                    images.cancel()
 
 
-def _collect(
-    chunk: list[int], cached: list[Array | None], future: Future[list[Array | str]] | None, cache: CropCache | None
-) -> Iterator[CroppedImage]:
-    for index, found in zip(chunk, future.result() if future else cached, strict=True):
-        if isinstance(found, str):
-            yield CroppedImage(index, reason=found)
-            continue
-        if cache and future and found is not None:
-            cache.put(index, found)
-        yield CroppedImage(index, found)
+def _collect(images: list[CroppedImage] | Future[list[CroppedImage]], cache: CropCache | None) -> Iterator[CroppedImage]:
+    """The images of a chunk; decoded ones go to the cache."""
+    if isinstance(images, list):
+        yield from images
+        return
+    for image in images.result():
+        if cache and image.pixels is not None:
+            cache.put(image.index, image.pixels)
+        yield image
 
 
 # --- in a worker ---
@@ -183,14 +184,13 @@ def _end_with(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def _decode(paths: list[Path], preprocessing: Preprocessing, size: int) -> list[Array | str]:
-    """Each crop, or the reason why there is none."""
-    found: list[Array | str] = []
-    for path in paths:
+def _decode(paths: dict[int, Path], preprocessing: Preprocessing, size: int) -> list[CroppedImage]:
+    images = []
+    for index, path in paths.items():
         try:
-            found.append(read_crop(path, preprocessing, size))
+            images.append(CroppedImage(index, read_crop(path, preprocessing, size)))
         except ImageError as error:
-            found.append(error.reason)
+            images.append(CroppedImage(index, reason=error.reason))
         except MemoryError:
-            found.append("it does not fit into memory")
-    return found
+            images.append(CroppedImage(index, reason="it does not fit into memory"))
+    return images
