@@ -1,5 +1,6 @@
 """The sweep: each case has its own process and result file, and no case stops another."""
 
+import os
 import subprocess
 import sys
 import time
@@ -178,32 +179,35 @@ def test_seconds_extends_the_sampling_time(tmp_path):
 
 def test_a_child_ends_when_its_parent_is_killed(tmp_path):
     fake_job(tmp_path, model="dpn68", script={"fail": "hang"})
-    code = (
-        "from pathlib import Path\n"
-        "from tests.benchmark.fakes import DEVICE\n"
-        "from tests.benchmark.test_sweep import grid\n"
-        "from trtzoo.benchmark.sweep import bench, bench_jobs\n"
-        f"folder = Path({str(tmp_path)!r})\n"
-        "list(bench(bench_jobs(grid('dpn68'), DEVICE, folder), folder / 'results'))\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
-    child = wait_for(lambda: children(parent.pid))[0]
+    (tmp_path / "sitecustomize.py").write_text("import os\nopen(f'{os.environ[\"PIDS\"]}/{os.getpid()}.pid', 'w').close()\n")
+    root = Path(__file__).parents[2]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)]), "PIDS": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", SWEEP.format(folder=str(tmp_path))], cwd=root, env=env)
+    child = wait_for(lambda: {int(path.stem) for path in tmp_path.glob("*.pid")} - {parent.pid}).pop()
+    time.sleep(2)  # until it measures
+    assert alive(child)
     parent.kill()
     parent.wait()
-    wait_for(lambda: stat(child)[:1] in ([], ["Z"]))
+    wait_for(lambda: not alive(child))
 
 
-def children(pid):
-    """Process ids, from /proc."""
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and stat(path.name)[1:2] == [str(pid)]]
+SWEEP = """
+from pathlib import Path
+from tests.benchmark.fakes import DEVICE
+from tests.benchmark.test_sweep import grid
+from trtzoo.benchmark.sweep import bench, bench_jobs
+folder = Path({folder!r})
+list(bench(bench_jobs(grid("dpn68"), DEVICE, folder), folder / "results"))
+"""
 
 
-def stat(pid):
-    """State and parent of a process; empty if it has ended."""
+def alive(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
-    except OSError:
-        return []
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().split()[2] != "Z"
 
 
 def wait_for(condition, seconds=30):
