@@ -1,4 +1,4 @@
-"""What all tests share. None of them reaches the network, the user's cache or a folder that is not its own."""
+"""What all tests share: no test uses the network, the user's cache or a folder other than its own."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, settings
 
 from tests.goldens import fill
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it, and children would, too
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it, and so would the children
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads of two processes slow each other tenfold
 
 NOWHERE = "http://127.0.0.1:9"
-"""A server that refuses at once: nothing listens on the discard port."""
+"""A server that refuses connections at once: nothing listens on the discard port."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -37,7 +37,7 @@ settings.load_profile("trtzoo")
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An empty cache, a server that refuses, no proxy; nothing remembered from the test before."""
+    """An empty cache, a server that refuses connections, no proxy, and no memory of earlier tests."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -50,7 +50,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def trtzoo(tmp_path: Path) -> Run:
-    """Run the command line as a user would, in the test's folder."""
+    """A function that runs the command line in the test's folder."""
 
     def run(*arguments: object, env: dict[str, str] | None = None, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "trtzoo.cli", *map(str, arguments)]
@@ -62,7 +62,7 @@ def trtzoo(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def filled() -> Iterator[Callable[[str], dict[str, np.ndarray]]]:
-    """Golden weights of the two small models, made once; nobody may write to them."""
+    """Golden weights of the two small models, made once; tests must not write to them."""
     state = cache(fill.state)
     yield state
     state.cache_clear()

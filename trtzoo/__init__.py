@@ -12,18 +12,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = [
-    "Results",
-    "TrtzooError",
-    "__version__",
-    "bench",
-    "build",
-    "evaluate",
-    "export",
-    "models",
-    "parity",
-    "read_results",
-]
+__all__ = ["Results", "TrtzooError", "__version__", "bench", "build", "evaluate", "export", "models", "parity", "read_results"]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,7 +21,7 @@ T4 = Path("engines/t4") / f"rtx-{VERSION}"
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light/light_densenet121.onnx"
 
 
-def told(done):
+def error_of(done):
     """stderr without the line that says what will be built."""
     return "\n".join(line.rstrip() for line in done.stderr.splitlines() if line.strip() and "engine for Tesla T4" not in line)
 
@@ -83,7 +83,7 @@ def test_a_file_that_cannot_be_built_is_reported_and_leaves_nothing(trtzoo, tmp_
     make(tmp_path / "bad.onnx")
     done = trtzoo("build", "--onnx", "bad.onnx", *options)
     assert (done.returncode, done.stdout) == (1, "")
-    assert told(done).partition(".engine: ")[2] == sentence
+    assert error_of(done).partition(".engine: ")[2] == sentence
     assert not [path for path in (tmp_path / T4).iterdir() if path.name != ".locks"]
 
 
@@ -175,9 +175,9 @@ def test_ctrl_c_cancels_the_build_and_keeps_finished_engines(tmp_path):
     process = start(tmp_path)
     wait_for_a_build(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the children get it, too
-    _, talk = process.communicate(timeout=30)
-    assert process.returncode == 130, talk
-    assert b"Traceback" not in talk
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert b"Traceback" not in err
     assert not list((tmp_path / "engines").rglob(".*.tmp-*"))
     whole(tmp_path)
 

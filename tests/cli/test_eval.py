@@ -136,10 +136,10 @@ def test_ctrl_c_keeps_finished_images_and_names_the_option_that_continues(ready,
     long(ready)
     process = begun(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the decoders, too
-    out, talk = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert out == "" and "Traceback" not in talk
-    assert "trtzoo: Interrupted. Finished images are kept; rerun with --resume to continue." in talk
+    assert out == "" and "Traceback" not in err
+    assert "trtzoo: Interrupted. Finished images are kept; rerun with --resume to continue." in err
     assert journal(tmp_path).read_bytes().count(b"\n") >= 30
 
 

@@ -85,8 +85,8 @@ def test_a_cell_is_explained_whatever_the_order_of_its_words(trtzoo, tmp_path):
         "File              benchmarks/a-cpu-2c/one.json\nCell              densenet121,fp32,b1,a-cpu-2c,"
     )
     assert "Latency           11.000 ms" in done.stdout
-    (told,) = json.loads(trtzoo("table", "--explain", "b1,densenet121,fp32", "--format", "json").stdout)
-    assert told["Versions"] == "onnxruntime 1.2.3"
+    (facts,) = json.loads(trtzoo("table", "--explain", "b1,densenet121,fp32", "--format", "json").stdout)
+    assert facts["Versions"] == "onnxruntime 1.2.3"
 
 
 def test_an_ambiguous_cell_lists_the_words_that_select_each_one(trtzoo, tmp_path):
