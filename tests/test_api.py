@@ -99,7 +99,7 @@ def test_the_example_of_every_function_runs(name, here, exported):
     (test,) = doctest.DocTestFinder(recurse=False).find(getattr(trtzoo, name), name, globs={})
     assert len(test.examples) >= 2
     messages = []
-    doctest.DocTestRunner().run(test, out=messages.append)
+    doctest.DocTestRunner(verbose=False).run(test, out=messages.append)
     assert not messages, "".join(messages)
 
 

@@ -173,4 +173,4 @@ def _build(
                 bars.advance(total)
                 records.append(record)
                 on_result(record)
-    return records
+    return sorted(records, key=lambda record: orders.index(record.order))  # they end in any order

@@ -50,7 +50,8 @@ def bench(
     1 True None
     4 True None
     """
-    precisions = selection.select_precisions(precision)
+    names, precisions = selection.select_models(models), selection.select_precisions(precision)
+    batches = selection.select_batches(batch)
     protocols = [find_protocol(name) for name in selection.select_names(protocol, "--protocol")]
     if cuda_graph is not None and cuda_graph not in CUDA_GRAPHS:
         raise UsageError(f"--cuda-graph {cuda_graph!r}: choose on, off or both.")
@@ -58,29 +59,25 @@ def bench(
     if row.reads == "graph" and (cuda_graph or rotate) and device.kind == "gpu":
         raise UsageError(f"--cuda-graph and --rotate are for engines: {row.name} runs the exported graph.")
     by_trial = device.kind == "cpu" and runtime in (None, AUTO) and bool(installed_candidates())
-    for each in protocols:
-        require_module(each.name, module=each.module, extra=each.extra)
-    cases = partial(
-        sweep.cases,
-        models=selection.select_models(models),
-        precisions=precisions,
-        batches=selection.select_batches(batch),
-        runtime=AUTO if by_trial else row.name,
-        device=device.key,
-    )
+    folder = Path(onnx_dir) if row.reads == "graph" else selection.engines_folder(Path(engines_dir), device, row)
     jobs: list[BenchJob] = []
     for each in protocols:
-        if row.reads == "graph":
-            own = cases(protocols=[each.name], cuda_graphs=[None])
-            jobs += sweep.bench_jobs(own, device, Path(onnx_dir), seconds=seconds)
-        else:
-            folder = selection.engines_folder(Path(engines_dir), device, row)
-            own = cases(protocols=[each.name], cuda_graphs=CUDA_GRAPHS.get(cuda_graph or "", [each.cuda_graph]))
-            jobs += sweep.bench_jobs(own, device, folder, reads="engine", seconds=seconds, rotate=rotate)
+        require_module(each.name, module=each.module, extra=each.extra)
+        graphs = CUDA_GRAPHS.get(cuda_graph or "", [each.cuda_graph])
+        cases = sweep.cases(
+            models=names,
+            precisions=precisions,
+            batches=batches,
+            protocols=[each.name],
+            runtime=AUTO if by_trial else row.name,
+            device=device.key,
+            cuda_graphs=[None] if row.reads == "graph" else graphs,
+        )
+        jobs += sweep.bench_jobs(cases, device, folder, reads=row.reads, seconds=seconds, rotate=rotate)
     peak = cache(partial(measure_peak, device.cores))
+    stream = sweep.bench(jobs, Path(results), timeout=timeout, runs=runs, resume=resume, sgemm=peak)
     records = []
     with progress_bars() as bars:
-        stream = sweep.bench(jobs, Path(results), timeout=timeout, runs=runs, resume=resume, sgemm=peak)
         for record in bars.track(stream, total=len(jobs) * runs, description=f"measuring on {device.name}"):
             records.append(record)
             if on_result:
