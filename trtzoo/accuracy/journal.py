@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from trtzoo.core.errors import StoreError
+from trtzoo.core.files import locked
 from trtzoo.core.records import SCHEMA, Preprocessing, Record
 
 
@@ -106,13 +107,11 @@ def _short(value: object) -> str:
 @contextmanager
 def exclusive(path: Path) -> Iterator[Path]:
     """Lock a journal. Raises StoreError if another process holds the lock."""
-    locks = path.parent / ".locks"
-    try:
-        locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{path.name}.lock").acquire(timeout=0)
-    except Timeout as error:
-        raise StoreError(f"This evaluation is already running in another process ({path}).") from error
-    except OSError as error:
-        raise StoreError(f"{path} could not be written: {error.strerror or error}.") from error
-    with lock:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path, timeout=0))
+        except Timeout as error:
+            raise StoreError(f"This evaluation is already running in another process ({path}).") from error
+        except OSError as error:
+            raise StoreError(f"{path} could not be written: {error.strerror or error}.") from error
         yield path

@@ -99,11 +99,14 @@ def replacing(artifact: Path, *, lock: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(artifact: Path) -> Iterator[None]:
-    """Hold the artifact's lock across processes; the system releases it if the holder dies."""
+def locked(artifact: Path, *, timeout: float = -1) -> Iterator[None]:
+    """Hold the artifact's lock across processes; the system releases it if the holder dies.
+
+    Raises filelock.Timeout if another process still holds it after `timeout` seconds; a negative number waits without end.
+    """
     locks = artifact.parent / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{artifact.name}.lock"):
+    with FileLock(locks / f"{artifact.name}.lock", timeout=timeout):
         yield
 
 
