@@ -11,9 +11,6 @@ from contextlib import contextmanager, suppress
 from ctypes import byref, c_int, c_ulonglong, c_void_p
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError, RunError
 
 try:
@@ -45,10 +42,14 @@ def versions() -> dict[str, str]:
     return {"pycuda": pycuda.VERSION_TEXT, "driver": f"CUDA {number // 1000}.{number % 1000 // 10}"}
 
 
-def translate_error(error: Exception, prefix: str) -> Exception:
-    """PyCUDA's error as a MemoryError or RunError with the driver's message."""
-    kind = MemoryError if isinstance(error, drv.MemoryError) else RunError
-    return kind(f"{prefix}: {error}")
+@contextmanager
+def translated_errors(prefix: str) -> Iterator[None]:
+    """Raise PyCUDA's errors as a MemoryError or RunError with the driver's message."""
+    try:
+        yield
+    except drv.Error as error:
+        kind = MemoryError if isinstance(error, drv.MemoryError) else RunError
+        raise kind(f"{prefix}: {error}") from error
 
 
 @contextmanager
@@ -71,11 +72,6 @@ def primary_context(ordinal: int) -> Iterator[CudaGpu]:
     finally:
         context.detach()
         _driver.cuCtxPopCurrent_v2(byref(c_void_p()))  # PyCUDA's detach leaves the context on the driver's stack
-
-
-def host_array(shape: tuple[int, ...], dtype: Any, *, pinned: bool) -> Array:
-    """An array in host memory. The device copies pinned memory without the processor."""
-    return np.asarray(drv.pagelocked_empty(shape, dtype) if pinned else np.empty(shape, dtype))
 
 
 class CudaGraph:
@@ -101,8 +97,7 @@ class CudaGraph:
                 _driver.cuGraphDestroy(captured)
 
     def launch(self) -> None:
-        if status := _driver.cuGraphLaunch(self._graph, self._stream):
-            raise _failure("cuGraphLaunch", status)
+        _check("cuGraphLaunch", _driver.cuGraphLaunch(self._graph, self._stream))
 
     def close(self) -> None:
         _driver.cuGraphExecDestroy(self._graph)
@@ -112,11 +107,11 @@ def _call(name: str, *arguments: Any) -> None:
     function = getattr(_driver, name, None)
     if function is None:
         raise RunError(f"this NVIDIA driver has no {name}")
-    if status := function(*arguments):
-        raise _failure(name, status)
+    _check(name, function(*arguments))
 
 
-def _failure(name: str, status: int) -> RunError:
-    text = ctypes.c_char_p()
-    _driver.cuGetErrorString(status, byref(text))
-    return RunError(f"{name} failed: {text.value.decode() if text.value else f'error {status}'}")
+def _check(name: str, status: int) -> None:
+    if status:
+        text = ctypes.c_char_p()
+        _driver.cuGetErrorString(status, byref(text))
+        raise RunError(f"{name} failed: {text.value.decode() if text.value else f'error {status}'}")

@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from trtzoo.core.errors import unknown
+from trtzoo.core.errors import find_row
 from trtzoo.core.records import Sample
 
 
@@ -70,6 +70,4 @@ def installed_candidates() -> list[str]:
 
 def find_runtime(name: str) -> Runtime:
     """The row called `name`, in any case. Raises UsageError with the nearest name."""
-    if row := RUNTIMES.get(name.lower()):
-        return row
-    raise unknown("runtime", name, RUNTIMES)
+    return find_row("runtime", name, RUNTIMES)

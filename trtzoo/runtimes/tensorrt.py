@@ -1,8 +1,8 @@
 """Runs an engine of either TensorRT flavour, with buffers made once, one stream, and CUDA events around each stage.
 
-Each resource lives in one attribute, and dropping the attribute frees it. At the end, or after any error, all are dropped in
-the reverse order of their creation, before the context is released. Resources must not be held in local variables, which an
-error's traceback would keep alive.
+Each resource lives in one attribute, and dropping the attribute frees it. At the end, or after any error, all attributes made
+since the context are dropped in the reverse order of their creation, before it is released. Resources must not be held in
+local variables, which an error's traceback would keep alive.
 """
 
 import hashlib
@@ -28,15 +28,6 @@ from trtzoo.runtimes.trt_logger import logged_errors, make_logger
 
 DTYPES = {"FLOAT": np.float32, "HALF": np.float16}
 
-RESOURCES = (
-    *("_logger", "_runtime", "_engine", "_config", "_kernels", "_context", "_stream"),
-    *("_started", "_uploaded", "_computed", "_finished"),  # events
-    *("_images", "_logits"),  # on the host
-    *("_inputs", "_output"),  # on the GPU; one input for each turn
-    "_graphs",
-)
-"""The attributes that hold resources, in the order of their creation."""
-
 
 class Session:
     """One engine at its batch on one GPU, in the thread that opened it.
@@ -51,9 +42,6 @@ class Session:
     """
 
     threads = 1
-    _images: Array
-    _logits: Array
-    _output: Any
 
     def __init__(
         self,
@@ -70,18 +58,16 @@ class Session:
         self.batch, self.transfers, self._pinned, self._turn = batch, transfers, pinned, 0
         self._error = f"{path.name} cannot be run"
         self.settings = {"transfers": "on" if transfers else "off", "host memory": "pinned" if pinned else "pageable"}
+        self.versions: dict[str, str] = {}
         self._resources = ExitStack()
         try:
-            gpu = self._resources.enter_context(cuda.primary_context(device))
-            for name in RESOURCES:
-                self._resources.callback(self.__dict__.pop, name, None)
-            self._load(path, flavour, gpu)
-            self._allocate(copies=2 + gpu.l2 // self._size if rotate else 1)
-            self._warm_up(cuda_graph=cuda_graph)
-            self._save_kernels(path.with_suffix(".kernels"))
-        except drv.Error as error:
-            self.close()
-            raise cuda.translate_error(error, self._error) from error
+            with cuda.translated_errors(self._error):
+                gpu = self._resources.enter_context(cuda.primary_context(device))
+                self._resources.callback(self._free, len(vars(self)))
+                self._load(path, flavour, gpu)
+                self._allocate(copies=2 + gpu.l2 // self._size if rotate else 1)
+                self._warm_up(cuda_graph=cuda_graph)
+                self._save_kernels(path.with_suffix(".kernels"))
         except BaseException:
             self.close()
             raise
@@ -90,11 +76,8 @@ class Session:
         """Images (batch, 3, S, S) → logits (batch, classes), in the engine's types, by the same calls that `sample` times."""
         if images.shape != self._images.shape:
             raise RunError(f"{self._error} on images of shape {images.shape}: it takes {self._images.shape}")
-        try:
-            if self._pinned:
-                self._images[:] = images
-            else:
-                self._images = np.ascontiguousarray(images, self._input_type)
+        with cuda.translated_errors(self._error):
+            self._images[:] = images
             for turn in range(len(self._inputs)):
                 drv.memcpy_htod_async(self._inputs[turn], self._images, self._stream)
             drv.memset_d8_async(self._output, 0xFF, self._logits.nbytes, self._stream)  # NaN, so that no old logits pass
@@ -102,21 +85,22 @@ class Session:
             drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
             self._stream.synchronize()
             return self._logits.copy()
-        except drv.Error as error:
-            raise cuda.translate_error(error, self._error) from error
 
     def sample(self) -> Sample:
         """Time one inference in seconds: `total` and `enqueue` by the host's clock, copies and compute by events on the GPU."""
-        try:
+        with cuda.translated_errors(self._error):
             return self._sample()
-        except drv.Error as error:
-            raise cuda.translate_error(error, self._error) from error
 
     def close(self) -> None:
         """Wait for the stream and free everything. A second call does nothing."""
         with suppress(drv.Error, AttributeError):
             self._stream.synchronize()
         self._resources.close()
+
+    def _free(self, kept: int) -> None:
+        """Drop the attributes made after the first `kept`, the last one first."""
+        while len(vars(self)) > kept:
+            vars(self).popitem()
 
     # --- one inference ---
 
@@ -171,7 +155,7 @@ class Session:
     def _load(self, path: Path, flavour: str, gpu: cuda.CudaGpu) -> None:
         """Open the engine and read the shapes and types of its input and output."""
         trt = _import_tensorrt(flavour)
-        self.versions = {trt.__name__: trt.__version__} | cuda.versions()
+        self.versions |= {trt.__name__: trt.__version__} | cuda.versions()
         plan, sidecar = engines.load_plan(path, flavour=flavour, version=trt.__version__, sm=gpu.sm, device=gpu.name)
         self._plan_sha256 = sidecar.sha256
         self._logger = make_logger(trt)
@@ -209,8 +193,9 @@ class Session:
         """Make the stream, the events and every buffer, with this number of copies of the images."""
         self._stream = drv.Stream(cuda.NON_BLOCKING)
         self._started, self._uploaded, self._computed, self._finished = (drv.Event() for _ in range(4))
-        self._images = cuda.host_array(self._input_shape, self._input_type, pinned=self._pinned)
-        self._logits = cuda.host_array(self._output_shape, self._output_type, pinned=self._pinned)
+        host_array = drv.pagelocked_empty if self._pinned else np.empty
+        self._images = host_array(self._input_shape, self._input_type)
+        self._logits = host_array(self._output_shape, self._output_type)
         self._images[:] = 0
         self._inputs: list[Any] = []
         for _ in range(copies):
