@@ -31,7 +31,7 @@ class Session:
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
         script = path.with_suffix(".script.json")
         self.script = msgspec.json.decode(script.read_bytes(), type=Script) if script.exists() else Script()
-        self.golden, self.batch, self.threads, self.versions = golden.load(path.with_suffix(".npz")), batch, 1, {"fake": "1"}
+        self.golden, self.threads, self.versions = golden.load(path.with_suffix(".npz")), 1, {"fake": "1"}
         self.settings: dict[str, str] = {}
         self._taken = 0
         match self.script.fail:

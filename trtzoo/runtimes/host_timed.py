@@ -32,6 +32,9 @@ class StagedSession:
 
     versions: dict[str, str]
     threads = 1
+    _upload: Callable[[Array], None]
+    _compute: Callable[[], None]
+    _download: Callable[[], Array]
 
     def __init__(self, *, transfers: bool, pinned: bool) -> None:
         self._transfers, self._images = transfers, np.empty(0)
@@ -51,26 +54,16 @@ class StagedSession:
 
     def sample(self) -> Sample:
         with memory_errors():
-            return self._sample() if self._transfers else timed(self._compute)
-
-    def _sample(self) -> Sample:
-        start = time.perf_counter()
-        self._upload(self._images)
-        uploaded = time.perf_counter()
-        self._compute()
-        computed = time.perf_counter()
-        self._download()
-        end = time.perf_counter()
+            if not self._transfers:
+                return timed(self._compute)
+            start = time.perf_counter()
+            self._upload(self._images)
+            uploaded = time.perf_counter()
+            self._compute()
+            computed = time.perf_counter()
+            self._download()
+            end = time.perf_counter()
         return Sample(total=end - start, compute=computed - uploaded, h2d=uploaded - start, d2h=end - computed)
-
-    def _upload(self, images: Array) -> None:
-        raise NotImplementedError
-
-    def _compute(self) -> None:
-        raise NotImplementedError
-
-    def _download(self) -> Array:
-        raise NotImplementedError
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """ONNX Runtime: on the CPU, and on a GPU with its CUDA or TensorRT provider."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ class Session:
         (source,) = self._session.get_inputs()
         self._input, self._type = source.name, _type(source)
         self._images: dict[str, Array] = {}
-        self.batch = batch
         self.settings: dict[str, str] = {}
         self.versions = {"onnxruntime": onnxruntime.__version__}
 
@@ -57,7 +57,8 @@ class DeviceSession(StagedSession):
         self, path: Path, *, batch: int, providers: list[Provider], memory: str, device: int = 0, transfers: bool
     ) -> None:
         super().__init__(transfers=transfers, pinned=False)
-        name = providers[0][0]
+        self.settings["provider"] = name = providers[0][0]
+        self.versions = {"onnxruntime": onnxruntime.__version__}
         if name not in onnxruntime.get_available_providers():
             raise MachineError(
                 f"ONNX Runtime {onnxruntime.__version__} here has no {name}. "
@@ -78,8 +79,6 @@ class DeviceSession(StagedSession):
         self._binding = self._session.io_binding()
         self._binding.bind_ortvalue_input(source.name, self._source)
         self._binding.bind_ortvalue_output(logits.name, self._result)
-        self.versions = {"onnxruntime": onnxruntime.__version__}
-        self.settings["provider"] = name
 
     def close(self) -> None:
         del self._binding, self._source, self._result, self._session
@@ -99,35 +98,32 @@ class DeviceSession(StagedSession):
         return np.asarray(self._result.numpy())
 
 
-def cuda(path: Path, **options: Any) -> DeviceSession:
-    """A session with the CUDA provider."""
-    return _gpu_session(path, [], **options)
-
-
-def tensorrt(path: Path, **options: Any) -> DeviceSession:
-    """A session with the TensorRT provider, which builds its engines when it opens; CUDA runs what TensorRT does not accept."""
-    half = load_sidecar(path, OnnxSidecar).precision == "fp16"
-    return _gpu_session(path, [("TensorrtExecutionProvider", {"trt_fp16_enable": half})], **options)
-
-
-def _gpu_session(
+def cuda(
     path: Path,
-    preferred: list[Provider],
     *,
     batch: int,
     device: int = 0,
     tf32: bool = False,
     transfers: bool = True,
     pinned: bool = True,
+    with_tensorrt: bool = False,
 ) -> DeviceSession:
-    """A session with the `preferred` providers, then CUDA. `pinned` is ignored."""
+    """A session with the CUDA provider. `pinned` is ignored.
+
+    `with_tensorrt` prefers the TensorRT provider, which builds its engines when it opens; CUDA runs what it does not accept.
+    """
     if not tf32:
         forbid_tf32()
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # the CUDA and cuDNN libraries that pip installed
-    providers = [*preferred, ("CUDAExecutionProvider", {"use_tf32": int(tf32)})]
-    providers = [(name, {"device_id": device, **options}) for name, options in providers]
+    providers: list[Provider] = [("CUDAExecutionProvider", {"device_id": device, "use_tf32": int(tf32)})]
+    if with_tensorrt:
+        half = load_sidecar(path, OnnxSidecar).precision == "fp16"
+        providers.insert(0, ("TensorrtExecutionProvider", {"device_id": device, "trt_fp16_enable": half}))
     return DeviceSession(path, batch=batch, providers=providers, memory="cuda", device=device, transfers=transfers)
+
+
+tensorrt = partial(cuda, with_tensorrt=True)
 
 
 def _open(path: Path, options: Any, providers: list[Provider]) -> Any:

@@ -21,11 +21,7 @@ class Session:
         (source,) = model.inputs
         _, *rest = source.get_partial_shape()
         model.reshape([batch, *(dimension.get_length() for dimension in rest)])
-        options = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": str(self.threads),
-        }
+        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": self.threads}
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
         self.settings = float32_settings(path)
         self.versions = {"openvino": openvino.__version__.split("-")[0]}

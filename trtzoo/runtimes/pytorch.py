@@ -1,6 +1,7 @@
 """PyTorch eager, from the checkpoint that the ONNX file was made from."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,6 @@ class Session:
         self.batch, self.threads = batch, threads or available_cores()
         torch.set_num_threads(self.threads)
         self._network = _network(path)
-        self._images = torch.empty(0)
         self.settings = float32_settings(path)
         self.versions = {"torch": str(torch.__version__)}
 
@@ -38,9 +38,8 @@ class Session:
         del self._network
 
     @torch.inference_mode()
-    def _run(self) -> torch.Tensor:
-        logits: torch.Tensor = self._network(self._images)
-        return logits
+    def _run(self) -> Any:
+        return self._network(self._images)
 
 
 class DeviceSession(StagedSession):
