@@ -95,25 +95,21 @@ def cuda(
 
 
 def _network(path: Path) -> torch.nn.Module:
-    """The network with the weights that the file was made from."""
+    """The network with the weights that the file was made from: a publisher's, or the user's own file if it is unchanged."""
     sidecar = load_sidecar(path, OnnxSidecar)
-    model = find_model(sidecar.model)
-    network, record = weights.load(model, _checkpoint(path, sidecar), classes=sidecar.classes)
+    model, origin, source = find_model(sidecar.model), sidecar.weights.origin, sidecar.weights.source
+    if origin == sources.SEEDED or "://" in origin:
+        checkpoint = sources.locate(model, source)
+    else:
+        own = Path(sidecar.checkpoint or origin)
+        checkpoint = sources.Checkpoint(source, own, origin)
+        if not own.is_file() or sha256_file(own) != sidecar.weights.sha256:
+            change = "has changed" if own.is_file() else "does not exist"
+            raise StoreError(
+                f"{path} was made from {own}, which {change}, and the PyTorch runtime needs it. Restore it, or run: "
+                f"trtzoo export {sidecar.model} --weights FILE --force"
+            )
+    network, record = weights.load(model, checkpoint, classes=sidecar.classes)
     if record.sha256 != sidecar.weights.sha256:
         raise StoreError(f"{path} was made from other weights than {record.origin} has now. Run: trtzoo export {model.name}")
     return network
-
-
-def _checkpoint(path: Path, sidecar: OnnxSidecar) -> sources.Checkpoint:
-    """The checkpoint of a publisher, or the user's own file if it exists and is unchanged."""
-    origin, source = sidecar.weights.origin, sidecar.weights.source
-    if origin == sources.SEEDED or "://" in origin:
-        return sources.locate(find_model(sidecar.model), source)
-    own = Path(sidecar.checkpoint or origin)
-    if not own.is_file() or sha256_file(own) != sidecar.weights.sha256:
-        change = "has changed" if own.is_file() else "does not exist"
-        raise StoreError(
-            f"{path} was made from {own}, which {change}, and the PyTorch runtime needs it. Restore it, or run: "
-            f"trtzoo export {sidecar.model} --weights FILE --force"
-        )
-    return sources.Checkpoint(source, own, origin)

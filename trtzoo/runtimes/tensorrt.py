@@ -7,8 +7,10 @@ local variables, which an error's traceback would keep alive.
 
 import hashlib
 import importlib
+import itertools
 import re
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -42,6 +44,9 @@ class Session:
     """
 
     threads = 1
+    _images: Array
+    _logits: Array
+    _output: Any
 
     def __init__(
         self,
@@ -55,7 +60,7 @@ class Session:
         pinned: bool = True,
         rotate: bool = False,
     ) -> None:
-        self.batch, self.transfers, self._pinned, self._turn = batch, transfers, pinned, 0
+        self._batch, self._transfers, self._pinned = batch, transfers, pinned
         self._error = f"{path.name} cannot be run"
         self.settings = {"transfers": "on" if transfers else "off", "host memory": "pinned" if pinned else "pageable"}
         self.versions: dict[str, str] = {}
@@ -77,19 +82,46 @@ class Session:
         if images.shape != self._images.shape:
             raise RunError(f"{self._error} on images of shape {images.shape}: it takes {self._images.shape}")
         with cuda.translated_errors(self._error):
-            self._images[:] = images
-            for turn in range(len(self._inputs)):
-                drv.memcpy_htod_async(self._inputs[turn], self._images, self._stream)
+            if self._pinned:
+                self._images[:] = images
+            else:
+                self._images = np.ascontiguousarray(images, self._input_type)
+            for address, _ in self._turns:
+                drv.memcpy_htod_async(address, self._images, self._stream)
             drv.memset_d8_async(self._output, 0xFF, self._logits.nbytes, self._stream)  # NaN, so that no old logits pass
-            self._launch()
+            _, launch = next(self._next_turn)
+            launch()
             drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
             self._stream.synchronize()
             return self._logits.copy()
 
     def sample(self) -> Sample:
         """Time one inference in seconds: `total` and `enqueue` by the host's clock, copies and compute by events on the GPU."""
+        address, launch = next(self._next_turn)
         with cuda.translated_errors(self._error):
-            return self._sample()
+            start = time.perf_counter()
+            self._started.record(self._stream)
+            if self._transfers:
+                drv.memcpy_htod_async(address, self._images, self._stream)
+                self._uploaded.record(self._stream)
+            before = time.perf_counter()
+            launch()
+            enqueue = time.perf_counter() - before
+            if self._transfers:
+                self._computed.record(self._stream)
+                drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
+            self._finished.record(self._stream)
+            self._finished.synchronize()
+            total = time.perf_counter() - start
+            if not self._transfers:
+                return Sample(total=total, compute=self._started.time_till(self._finished) * 1e-3, enqueue=enqueue)
+            return Sample(
+                total=total,
+                compute=self._uploaded.time_till(self._computed) * 1e-3,
+                h2d=self._started.time_till(self._uploaded) * 1e-3,
+                d2h=self._computed.time_till(self._finished) * 1e-3,
+                enqueue=enqueue,
+            )
 
     def close(self) -> None:
         """Wait for the stream and free everything. A second call does nothing."""
@@ -102,45 +134,10 @@ class Session:
         while len(vars(self)) > kept:
             vars(self).popitem()
 
-    # --- one inference ---
-
-    def _sample(self) -> Sample:
-        start = time.perf_counter()
-        self._started.record(self._stream)
-        if self.transfers:
-            drv.memcpy_htod_async(self._inputs[self._turn], self._images, self._stream)
-            self._uploaded.record(self._stream)
-        before = time.perf_counter()
-        self._launch()
-        enqueue = time.perf_counter() - before
-        if self.transfers:
-            self._computed.record(self._stream)
-            drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
-        self._finished.record(self._stream)
-        self._finished.synchronize()
-        total = time.perf_counter() - start
-        if not self.transfers:
-            return Sample(total=total, compute=self._started.time_till(self._finished) * 1e-3, enqueue=enqueue)
-        return Sample(
-            total=total,
-            compute=self._uploaded.time_till(self._computed) * 1e-3,
-            h2d=self._started.time_till(self._uploaded) * 1e-3,
-            d2h=self._computed.time_till(self._finished) * 1e-3,
-            enqueue=enqueue,
-        )
-
-    def _launch(self) -> None:
-        """Enqueue one computation on the next copy of the images."""
-        turn = self._turn
-        self._turn = (turn + 1) % len(self._inputs)
-        if self._graphs:
-            self._graphs[turn].launch()
-        else:
-            self._enqueue(turn)
-
-    def _enqueue(self, turn: int) -> None:
+    def _enqueue(self, images: int) -> None:
+        """Enqueue one computation on the copy of the images at this address."""
         if len(self._inputs) > 1:
-            self._context.set_tensor_address(self._input_name, int(self._inputs[turn]))
+            self._context.set_tensor_address(self._input_name, images)
         if not self._context.execute_async_v3(self._stream.handle):
             raise self._failure("the computation was not enqueued")
 
@@ -149,8 +146,6 @@ class Session:
         logged = logged_errors(self._logger)
         kind = MemoryError if re.search("out of memory|could not be allocated", logged, re.IGNORECASE) else RunError
         return kind(f"{self._error}: {message}. {logged}")
-
-    # --- opening ---
 
     def _load(self, path: Path, flavour: str, gpu: cuda.CudaGpu) -> None:
         """Open the engine and read the shapes and types of its input and output."""
@@ -164,7 +159,10 @@ class Session:
         if self._engine is None:
             raise self._failure("it was not opened")
         if hasattr(trt, "IRuntimeCache"):
-            self._configure(path.with_suffix(".kernels"))
+            self._config = self._engine.create_runtime_config()
+            self._kernels = self._config.create_runtime_cache()
+            self.settings["kernel cache"] = "used" if self._load_kernels(path.with_suffix(".kernels")) else "new"
+            self._config.set_runtime_cache(self._kernels)
             self._context = self._engine.create_execution_context(self._config)
         else:
             self._context = self._engine.create_execution_context()
@@ -172,10 +170,10 @@ class Session:
             raise self._failure("no execution context could be made")
         self._input_name, self._input_shape, self._input_type = self._tensor(trt.TensorIOMode.INPUT)
         self._output_name, self._output_shape, self._output_type = self._tensor(trt.TensorIOMode.OUTPUT)
-        if self._input_shape[0] != self.batch:
-            other = path.with_name(f"{sidecar.model}-{sidecar.precision}-b{self.batch}.engine")
+        if self._input_shape[0] != self._batch:
+            other = path.with_name(f"{sidecar.model}-{sidecar.precision}-b{self._batch}.engine")
             remedy = engines.build_command(other, sidecar, options=f" --gpu {sidecar.gpu} --flavour {flavour}")
-            raise StoreError(f"{path} takes batches of {self._input_shape[0]}, not of {self.batch}. Run: {remedy}")
+            raise StoreError(f"{path} takes batches of {self._input_shape[0]}, not of {self._batch}. Run: {remedy}")
         self._size = int(np.prod(self._input_shape)) * np.dtype(self._input_type).itemsize
 
     def _tensor(self, mode: Any) -> tuple[str, tuple[int, ...], Any]:
@@ -205,38 +203,36 @@ class Session:
 
     def _warm_up(self, *, cuda_graph: bool) -> None:
         """Enqueue one inference, in which TensorRT makes its last allocations, then capture a graph for each turn."""
-        for name, address in {self._input_name: int(self._inputs[0]), self._output_name: int(self._output)}.items():
+        addresses = [int(images) for images in self._inputs]
+        for name, address in {self._input_name: addresses[0], self._output_name: int(self._output)}.items():
             if not self._context.set_tensor_address(name, address):
                 raise self._failure(f"the address of {name} was refused")
-        self._graphs: list[cuda.CudaGraph] = []
-        drv.memcpy_htod_async(self._inputs[0], self._images, self._stream)
-        self._enqueue(0)
+        drv.memcpy_htod_async(addresses[0], self._images, self._stream)
+        self._enqueue(addresses[0])
         self._stream.synchronize()
-        self.settings["cuda graph"] = self._capture() if cuda_graph else "off"
+        self.settings["cuda graph"] = "off"
+        launches = [partial(self._enqueue, address) for address in addresses]
+        self._turns = list(zip(addresses, self._capture(launches) if cuda_graph else launches, strict=True))
+        self._next_turn = itertools.cycle(self._turns)
 
-    def _capture(self) -> str:
-        """Return "on", or "off" with the reason; then no graph is kept and computations are enqueued."""
+    def _capture(self, launches: Sequence[Callable[[], None]]) -> Sequence[Callable[[], None]]:
+        """Capture each launch as a CUDA graph. If one cannot be captured, no graph is kept and `settings` says why."""
         stack = self._resources.enter_context(ExitStack())
         graphs = []
         try:
-            for turn in range(len(self._inputs)):
-                graphs.append(cuda.CudaGraph(self._stream.handle, partial(self._enqueue, turn)))
+            for launch in launches:
+                graphs.append(cuda.CudaGraph(self._stream.handle, launch))
                 stack.callback(graphs[-1].close)
         except (RunError, MemoryError) as error:
             stack.close()
-            self._enqueue(0)  # the engine must still run
+            launches[0]()  # the engine must still run
             self._stream.synchronize()
-            return f"off: {error}"
-        self._graphs = graphs
-        return "on"
+            self.settings["cuda graph"] = f"off: {error}"
+            return launches
+        self.settings["cuda graph"] = "on"
+        return [graph.launch for graph in graphs]
 
     # --- TensorRT-RTX compiles kernels when it opens an engine; a file beside the engine keeps them ---
-
-    def _configure(self, kernels: Path) -> None:
-        self._config = self._engine.create_runtime_config()
-        self._kernels = self._config.create_runtime_cache()
-        self.settings["kernel cache"] = "used" if self._load_kernels(kernels) else "new"
-        self._config.set_runtime_cache(self._kernels)
 
     def _load_kernels(self, path: Path) -> bool:
         """Use the kernels of an earlier session if the file is intact and belongs to this engine."""
