@@ -1,7 +1,7 @@
 """A build job for tests: FP32, batch 1, for a T4 by TensorRT-RTX."""
 
 from trtzoo.artifacts.engines import Recipe
-from trtzoo.builder.messages import BuildJob
+from trtzoo.builder.process import BuildJob
 
 RECIPE = Recipe(
     onnx_sha256="0",
@@ -16,4 +16,4 @@ RECIPE = Recipe(
     detailed=False,
     code="0",
 )
-JOB = BuildJob(recipe=RECIPE, onnx="net.onnx", engine="net.engine", opens=False)
+JOB = BuildJob(recipe=RECIPE, onnx="net.onnx", engine="net.engine")

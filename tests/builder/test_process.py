@@ -8,8 +8,7 @@ import time
 import pytest
 
 from tests.builder.jobs import JOB
-from trtzoo.builder.messages import BuildProgress
-from trtzoo.builder.process import run_build
+from trtzoo.builder.process import BuildProgress, run_build
 from trtzoo.core.errors import BuildError
 
 OUTPUT = {
@@ -19,7 +18,7 @@ OUTPUT = {
     "inputs": [],
     "outputs": [],
     "layers": {"source": "network", "types": {}, "compute": {}},
-    "seconds": 1.0,
+    "build_seconds": 1.0,
     "peak_memory": 1,
 }
 START = """import json, os, signal, sys, time

@@ -42,7 +42,7 @@ def drive(version, request, tmp_path):
             JOB,
             recipe=replace(RECIPE, **fields),
             engine=str(tmp_path / "net.engine"),
-            opens=opens,
+            visible="0" if opens else "",
             timing_cache=timing_cache,
         )
         command = [sys.executable, DOUBLE, module, msgspec.json.encode(job), json.dumps(scripted or {})]

@@ -15,10 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import asdict
+
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.engines import EngineSidecar, OptimizationProfile, Recipe, Stamp
-from trtzoo.builder.messages import BuildJob
-from trtzoo.builder.process import run_build
+from trtzoo.builder.process import BuildJob, run_build
 from trtzoo.core.errors import BuildError, MachineError, StoreError, TrtzooError
 from trtzoo.core.files import encode, free_space, replacing, sidecar_path, size_text
 from trtzoo.core.precisions import PRECISIONS
@@ -178,17 +179,14 @@ def build(
     """
     stop = threading.Event()
     builder = _Builder(target, folder, settings, on_progress, stop)
-    waiting: queue.SimpleQueue[BuildOrder] = queue.SimpleQueue()
     ended: queue.SimpleQueue[BuildResult] = queue.SimpleQueue()
-    for order in orders:
-        waiting.put(order)
+    waiting = iter(orders)  # shared by the threads
 
     def work() -> None:
-        while not stop.is_set():
-            try:
-                ended.put(builder.run(waiting.get_nowait()))
-            except queue.Empty:
+        for order in waiting:
+            if stop.is_set():
                 return
+            ended.put(builder.run(order))
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(max(1, settings.jobs))]
     for thread in threads:
@@ -230,8 +228,6 @@ class _Builder:
                 return result(sidecar=self._build(order, path, work / path.name))
         except TrtzooError as error:
             return result(error=str(error))
-        except OSError as error:
-            return result(error=f"{path} could not be written: {error.strerror or error}. Nothing was changed.")
         except BaseException as error:
             return result(error=f"{type(error).__name__}: {error}")
 
@@ -260,21 +256,20 @@ class _Builder:
 
     def _build(self, order: BuildOrder, path: Path, work: Path) -> EngineSidecar:
         """Write the engine to `work`, and beside it its sidecar and the graph's golden sample, for the machine that runs it."""
-        target, settings = self.target, self.settings
+        target = self.target
         onnx, exported = engines.read_source(order.onnx, None)
         recipe = self._recipe(order, onnx)
         job = BuildJob(
             recipe=recipe,
             onnx=str(order.onnx),
             engine=str(work),
-            opens=target.device is not None,
             visible=_visible(target.device),
             timing_cache=str(path.parent / "timing.cache") if recipe.flavour == "tensorrt" else "",  # RTX times no kernels
         )
         output = run_build(
             job,
             stop=self.stop,
-            timeout=settings.timeout,
+            timeout=self.settings.timeout,
             on_progress=lambda progress: self.on_progress(order, progress.phase, progress.done),
         )
         if output.version != recipe.version:
@@ -282,27 +277,16 @@ class _Builder:
         status = work.stat()
         sidecar = EngineSidecar(
             model=exported.model if exported else order.name,
-            precision=recipe.precision,
-            batch=recipe.batch,
-            gpu=recipe.gpu,
-            sm=recipe.sm,
-            flavour=recipe.flavour,
-            version=recipe.version,
-            flags=output.flags,
+            **{name: getattr(recipe, name) for name in ("precision", "batch", "gpu", "sm", "flavour")},
+            **asdict(output),
             onnx=onnx,
             weights=exported.weights if exported else None,
             golden=exported.golden if exported else "",
             golden_sha256=exported.golden_sha256 if exported else "",
-            inputs=output.inputs,
-            outputs=output.outputs,
             profile={each.name: OptimizationProfile(min=each.shape, opt=each.shape, max=each.shape) for each in output.inputs},
-            layers=output.layers,
-            build_seconds=output.seconds,
-            peak_memory=output.peak_memory,
             host=platform.node(),
             driver=target.driver,
             inputs_sha256=recipe.sha256,
-            sha256=output.sha256,
             bytes=status.st_size,
             modified=status.st_mtime_ns,
             versions={"trtzoo": version("trtzoo"), target.flavour.module: recipe.version},

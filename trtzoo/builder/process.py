@@ -1,13 +1,49 @@
-"""Runs one build in a child process and explains its failure."""
+"""A build's child process: the messages between it and its parent, and why it failed."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from trtzoo.builder.messages import GRACE, BuildJob, BuildOutput, BuildProgress
+from trtzoo.artifacts.engines import LayerTypes, Recipe, TensorSpec
 from trtzoo.core.errors import BuildError
+from trtzoo.core.records import Record
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 
 COMMAND = module_command("trtzoo.builder.tensorrt_worker")
+GRACE = 3.0
+"""Seconds that a cancelled build has to stop."""
+
+
+class BuildJob(Record, frozen=True, kw_only=True):
+    """The request: build `recipe` from the file `onnx` into the file `engine`.
+
+    `visible` is the build's CUDA_VISIBLE_DEVICES, or empty if the target GPU is not in this machine.
+    """
+
+    recipe: Recipe
+    onnx: str
+    engine: str
+    visible: str = ""
+    timing_cache: str = ""
+
+
+class BuildProgress(Record, frozen=True, kw_only=True):
+    """The phase of a build, and the fraction of the build that is done, from 0 to 1."""
+
+    phase: str
+    done: float
+
+
+class BuildOutput(Record, frozen=True, kw_only=True):
+    """The answer: the engine's hash and what TensorRT reports about it, as in EngineSidecar."""
+
+    sha256: str
+    version: str
+    flags: dict[str, bool | int]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    layers: LayerTypes
+    build_seconds: float
+    peak_memory: int
 
 
 def run_build(
@@ -16,12 +52,12 @@ def run_build(
     stop: threading.Event,
     timeout: float,
     on_progress: Callable[[BuildProgress], None],
-    command: Sequence[str] = COMMAND,
+    command: list[str] = COMMAND,
 ) -> BuildOutput:
     """Build one engine; `timeout` in seconds. Raises BuildError with the child's own reason, or with how the child ended."""
     try:
         return run_child(
-            list(command),
+            command,
             job,
             answer=BuildOutput,
             progress=BuildProgress,

@@ -9,7 +9,6 @@ import hashlib
 import importlib
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from typing import Any
 
 from trtzoo.artifacts.engines import LayerTypes, TensorSpec
 from trtzoo.builder.inspector import count_types, layer_types
-from trtzoo.builder.messages import GRACE, BuildJob, BuildOutput, BuildProgress
+from trtzoo.builder.process import GRACE, BuildJob, BuildOutput, BuildProgress
 from trtzoo.core.errors import BuildError
 from trtzoo.core.files import replacing
 from trtzoo.core.precisions import PRECISIONS
@@ -40,8 +39,13 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
     """
     start = time.perf_counter()
     recipe, logger = job.recipe, make_logger(trt)
-    builder = create_builder(trt, logger)
-    network = builder.create_network(network_flags(trt))
+    try:
+        builder = trt.Builder(logger)
+    except TypeError as error:  # where CUDA does not work, the constructor returns null
+        raise BuildError(f"TensorRT does not start. {logged_errors(logger)}") from error
+    flags = trt.NetworkDefinitionCreationFlag
+    options = [name for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED") if hasattr(flags, name)]
+    network = builder.create_network(sum(1 << int(getattr(flags, name)) for name in options))
     parser = parse(trt, network, logger, Path(job.onnx))
     fix_batch(network, job)
     layers = network_types(network)
@@ -49,14 +53,15 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
     config = configure(trt, builder, job)
     if hasattr(trt, "IProgressMonitor"):  # TensorRT 8 has none: the parent ends its process to cancel it
         config.progress_monitor = progress_monitor(trt, report, stopped)
-    cache = set_timing_cache(config, job.timing_cache)
+    cache = set_timing_cache(config, Path(job.timing_cache)) if job.timing_cache else None
     plan = builder.build_serialized_network(network, config)
     del parser  # not before: it owns the weights that the network points to
     if plan is None or stopped.is_set():
         raise BuildError("cancelled" if stopped.is_set() else f"the build failed. {logged_errors(logger)}")
     if cache is not None:
         save_timing_cache(config, cache, Path(job.timing_cache))
-    if job.opens and (recipe.detailed or not strongly_typed(trt)):
+    typed = strongly_typed(trt)
+    if job.visible and (recipe.detailed or not typed):
         layers = engine_types(trt, logger, plan)
         check_precision(layers, job)
     view = memoryview(plan)
@@ -64,7 +69,6 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
         Path(job.engine).write_bytes(view)
     except OSError as error:
         raise BuildError(f"the engine could not be written: {error.strerror or error}") from error
-    typed = strongly_typed(trt)
     return BuildOutput(
         sha256=hashlib.sha256(view).hexdigest(),
         version=trt.__version__,
@@ -72,29 +76,14 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
         inputs=tuple(tensor(network.get_input(index)) for index in range(network.num_inputs)),
         outputs=tuple(tensor(network.get_output(index)) for index in range(network.num_outputs)),
         layers=layers,
-        seconds=time.perf_counter() - start,
+        build_seconds=time.perf_counter() - start,
         peak_memory=peak_memory(),
     )
-
-
-def create_builder(trt: Any, logger: Any) -> Any:
-    """A builder. Where CUDA does not work, the constructor returns null, which the bindings raise as a TypeError."""
-    try:
-        return trt.Builder(logger)
-    except TypeError as error:
-        raise BuildError(f"TensorRT does not start. {logged_errors(logger)}") from error
 
 
 def strongly_typed(trt: Any) -> bool:
     """Whether engines have the graph's types: from TensorRT 10 on, and in TensorRT-RTX."""
     return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") or not hasattr(trt.BuilderFlag, "FP16")
-
-
-def network_flags(trt: Any) -> int:
-    """Explicit batch and strong typing, each where it is an option."""
-    flags = trt.NetworkDefinitionCreationFlag
-    names = [name for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED") if hasattr(flags, name)]
-    return sum(1 << int(getattr(flags, name)) for name in names)
 
 
 def parse(trt: Any, network: Any, logger: Any, path: Path) -> Any:
@@ -217,12 +206,9 @@ def tensor(value: Any) -> TensorSpec:
     return TensorSpec(name=value.name, dtype=value.dtype.name, shape=tuple(value.shape))
 
 
-def set_timing_cache(config: Any, path: str) -> Any:
-    """Use the timing cache in the file `path`, or an empty one if it does not fit; return None without a path."""
-    if not path:
-        return None
-    known = Path(path).read_bytes() if Path(path).exists() else b""
-    for data in (known, b""):
+def set_timing_cache(config: Any, path: Path) -> Any:
+    """Use the timing cache in the file `path`, or an empty one if it does not fit, and return it."""
+    for data in (path.read_bytes() if path.exists() else b"", b""):
         cache = config.create_timing_cache(data)
         if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
             return cache
@@ -240,17 +226,10 @@ def save_timing_cache(config: Any, cache: Any, path: Path) -> None:
 
 
 def peak_memory() -> int:
-    """This process's largest resident size in bytes, without that of the process it was forked from."""
+    """This process's largest resident size in bytes; 0 on Windows. `getrusage` would include the parent process's."""
     status = Path("/proc/self/status")
-    if status.exists():
-        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
-        return int(found[1]) * 1024 if found else 0
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size if sys.platform == "darwin" else size * 1024
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 if found else 0
 
 
 def run(job: BuildJob, report: Report, stopped: threading.Event) -> BuildOutput:
