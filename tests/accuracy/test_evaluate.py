@@ -45,9 +45,9 @@ def case(tmp_path, decoders):
 def one_by_one(case):
     """Top-1 and top-5 by NumPy's argsort, one image at a time."""
     data = dataset.read_dataset(case.folder, classes=CLASSES)
-    got = logits(case.path, np.stack([preprocessing.read_image(path, HOW, 8) for path in data.paths]))
+    got = logits(case.path, np.stack([preprocessing.read_image(image.path, HOW, 8) for image in data.photographs]))
     order = np.argsort(-got, axis=1, kind="stable")
-    places = [list(row).index(label) for row, label in zip(order, data.labels, strict=True)]
+    places = [list(row).index(image.label) for row, image in zip(order, data.photographs, strict=True)]
     return places.count(0), sum(place < 5 for place in places)
 
 
@@ -244,10 +244,10 @@ def test_cached_crops_need_no_photographs_and_damaged_ones_are_decoded_again(cas
     pixels.write_bytes(bytes(size) + pixels.read_bytes()[size:])
     assert case(crop_folder=crops).top1 == expected.top1
     data = dataset.read_dataset(case.folder, classes=CLASSES)
-    first = preprocessing.read_crop(data.paths[0], HOW, 8).tobytes()
+    first = preprocessing.read_crop(data.photographs[0].path, HOW, 8).tobytes()
     assert pixels.read_bytes()[:size] == first
-    for path in data.paths:
-        path.write_bytes(b"")
+    for image in data.photographs:
+        image.path.write_bytes(b"")
     task = EvaluationTask(artifact=str(case.path), precision="", runtime="onnxruntime", device=DEVICE)
     with Decoders(1) as own:
         done = evaluate(task, open_for_evaluation(task), data, tmp_path / "again", own, crop_folder=crops)

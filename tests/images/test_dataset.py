@@ -45,14 +45,18 @@ def devkit(folder, numbers, *, ids=(3, 1, 2)):
 
 
 def labelled(data):
-    return sorted((path.name, label) for path, label in zip(data.paths, data.labels, strict=True))
+    return sorted((image.path.name, image.label) for image in data.photographs)
+
+
+def labels_of(data):
+    return [image.label for image in data.photographs]
 
 
 def test_synsets_are_classes_in_sorted_order(synsets):
     data = read_dataset(synsets, classes=3)
     assert labelled(data) == [(f"ILSVRC2012_val_{number + 1:08d}.JPEG", number % 3) for number in range(6)]
-    assert data.name == "synsets" and data.classes == 3 and len(data) == 6 and data.notes == ()
-    assert data.title(0).startswith("n014") and "/ILSVRC2012_val_" in data.title(0)
+    assert data.name == "synsets" and len(data.photographs) == 6 and data.notes == ()
+    assert data.photographs[0].title.startswith("n014") and "/ILSVRC2012_val_" in data.photographs[0].title
 
 
 @pytest.mark.parametrize("form", ["list of paths", "list with folders", "list elsewhere", "devkit", "synset names"])
@@ -76,7 +80,7 @@ def test_every_layout_of_the_same_photographs_is_the_same_data_set(synsets, flat
     data = read_dataset(flat, classes=3, labels=elsewhere)
     assert data.fingerprint == known.fingerprint
     assert labelled(data) == labelled(known)
-    assert [path.name for path in data.paths] == [path.name for path in known.paths]
+    assert [image.path.name for image in data.photographs] == [image.path.name for image in known.photographs]
 
 
 def test_the_fingerprint_depends_on_contents_and_labels_only(tmp_path):
@@ -97,42 +101,42 @@ def test_a_class_file_gives_the_labels_of_a_subset(synsets, tmp_path):
     names = ["n01400000 x", "n01484850 great white shark", "n01440764 tench, Tinca tinca", "n01443537", "n02"]
     (tmp_path / "classes.txt").write_text("\n".join(names))
     data = read_dataset(synsets, classes=5, class_file=tmp_path / "classes.txt")
-    assert Counter(data.labels) == {2: 2, 3: 2, 1: 2}
+    assert Counter(labels_of(data)) == {2: 2, 3: 2, 1: 2}
 
 
 def test_class_names_may_have_spaces(tmp_path):
     noise(tmp_path / "d" / "great white shark" / "x.jpg", seed=0)
     noise(tmp_path / "d" / "great grey owl" / "x.jpg", seed=1)
     (tmp_path / "classes.txt").write_text("great white shark\ngreat grey owl\n")
-    assert sorted(read_dataset(tmp_path / "d", classes=2, class_file=tmp_path / "classes.txt").labels) == [0, 1]
+    assert sorted(labels_of(read_dataset(tmp_path / "d", classes=2, class_file=tmp_path / "classes.txt"))) == [0, 1]
 
 
 def test_a_numeric_class_name_is_its_own_label(tmp_path):
     for label in (0, 2, 10):
         noise(tmp_path / "d" / str(label) / "x.png", seed=label)
-    assert sorted(read_dataset(tmp_path / "d", classes=11).labels) == [0, 2, 10]
+    assert sorted(labels_of(read_dataset(tmp_path / "d", classes=11))) == [0, 2, 10]
 
 
 def test_an_empty_class_folder_is_a_class(tmp_path):
     noise(tmp_path / "d" / "owl" / "x.png", seed=0)
     (tmp_path / "d" / "cat").mkdir()
-    assert read_dataset(tmp_path / "d", classes=2).labels == (1,)
+    assert labels_of(read_dataset(tmp_path / "d", classes=2)) == [1]
 
 
 def test_a_limit_samples_all_classes_and_the_same_images_in_every_layout(tmp_path):
     folder = class_folders(tmp_path / "a", classes=4, each=25)
     few = read_dataset(folder, classes=4, limit=40)
-    assert len(few) == 40 and set(few.labels) == {0, 1, 2, 3}
-    names = {path.name for path in few.paths}
+    assert len(few.photographs) == 40 and set(labels_of(few)) == {0, 1, 2, 3}
+    names = {image.path.name for image in few.photographs}
     (tmp_path / "flat").mkdir()
     for path in folder.rglob("*.png"):
         shutil.copy(path, tmp_path / "flat")
     everything = sorted((tmp_path / "flat").glob("*.png"))
     (tmp_path / "flat" / "val.txt").write_text("".join(f"{path.name} {path.name[0]}\n" for path in everything))
     again = read_dataset(tmp_path / "flat", classes=4, limit=40)
-    assert {path.name for path in again.paths} == names
+    assert {image.path.name for image in again.photographs} == names
     assert again.fingerprint == few.fingerprint != read_dataset(folder, classes=4).fingerprint
-    assert len(read_dataset(folder, classes=4, limit=10_000)) == 100
+    assert len(read_dataset(folder, classes=4, limit=10_000).photographs) == 100
 
 
 def test_other_files_are_ignored_and_images_outside_class_folders_are_a_note(tmp_path):
@@ -142,21 +146,21 @@ def test_other_files_are_ignored_and_images_outside_class_folders_are_a_note(tmp
     (folder / "0" / ".hidden.png").write_bytes(b"")
     (folder / ".git").mkdir()
     data = read_dataset(folder, classes=2)
-    assert len(data) == 2
+    assert len(data.photographs) == 2
     assert data.notes == (f"1 images in {folder} are outside its class folders: they have no label and are skipped.",)
 
 
 def test_images_that_a_label_list_omits_are_a_note(flat):
     (flat / "val_list.txt").write_text("ILSVRC2012_val_00000001.JPEG 0\n\n\n")
     data = read_dataset(flat, classes=3)
-    assert len(data) == 1
+    assert len(data.photographs) == 1
     assert "5 images beside those of" in data.notes[0]
 
 
 def test_an_unreadable_image_stays_in_the_data_set(tmp_path):
     folder = class_folders(tmp_path / "d", classes=2, each=1)
     (folder / "0" / "gone.png").symlink_to(tmp_path / "nowhere")
-    assert len(read_dataset(folder, classes=2)) == 3
+    assert len(read_dataset(folder, classes=2).photographs) == 3
 
 
 def write(folder, name, text):
@@ -248,6 +252,6 @@ def test_any_label_list_is_read_or_an_error(tmp_path_factory, data):
     (folder / "x.png").write_bytes(b"x")
     (folder / "val.txt").write_bytes(data)
     try:
-        assert len(dataset.read_dataset(folder, classes=3)) >= 1
+        assert len(dataset.read_dataset(folder, classes=3).photographs) >= 1
     except DataError as error:
         assert str(folder) in str(error)

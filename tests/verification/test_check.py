@@ -8,14 +8,15 @@ import torch
 from PIL import Image
 
 from trtzoo.artifacts.graphs import ExportOrder
-from trtzoo.core.errors import DataError
+from trtzoo.core.errors import DataError, ImageError
 from trtzoo.exporter.plan import export
+from trtzoo.images.dataset import Photograph
 from trtzoo.images.preprocessing import read_image
 from trtzoo.models.seeded import seed
 from trtzoo.models.sources import Checkpoint, locate
 from trtzoo.models.table import build_network, find_model
 from trtzoo.runtimes.pytorch import Session
-from trtzoo.verification.check import Candidate, ImageSet, UnreadableImage, parity
+from trtzoo.verification.check import Candidate, ImageSet, parity
 from trtzoo.verification.tolerances import TOLERANCES, ParityVerdict
 
 
@@ -39,7 +40,7 @@ def photographs(tmp_path):
         blocks = random.integers(0, 255, (4, 4, 3), np.uint8)
         Image.fromarray(blocks).resize((40, 36), Image.Resampling.NEAREST).save(paths[-1])
     paths[2].write_text("not a picture")
-    return ImageSet(paths=tuple(paths), titles=tuple(path.name for path in paths))
+    return ImageSet(photographs=tuple(Photograph(path, tmp_path) for path in paths))
 
 
 def candidate(folder, precision="fp32", batch=1, runtime="onnxruntime", **rest):
@@ -91,16 +92,17 @@ def test_a_candidate_that_dies_or_computes_nothing_fails_alone(folder, tmp_path,
 
 def test_an_unreadable_photograph_is_named_once_and_excluded_everywhere(folder, photographs):
     bad, *rows = compared([candidate(folder, batch=4), candidate(folder, "fp16", batch=3)], photographs)
-    assert isinstance(bad, UnreadableImage) and bad.title == "2.png" and "not a JPEG, PNG" in bad.reason
+    assert isinstance(bad, ImageError) and str(bad).startswith("2.png cannot be read: it is not a JPEG, PNG")
     assert [row.metrics.images for row in rows] == [4, 4]
-    assert all(row.worst in photographs.titles and row.worst != "2.png" for row in rows)
+    assert all(row.worst in ("0.png", "1.png", "3.png", "4.png") for row in rows)
 
 
 def test_labels_stay_with_their_photographs_when_one_is_excluded(folder, photographs):
-    reference = [run_alone(folder, path) for number, path in enumerate(photographs.paths) if number != 2]
+    paths = [image.path for image in photographs.photographs]
+    reference = [run_alone(folder, path) for number, path in enumerate(paths) if number != 2]
     labels = (*reference[:2], -1, *reference[2:])
-    labelled = ImageSet(paths=photographs.paths, titles=photographs.titles, labels=labels)
-    _, row = compared([candidate(folder)], labelled)
+    labelled = tuple(Photograph(path, path.parent, label) for path, label in zip(paths, labels, strict=True))
+    _, row = compared([candidate(folder)], ImageSet(photographs=labelled))
     assert row.metrics.labelled.reference == row.metrics.labelled.engine == 4
 
 
@@ -112,7 +114,7 @@ def run_alone(folder, path):
 
 
 def test_without_any_readable_photograph_the_reference_fails(folder, photographs):
-    (row,) = compared([candidate(folder)], ImageSet(paths=photographs.paths[2:3], titles=("2.png",)))
+    (row,) = compared([candidate(folder)], ImageSet(photographs=photographs.photographs[2:3]))
     assert row.reasons == ("the reference: none of 1 images can be read",)
 
 

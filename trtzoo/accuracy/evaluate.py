@@ -101,11 +101,10 @@ def evaluate(
             evaluation = replace(evaluation, versions=session.versions | VERSIONS)
             if resume and (finished := _finished(path, evaluation)):
                 return finished
-            journal = Journal(journal_path, _header(evaluation, len(data)), resume=resume)
+            journal = Journal(journal_path, _header(evaluation, len(data.photographs)), resume=resume)
             crops = decoders.stream(data, journal.remaining(), preprocessing, subject.size, cache=cache)
-            batches = _batches(crops, batch, subject.size, preprocessing)
-            with closing(_classify(session.infer, batches, data, journal)) as reports:
-                for progress in reports:
+            with closing(_batches(crops, batch, subject.size, preprocessing)) as batches:
+                for progress in _classify(session.infer, batches, data, journal):
                     on_progress(replace(progress, note=cache.error if cache else ""))
             return _conclude(evaluation, data, journal, path)
     except (TrtzooError, KeyboardInterrupt):
@@ -167,30 +166,27 @@ def _header(evaluation: Evaluation, images: int) -> Header:
     )
 
 
-class _Batch(msgspec.Struct, frozen=True):
-    """`pixels` (batch, 3, size, size) holds the images `indices` and padding; `unreadable` are other images, with reasons."""
-
-    pixels: Array
-    indices: list[int]
-    unreadable: list[tuple[int, str]]
+_Batch = tuple[list[CroppedImage], Array]
+"""Images, and the network's input (batch, 3, size, size) of the readable ones, padded with black images."""
 
 
 def _classify(
     infer: Callable[[Array], Array], batches: Iterator[_Batch], data: DataSet, journal: Journal
-) -> Generator[EvaluationProgress, None, None]:
+) -> Iterator[EvaluationProgress]:
     """Classify all batches. A batch is in the journal before its progress is reported."""
     start = last = time.perf_counter()
-    labels, new = np.array(data.labels), 0
+    labels, new = np.array([image.label for image in data.photographs]), 0
     correct = sum(rank == 0 for rank in journal.ranks.values())
-    for batch in _prepared_ahead(batches):
-        found = ranks(infer(batch.pixels)[: len(batch.indices)], labels[batch.indices]).tolist()
+    for images, pixels in batches:
+        indices = [image.index for image in images if image.pixels is not None]
+        found = ranks(infer(pixels)[: len(indices)], labels[indices]).tolist()
         now = time.perf_counter()
-        entry = list(zip(batch.indices, found, strict=True))
-        journal.append(Entry(ranks=entry, bad=batch.unreadable, seconds=now - last))
-        last, new, correct = now, new + len(entry) + len(batch.unreadable), correct + found.count(0)
+        unreadable = [(image.index, image.reason) for image in images if image.pixels is None]
+        journal.append(Entry(ranks=list(zip(indices, found, strict=True)), bad=unreadable, seconds=now - last))
+        last, new, correct = now, new + len(images), correct + found.count(0)
         yield EvaluationProgress(
             done=len(journal.ranks) + len(journal.bad),
-            total=len(data),
+            total=len(labels),
             classified=len(journal.ranks),
             correct=correct,
             new=new,
@@ -198,29 +194,27 @@ def _classify(
         )
 
 
-def _batches(crops: Iterator[CroppedImage], batch: int, size: int, preprocessing: Preprocessing) -> Iterator[_Batch]:
-    """Full batches; the last one is padded with black images."""
-    while images := list(islice(crops, batch)):
-        readable = [image for image in images if image.pixels is not None]
-        pixels = np.zeros((batch, size, size, 3), np.uint8)
-        for row, image in enumerate(readable):
-            pixels[row] = np.asarray(image.pixels)
-        unreadable = [(image.index, image.reason) for image in images if image.pixels is None]
-        yield _Batch(normalise(pixels, preprocessing), [image.index for image in readable], unreadable)
+def _batches(
+    crops: Iterator[CroppedImage], batch: int, size: int, preprocessing: Preprocessing
+) -> Generator[_Batch, None, None]:
+    """Full batches; a thread prepares the next one while the network computes."""
 
+    def prepare() -> _Batch:
+        images = list(islice(crops, batch))
+        readable = [image.pixels for image in images if image.pixels is not None]
+        black = [np.zeros((size, size, 3), np.uint8)] * (batch - len(readable))
+        return images, normalise(np.stack(readable + black), preprocessing)
 
-def _prepared_ahead(batches: Iterator[_Batch]) -> Iterator[_Batch]:
-    """The same batches; a thread prepares the next one while the network computes."""
     with ThreadPoolExecutor(1) as thread:
-        upcoming = thread.submit(next, batches, None)
-        while batch := upcoming.result():
-            upcoming = thread.submit(next, batches, None)
-            yield batch
+        upcoming = thread.submit(prepare)
+        while (ready := upcoming.result())[0]:
+            upcoming = thread.submit(prepare)
+            yield ready
 
 
 def _conclude(evaluation: Evaluation, data: DataSet, journal: Journal, path: Path) -> Evaluation:
     """Write the record, and delete the journal afterwards."""
-    bad = {data.title(index): reason for index, reason in sorted(journal.bad.items())}
+    bad = {data.photographs[index].title: reason for index, reason in sorted(journal.bad.items())}
     if not journal.ranks:
         name, reason = next(iter(bad.items()))
         raise DataError(f"None of the {len(bad)} images of {data.folder} can be read. The first is {name}: {reason}.")

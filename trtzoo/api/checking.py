@@ -1,6 +1,5 @@
 """`evaluate` and `parity`: whether files compute the right classes, and what their network computes."""
 
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,11 +12,11 @@ from trtzoo.api.artifacts import ArtifactPaths
 from trtzoo.api.selection import Folder, Names, Sizes, select_batches, select_models, select_precisions, select_runtime
 from trtzoo.artifacts.engines import read_sidecar_unchecked
 from trtzoo.core.console import log, progress_bars
-from trtzoo.core.errors import TrtzooError, UsageError
+from trtzoo.core.errors import ImageError, TrtzooError, UsageError
 from trtzoo.core.modules import require_module
-from trtzoo.images.dataset import LISTS, SUFFIXES, DataSet, read_dataset
+from trtzoo.images.dataset import LISTS, SUFFIXES, DataSet, Photograph, read_dataset
 from trtzoo.verification import check
-from trtzoo.verification.check import Candidate, ImageSet, UnreadableImage
+from trtzoo.verification.check import Candidate, ImageSet
 from trtzoo.verification.tolerances import ParityVerdict
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def _read_data(data: Path, count: int, limit: int | None, classes: Folder | None
     found = read_dataset(data, classes=count, limit=limit or 0, class_file=class_file, labels=label_list)
     for note in found.notes:
         log.warning(note)
-    log.info("%d images of %s, %d classes, fingerprint %s", len(found), found.name, count, found.fingerprint[:12])
+    log.info("%d images of %s, %d classes, fingerprint %s", len(found.photographs), found.name, count, found.fingerprint[:12])
     return found
 
 
@@ -197,8 +196,8 @@ def parity(
         for name in names:
             tasks = [paths.for_model(name, precision=kind, batch=size) for kind in precisions for size in batches]
             for found in check.parity([_candidate(name, task, paths.onnx) for task in tasks], images, on_progress=show):
-                if isinstance(found, UnreadableImage):
-                    log.warning("skipped: %s cannot be read: %s", found.title, found.reason)
+                if isinstance(found, ImageError):
+                    log.warning("skipped: %s", found)
                     continue
                 verdicts.append(found)
                 if on_result:
@@ -237,11 +236,8 @@ def parity_images(
     @cache
     def read(count: int) -> ImageSet:
         if unlabelled := _unlabelled(folder, labels)[:limit]:
-            titles = tuple(os.fsencode(path.name).decode(errors="replace") for path in unlabelled)
-            return ImageSet(paths=tuple(unlabelled), titles=titles)
-        found = _read_data(folder, count, limit, classes, labels)
-        titles = tuple(found.title(number) for number in range(len(found)))
-        return ImageSet(paths=found.paths, titles=titles, labels=found.labels)
+            return ImageSet(photographs=tuple(Photograph(path, folder) for path in unlabelled))
+        return ImageSet(photographs=_read_data(folder, count, limit, classes, labels).photographs)
 
     return read
 

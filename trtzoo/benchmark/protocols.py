@@ -32,11 +32,7 @@ class MeasurementProtocol(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-STATISTICS: dict[str, Callable[[list[float]], float]] = {
-    "median": median,
-    "mean": fmean,
-    "early-stopping p90": early_stopping,
-}
+STATISTICS: dict[str, Callable[[list[float]], float]] = {"median": median, "mean": fmean, "early-stopping p90": early_stopping}
 
 METRICS: dict[str, Callable[[Sample], float]] = {
     "end to end": lambda sample: sample.total,

@@ -1,6 +1,7 @@
 """WARNINGS: what makes a result doubtful, one row each, causes before effects: the symptom with its value, and advice."""
 
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import msgspec
@@ -26,15 +27,11 @@ def _shared(result: Result) -> str:
     return f"{others} other {'process has' if others == 1 else 'processes have'} the GPU open" if others else ""
 
 
-def _throttling(*, thermal: bool) -> Callable[[Result], str]:
+def _throttling(result: Result, *, thermal: bool) -> str:
     """The reasons that held the GPU's clocks down, either thermal ones or all others."""
-
-    def symptom(result: Result) -> str:
-        state = _gpu(result)
-        reasons = [(reason, count) for reason, count in state.reasons.items() if ("thermal" in reason) == thermal]
-        return " and ".join(f"{reason} in {count} of {state.readings} readings" for reason, count in reasons)
-
-    return symptom
+    state = _gpu(result)
+    reasons = [(reason, count) for reason, count in state.reasons.items() if ("thermal" in reason) == thermal]
+    return " and ".join(f"{reason} in {count} of {state.readings} readings" for reason, count in reasons)
 
 
 def _clocks(result: Result) -> str:
@@ -96,8 +93,8 @@ LONGER = "sample longer: --seconds 10"
 WARNINGS = (
     RunWarning("load", _load, "stop them and measure again"),
     RunWarning("shared", _shared, "stop them and measure again; nvidia-smi lists them"),
-    RunWarning("hot", _throttling(thermal=True), f"cool the GPU, or {LOCK}"),
-    RunWarning("capped", _throttling(thermal=False), LOCK),
+    RunWarning("hot", partial(_throttling, thermal=True), f"cool the GPU, or {LOCK}"),
+    RunWarning("capped", partial(_throttling, thermal=False), LOCK),
     RunWarning("clocks", _clocks, LOCK),
     RunWarning("spread", _spread, LONGER),
     RunWarning("wide", _wide, LONGER),

@@ -4,6 +4,7 @@ Run as `python -m trtzoo.benchmark.worker`, by core/subprocesses.py: the request
 """
 
 import time
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -28,16 +29,13 @@ def measure(job: BenchJob) -> Result:
     empty = Result(case=job.case, device=job.device, started=started, selection_reason=job.selection_reason, sgemm=job.sgemm)
     try:
         return _measure(job, empty)
+    except TrtzooError as error:
+        failure = Failure(kind="wrong-output" if isinstance(error, WrongOutputError) else "error", reason=str(error))
+    except MemoryError as error:
+        failure = Failure(kind="memory", reason=str(error) or "out of memory")
     except Exception as error:  # a runtime may raise anything; the sweep goes on
-        return replace(empty, failure=_failure(error))
-
-
-def _failure(error: Exception) -> Failure:
-    if isinstance(error, TrtzooError):
-        return Failure(kind="wrong-output" if isinstance(error, WrongOutputError) else "error", reason=str(error))
-    if isinstance(error, MemoryError):
-        return Failure(kind="memory", reason=str(error) or "out of memory")
-    return Failure(kind="error", reason=" ".join(f"{type(error).__name__}: {error}".split()))
+        failure = Failure(kind="error", reason=" ".join(f"{type(error).__name__}: {error}".split()))
+    return replace(empty, failure=failure)
 
 
 def _measure(job: BenchJob, empty: Result) -> Result:
@@ -49,7 +47,7 @@ def _measure(job: BenchJob, empty: Result) -> Result:
     start = time.perf_counter()
     session = resolve(find_runtime(case.runtime).opener)(path, batch=case.batch, **job.options)
     load = time.perf_counter() - start
-    try:
+    with closing(session):
         check = golden.check_logits(session.infer(images), reference, tolerance=find_precision(case.precision).tolerance)
         with OtherLoad() as others, GpuMonitor(job.device, settle=protocol.warm_up_seconds) as monitor:
             samples = resolve(protocol.loop)(session, protocol, images)
@@ -67,8 +65,6 @@ def _measure(job: BenchJob, empty: Result) -> Result:
             gpu_state=monitor.state,
             samples=tuple(samples),
         )
-    finally:
-        session.close()
 
 
 def main() -> None:

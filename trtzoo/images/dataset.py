@@ -1,4 +1,4 @@
-"""Read labelled photographs in any usual layout as one DataSet: paths, labels, and a fingerprint of the contents.
+"""Read labelled photographs in any usual layout as one DataSet: the photographs, and a fingerprint of the contents.
 
 class folders   any folder of class folders, for example ImageNet's synsets
 label list      val_list.txt or val.txt in the folder, or any file: one "path class" per line (PaddleClas, Caffe)
@@ -29,27 +29,31 @@ NamedPaths = list[tuple[Path, str]]
 """Images and the names of their classes."""
 
 
-class DataSet(msgspec.Struct, frozen=True):
-    """Image `paths[i]` has class `labels[i]` of `classes`. `notes` are sentences for the user.
+class Photograph(msgspec.Struct, frozen=True):
+    """A file below the folder `root`, and the number of its class if that is known."""
 
-    Images are in the order of their hashes, so order and `fingerprint` depend on contents and labels only, not on file names
-    or layout.
+    path: Path
+    root: Path
+    label: int | None = None
+
+    @property
+    def title(self) -> str:
+        """The path relative to `root`, as valid Unicode."""
+        return os.fsencode(os.path.relpath(self.path, self.root)).decode(errors="replace")
+
+
+class DataSet(msgspec.Struct, frozen=True):
+    """Labelled photographs. `notes` are sentences for the user.
+
+    They are in the order of their hashes, so order and `fingerprint` depend on contents and labels only, not on file names or
+    layout.
     """
 
     name: str
     folder: Path
-    paths: tuple[Path, ...]
-    labels: tuple[int, ...]
-    classes: int
+    photographs: tuple[Photograph, ...]
     fingerprint: str
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def title(self, index: int) -> str:
-        """An image's path relative to the folder, as valid Unicode."""
-        return os.fsencode(os.path.relpath(self.paths[index], self.folder)).decode(errors="replace")
+    notes: tuple[str, ...]
 
 
 def read_dataset(
@@ -77,15 +81,8 @@ def read_dataset(
         digests = threads.map(_digest, [path for path, _ in sample])
         rows = sorted((digest, index[name], path) for digest, (path, name) in zip(digests, sample, strict=True))
     fingerprint = hashlib.sha256("".join(f"{digest} {label}\n" for digest, label, _ in rows).encode()).hexdigest()
-    return DataSet(
-        name=folder.resolve().name,
-        folder=folder,
-        paths=tuple(path for *_, path in rows),
-        labels=tuple(label for _, label, _ in rows),
-        classes=classes,
-        fingerprint=fingerprint,
-        notes=tuple(notes),
-    )
+    photographs = tuple(Photograph(path, folder, label) for _, label, path in rows)
+    return DataSet(folder.resolve().name, folder, photographs, fingerprint, tuple(notes))
 
 
 def _digest(path: Path) -> str:
@@ -144,11 +141,9 @@ def _read_labels(source: Path, folder: Path, notes: list[str]) -> NamedPaths:
         raise DataError(f"{source} names {name} more than once.")
     root = next((root for root in (folder, source.parent) if pairs and (root / pairs[0][0]).exists()), folder)
     found = [(root / name, label) for name, label in pairs]
-    missing = [path for path, _ in found if not path.is_file()]
-    if missing:
-        raise DataError(
-            f"{source} has {len(missing)} labels without images among {len(found)} lines; the first is {missing[0]}."
-        )
+    if missing := [path for path, _ in found if not path.is_file()]:
+        summary = f"{len(missing)} labels without images among {len(found)} lines"
+        raise DataError(f"{source} has {summary}; the first is {missing[0]}.")
     known = {path for path, _ in found}
     beside = [path for parent in {path.parent for path in known} for path in parent.iterdir() if _is_image(path)]
     if others := sum(path not in known for path in beside):

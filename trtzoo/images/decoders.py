@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import msgspec
@@ -26,12 +25,10 @@ from trtzoo.core.errors import ImageError, MachineError
 from trtzoo.core.records import Preprocessing
 from trtzoo.core.system import available_cores
 from trtzoo.images.dataset import DataSet
-from trtzoo.images.preprocessing import VERSIONS, read_crop, use_one_thread
+from trtzoo.images.preprocessing import VERSIONS, read_crop
 
-CHUNK_SIZE = 4
-"""Images per task of a worker."""
-CHUNKS_AHEAD = 8
-"""Chunks that are queued, per worker: this bounds memory."""
+CHUNK_SIZE = 4  # images per task of a worker
+CHUNKS_AHEAD = 8  # queued chunks per worker: this bounds memory
 MAX_WORKERS = 16
 
 
@@ -58,8 +55,8 @@ class CropCache:
         for path in paths:
             path.touch()
         self._pixels, self._sums = (path.open("r+b", buffering=0) for path in paths)
-        self._checksums = np.zeros(len(data), np.uint64)
-        found = np.fromfile(paths[1], np.uint64, count=len(data))
+        self._checksums = np.zeros(len(data.photographs), np.uint64)
+        found = np.fromfile(paths[1], np.uint64, count=len(self._checksums))
         self._checksums[: len(found)] = found
 
     def get(self, indices: list[int]) -> list[CroppedImage] | None:
@@ -124,7 +121,7 @@ class Decoders:
         try:
             for start in range(0, len(indices), CHUNK_SIZE):
                 chunk = indices[start : start + CHUNK_SIZE]
-                cached, paths = cache.get(chunk) if cache else None, {index: data.paths[index] for index in chunk}
+                cached, paths = cache.get(chunk) if cache else None, {index: data.photographs[index].path for index in chunk}
                 queue.append(cached or self._pool.submit(_decode, paths, preprocessing, size))
                 if len(queue) > CHUNKS_AHEAD * self.workers:
                     yield from _collect(queue.popleft(), cache)
@@ -173,15 +170,13 @@ def _start_worker() -> None:
     if hasattr(os, "nice"):
         os.nice(19)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # hide the decoders' warnings; errors are returned as reasons
-    use_one_thread()
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _decode(paths: dict[int, Path], preprocessing: Preprocessing, size: int) -> list[CroppedImage]:

@@ -20,13 +20,13 @@ from trtzoo.core.errors import ImageError
 from trtzoo.core.records import Preprocessing
 
 VERSIONS = {"opencv": cv2.__version__, "pillow": pillow}
-MAX_PIXELS = 178_956_970
-"""PIL's own limit against decompression bombs."""
+MAX_PIXELS = 178_956_970  # PIL's own limit against decompression bombs
 MAX_BYTES = 1 << 30
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of MAX_PIXELS on; the limit itself is an error
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # ImageError gives the reason
+cv2.setNumThreads(1)  # there is one decoding process or thread per core
 
 
 def read_image(path: Path, preprocessing: Preprocessing, size: int) -> Array:
@@ -68,11 +68,6 @@ def normalise(crops: Array, preprocessing: Preprocessing) -> Array:
         for channel in range(3):
             np.take(np.ascontiguousarray(table[:, channel]), crop[:, :, channel], out=planes[channel], mode="clip")
     return out
-
-
-def use_one_thread() -> None:
-    """Disable OpenCV's own threads: there is one decoding process or thread per core."""
-    cv2.setNumThreads(1)
 
 
 def _read(path: Path) -> bytes:

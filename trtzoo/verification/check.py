@@ -18,10 +18,11 @@ from msgspec.structs import replace
 from trtzoo.artifacts.engines import build_command
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.artifacts.subjects import Subject, open_subject
-from trtzoo.core.errors import DataError, RunError, StoreError, TrtzooError
+from trtzoo.core.errors import DataError, ImageError, RunError, StoreError, TrtzooError
 from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.records import Record, Weights
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
+from trtzoo.images.dataset import Photograph
 from trtzoo.models.sources import SEEDED
 from trtzoo.verification.metrics import compare
 from trtzoo.verification.tolerances import TOLERANCES, Divergence, ParityVerdict, judge
@@ -38,24 +39,13 @@ ParityListener = Callable[[str, int], None]
 
 
 class ImageSet(Record, frozen=True, kw_only=True):
-    """Photographs with their titles, and their labels if known; or a number of `synthetic` images."""
+    """Photographs, or a number of `synthetic` images."""
 
-    paths: tuple[Path, ...] = ()
-    titles: tuple[str, ...] = ()
-    labels: tuple[int, ...] = ()
+    photographs: tuple[Photograph, ...] = ()
     synthetic: int = 0
 
-    def __len__(self) -> int:
-        return len(self.paths) or self.synthetic
-
     def title(self, number: int) -> str:
-        return self.titles[number] if self.titles else f"synthetic {number}"
-
-    def without(self, unreadable: dict[int, str]) -> "ImageSet":
-        def select(values: tuple[Any, ...]) -> tuple[Any, ...]:
-            return tuple(value for number, value in enumerate(values) if number not in unreadable)
-
-        return replace(self, paths=select(self.paths), titles=select(self.titles), labels=select(self.labels))
+        return self.photographs[number].title if self.photographs else f"synthetic {number}"
 
 
 class Candidate(Record, frozen=True, kw_only=True):
@@ -73,19 +63,13 @@ class Candidate(Record, frozen=True, kw_only=True):
         return ParityVerdict(model=self.model, precision=self.precision, batch=self.batch, runtime=self.runtime, **fields)
 
 
-class UnreadableImage(Record, frozen=True, kw_only=True):
-    """A photograph that cannot be read and is excluded from the comparison."""
-
-    title: str
-    reason: str
-
-
 def parity(
     candidates: list[Candidate], images: Callable[[int], ImageSet], *, on_progress: ParityListener
-) -> Iterator[ParityVerdict | UnreadableImage]:
+) -> Iterator[ParityVerdict | ImageError]:
     """Compare candidates of one model with their reference; yield each verdict when it is known. A failure stops nothing.
 
-    `images` returns the images for a number of classes; a DataError that it raises ends the comparison.
+    `images` returns the images for a number of classes; a DataError that it raises ends the comparison. Those that the
+    reference cannot read are yielded as errors and excluded.
     """
     with tempfile.TemporaryDirectory(prefix="trtzoo-") as folder:
         comparison = _Comparison(Path(folder), images, on_progress)
@@ -108,7 +92,7 @@ class _Comparison:
         self._images = ImageSet()
         self._reference: tuple[Weights | None, int] | None = None
 
-    def run_reference(self, candidate: Candidate, subject: Subject) -> Iterator[UnreadableImage]:
+    def run_reference(self, candidate: Candidate, subject: Subject) -> Iterator[ImageError]:
         """Raises StoreError if the candidate has no reference or the reference cannot run."""
         if self._reference == (subject.weights, subject.size):
             return
@@ -116,12 +100,13 @@ class _Comparison:
         self._reference, self._images = None, self._images_for(subject.classes)
         reference = replace(candidate, artifact=candidate.onnx, runtime=REFERENCE, batch=REFERENCE_BATCH, options={})
         try:
-            result = self._run(reference, subject, f"{candidate.model} {REFERENCE}", "reference.npy")
+            bad = self._run(reference, subject, f"{candidate.model} {REFERENCE}", "reference.npy").bad
         except RunError as error:
             raise StoreError(f"the reference: {error}") from error
-        for number, reason in result.bad.items():
-            yield UnreadableImage(title=self._images.title(number), reason=reason)
-        self._images = self._images.without(result.bad)
+        for number, reason in bad.items():
+            yield ImageError(self._images.title(number), reason)
+        readable = tuple(image for number, image in enumerate(self._images.photographs) if number not in bad)
+        self._images = replace(self._images, photographs=readable)
         self._reference = subject.weights, subject.size
 
     def run_candidate(self, candidate: Candidate, subject: Subject) -> ParityVerdict:
@@ -129,9 +114,10 @@ class _Comparison:
         if result.bad:
             raise RunError(f"{len(result.bad)} images that the reference could read cannot be read any more")
         logits, reference = (np.load(self._folder / name, mmap_mode="r") for name in ("candidate.npy", "reference.npy"))
-        metrics = compare(logits, reference, np.array(self._images.labels) if self._images.labels else None)
+        labels = [image.label for image in self._images.photographs if image.label is not None]
+        metrics = compare(logits, reference, np.array(labels) if labels else None)
         trained = subject.weights is not None and subject.weights.source != SEEDED
-        classes_count = trained and bool(self._images.paths)
+        classes_count = trained and bool(self._images.photographs)
         return candidate.verdict(
             metrics=metrics,
             worst=self._images.title(metrics.worst),
@@ -159,7 +145,7 @@ class _Comparison:
 
 def _inputs(subject: Subject, images: ImageSet) -> ImageInputs:
     assert subject.weights is not None
-    paths = tuple(os.fsencode(path) for path in images.paths)
+    paths = tuple(os.fsencode(image.path) for image in images.photographs)
     preprocessing = subject.weights.preprocessing
     return ImageInputs(size=subject.size, preprocessing=preprocessing, paths=paths, synthetic=images.synthetic)
 
@@ -204,5 +190,5 @@ def block_divergences(model: str, fp32: Path, fp16: Path, images: Callable[[int]
     selected = images(subject.classes)
     readable = list(islice(read_images(_inputs(subject, selected), {}, ahead=LAYERWISE_IMAGES), LAYERWISE_IMAGES))
     if not readable:
-        raise DataError(f"None of {len(selected)} images can be read.")
+        raise DataError(f"None of {len(selected.photographs)} images can be read.")
     return layer_divergences(fp32, fp16, np.stack(readable))

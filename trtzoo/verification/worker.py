@@ -73,9 +73,8 @@ def read_images(inputs: ImageInputs, bad: dict[int, str], *, ahead: int) -> Iter
     if not inputs.paths:
         yield from golden.images(inputs.size, inputs.synthetic)
         return
-    from trtzoo.images.preprocessing import read_image, use_one_thread
+    from trtzoo.images.preprocessing import read_image
 
-    use_one_thread()
     paths, queue = iter(inputs.paths), deque[Future[Array]]()
     with ThreadPoolExecutor(available_cores()) as threads:
 
@@ -92,10 +91,5 @@ def read_images(inputs: ImageInputs, bad: dict[int, str], *, ahead: int) -> Iter
             submit(1)
 
 
-def main() -> None:
-    """The child process."""
-    serve(LogitsTask, lambda task, report, stopped: compute_logits(task, report))
-
-
 if __name__ == "__main__":
-    main()
+    serve(LogitsTask, lambda task, report, stopped: compute_logits(task, report))
