@@ -17,7 +17,6 @@ class Command(TyperCommand):
     """A command that takes the application's `--quiet` too, so that it works before and after the command's name."""
 
     def get_params(self, ctx: Any) -> Any:
-        """The command's own options and `--quiet`."""
         shared = [option for option in ctx.find_root().command.params if option.name == "quiet"]
         return [*self.params, *shared, *super().get_params(ctx)[len(self.params) :]]
 
@@ -26,13 +25,9 @@ class Application(TyperGroup):
     """All commands; the list shows the first paragraph of each one's help uncut."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the list of commands."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, _first_paragraph(row.help or "")) for name, row in self.commands.items()])
-
-
-def _first_paragraph(text: str) -> str:
-    return " ".join(text.split("\n\n", maxsplit=1)[0].split())
+            first = {name: (row.help or "").split("\n\n", maxsplit=1)[0] for name, row in self.commands.items()}
+            formatter.write_dl([(name, " ".join(text.split())) for name, text in first.items()])
 
 
 app = typer.Typer(

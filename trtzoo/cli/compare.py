@@ -32,7 +32,8 @@ def compare_command(
     from trtzoo.report.compare.cells import compare
     from trtzoo.report.compare.table import sentences, table
 
-    limit = None if gate is None else _fraction(gate)
+    if gate is not None and not re.fullmatch(r"\d{1,3}(\.\d+)?%", gate):
+        raise UsageError(f"--gate {gate!r} is not a percentage. Example: --gate 3%")
     old, new = read_side(before), read_side(after)
     complaints = [*old.complaints, *new.complaints]
     for complaint in complaints:
@@ -41,15 +42,8 @@ def compare_command(
     if not found.cells and not found.unchanged:
         raise UsageError(" ".join(["Nothing can be compared.", *sentences(found)]))
     print(render([table(found)], form), end="")
-    slower = [] if limit is None else [cell for cell in found.cells if cell.slower_than(limit)]
+    slower = [cell for cell in found.cells if gate and cell.slower_than(float(gate[:-1]) / 100)]
     if slower:
         log.error("%d of %d cells are slower by more than %s.", len(slower), len(found.cells), gate)
     if slower or complaints or found.refused or found.broken:
         raise typer.Exit(1)
-
-
-def _fraction(percent: str) -> float:
-    """3% is 0.03. Raises UsageError for other text."""
-    if not re.fullmatch(r"\d{1,3}(\.\d+)?%", percent):
-        raise UsageError(f"--gate {percent!r} is not a percentage. Example: --gate 3%")
-    return float(percent[:-1]) / 100

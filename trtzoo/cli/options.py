@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,18 +11,15 @@ from trtzoo.core.errors import UsageError, unknown
 from trtzoo.report.tables.formats import FORMATS
 
 
-def check_format(name: str) -> str:
-    """The format. Raises UsageError for an unknown one."""
-    if name not in FORMATS:
-        raise unknown("format", name, FORMATS)
-    return name
+def _one_of(*formats: str) -> Callable[[str], str]:
+    """A check of --format. It raises UsageError for an unknown one."""
 
+    def check(name: str) -> str:
+        if name not in formats:
+            raise unknown("format", name, formats)
+        return name
 
-def check_text_format(name: str) -> str:
-    """ "text" or "json". Raises UsageError for another format."""
-    if name not in ("text", "json"):
-        raise unknown("format", name, ("text", "json"))
-    return name
+    return check
 
 
 Models = Annotated[
@@ -51,9 +49,9 @@ Runtime = Annotated[
 ]
 Format = Annotated[
     str,
-    typer.Option("--format", help=f"{', '.join(FORMATS)}.", callback=check_format, autocompletion=completion.form),
+    typer.Option("--format", help=f"{', '.join(FORMATS)}.", callback=_one_of(*FORMATS), autocompletion=completion.form),
 ]
-TextFormat = Annotated[str, typer.Option("--format", help="text or json.", callback=check_text_format)]
+TextFormat = Annotated[str, typer.Option("--format", help="text or json.", callback=_one_of("text", "json"))]
 Limit = Annotated[int | None, typer.Option("--limit", help="Use at most this many images, spread over all classes.", min=1)]
 ClassFile = Annotated[
     Path | None, typer.Option("--classes", help="A file with the class names in the network's order, one per line.")
