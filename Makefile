@@ -8,13 +8,11 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 
 .PHONY: table engines test check docs gpu clean
 
-# Whatever fails, the rest is measured and shown; make ends with the last failure's status.
+# Whatever fails, the rest is built, measured and shown; make ends with the last failure's status.
 table: .venv/ready-$(EXTRA)   # export the ten networks, measure them here, make tables, figures and page of it
-	$(BIN)/trtzoo export --all --precision $(PRECISION)
-ifeq ($(EXTRA),gpu)
-	$(BIN)/trtzoo build --precision $(PRECISION)
-endif
 	@status=0; \
+	$(BIN)/trtzoo export --all --precision $(PRECISION) || status=$$?; \
+	if [ $(EXTRA) = gpu ]; then $(BIN)/trtzoo build --precision $(PRECISION) || status=$$?; fi; \
 	$(BIN)/trtzoo bench --all --gpu auto --precision $(PRECISION) || status=$$?; \
 	$(BIN)/trtzoo table || status=$$?; \
 	$(BIN)/trtzoo table --quiet --limits --format md > benchmarks/TABLES.md.part; \
