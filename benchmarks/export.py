@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from figures import write
 
-from trtzoo.artifacts.graphs import OnnxSidecar
+from trtzoo.artifacts.graphs import ExportOrder, OnnxSidecar
 from trtzoo.core.files import read_record
 from trtzoo.exporter import fx_to_onnx
 from trtzoo.models.seeded import seed
@@ -33,7 +33,7 @@ def ours(network: torch.nn.Module, path: Path) -> float:
     path.unlink(missing_ok=True)
     os.sync()  # so that earlier writes do not disturb the timing
     start = time.perf_counter()
-    fx_to_onnx.write(path, network, name="benchmark", precision="fp32", size=224, batch=None, opset=17)
+    fx_to_onnx.write(path, network, ExportOrder(model="benchmark", precision="fp32"))
     return time.perf_counter() - start
 
 

@@ -14,12 +14,12 @@ import torch
 from onnx import helper
 from torch import fx, nn
 
+from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ExportError
 from trtzoo.exporter.onnx_writer import ELEMENTS, OnnxGraph
 
 INPUT, OUTPUT = "images", "logits"
-OPSETS = range(13, 26)
 
 Value = Any  # the name of an ONNX value, or a tuple of names where an operation has several results
 
@@ -39,19 +39,14 @@ def convolution(graph: OnnxGraph, node: fx.Node, module: nn.Conv2d, features: st
     if pool := _swapped_pool(node):
         features = mean_pool(graph, pool, _module(pool), features)  # type: ignore[arg-type] # it is an AvgPool2d
     assert isinstance(module.padding, tuple)
-    shape: dict[str, Any] = {
-        "kernel_shape": module.kernel_size,
-        "strides": module.stride,
-        "pads": module.padding * 2,
-        "group": module.groups,
-    }
+    shape: dict[str, Any] = {"kernel_shape": module.kernel_size, "strides": module.stride, "group": module.groups}
     names = []
     for part, rows in _split_parts(node):
         factors = None if scale is None else scale[rows]
         weights = [graph.weight(f"{node.target}.weight{part}", _array(module.weight)[rows], factors)]
         if bias is not None:
             weights.append(graph.weight(f"{node.target}.bias{part}", bias[rows]))
-        names.append(graph.node("Conv", f"{node.name}{part}", features, *weights, **shape))
+        names.append(graph.node("Conv", f"{node.name}{part}", features, *weights, pads=module.padding * 2, **shape))
     return names[0] if len(names) == 1 else tuple(names)
 
 
@@ -110,10 +105,6 @@ def split(graph: OnnxGraph, node: fx.Node, module: None, whole: Value, sizes: li
     return names
 
 
-def get_item(graph: OnnxGraph, node: fx.Node, module: None, names: tuple[str, ...], index: int) -> str:
-    return names[index]
-
-
 def plain(operation: str) -> Callable[..., str]:
     """An operation that becomes one node without attributes."""
     return lambda graph, node, module, *inputs: graph.node(operation, node.name, *inputs)
@@ -130,7 +121,7 @@ OPERATIONS: dict[Any, Callable[..., Value]] = {
     torch.flatten: flatten,
     torch.cat: concatenate,
     torch.functional.split: split,
-    operator.getitem: get_item,
+    operator.getitem: lambda graph, node, module, names, index: names[index],
     operator.add: plain("Add"),
 }
 
@@ -150,9 +141,9 @@ def _array(tensor: torch.Tensor) -> Array:
     return tensor.detach().numpy()
 
 
-def _module(node: fx.Node) -> nn.Module | None:
-    owner = node.graph.owning_module
-    return owner.get_submodule(str(node.target)) if node.op == "call_module" and owner else None
+def _module(node: fx.Node | None) -> nn.Module | None:
+    owner = node.graph.owning_module if node and node.op == "call_module" else None
+    return owner.get_submodule(str(node.target)) if node and owner else None
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
@@ -163,15 +154,14 @@ def _only_user(node: fx.Node) -> fx.Node | None:
 
 def _folded_norm(node: fx.Node) -> nn.BatchNorm2d | None:
     """The BN that is the only user of the convolution `node`."""
-    user = _only_user(node)
-    norm = _module(user) if user else None
+    norm = _module(_only_user(node))
     return norm if isinstance(norm, nn.BatchNorm2d) else None
 
 
 def _swapped_pool(node: fx.Node) -> fx.Node | None:
     """The unpadded average pooling that is the only user of the 1x1 convolution `node`: the two commute."""
     user, conv = _only_user(node), _module(node)
-    pool = _module(user) if user else None
+    pool = _module(user)
     if not isinstance(conv, nn.Conv2d) or not isinstance(pool, nn.AvgPool2d):
         return None
     pointwise = conv.kernel_size == conv.stride == (1, 1) and conv.padding == (0, 0)
@@ -191,44 +181,38 @@ def _split_parts(node: fx.Node) -> list[tuple[str, slice]]:
 # --- the whole network ---
 
 
-def translate(
-    network: nn.Module, *, name: str, precision: str, size: int, batch: int | None, opset: int, io: str = "fp32"
-) -> OnnxGraph:
+def translate(network: nn.Module, order: ExportOrder) -> OnnxGraph:
     """An eval-mode network as a graph: images (batch, 3, size, size) of type `io` → logits (batch, classes) of the same type.
 
-    `batch` None leaves it dynamic. Weights and activations have type `precision`. Raises ExportError for an operation that
-    has no row in OPERATIONS and for weights that the type cannot represent.
+    Weights and activations have type `precision`; the number of classes is the network's. Raises ExportError for an operation
+    that has no row in OPERATIONS.
     """
-    graph = OnnxGraph(name, precision, opset)
-    traced = fx.Tracer().trace(network)
-    traced.owning_module = network  # type: ignore[assignment] # it needs get_submodule only, which every module has
+    graph, precision, io = OnnxGraph(order.model, order.precision, order.opset), order.precision, order.io
+    traced = fx.symbolic_trace(network).graph
     values: dict[fx.Node, Value] = {}
-
-    def lookup(argument: Any) -> Any:
-        return fx.node.map_arg(argument, lambda source: values[source])
-
     for node in traced.nodes:
+        arguments, named = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
         if node.op == "placeholder":
             values[node] = INPUT if io == precision else graph.node("Cast", "images_cast", INPUT, to=ELEMENTS[precision])
         elif node.op == "output" and io == precision:
             graph.nodes[-1].output[0] = OUTPUT
         elif node.op == "output":
-            graph.node("Cast", OUTPUT, lookup(node.args[0]), to=ELEMENTS[io])
+            graph.node("Cast", OUTPUT, arguments[0], to=ELEMENTS[io])
         else:
             module = _module(node)
             operation = OPERATIONS.get(type(module) if module is not None else node.target)
             if operation is None:
-                raise ExportError(f"{name}: no ONNX operation is known for {node.format_node()}.")
-            values[node] = operation(graph, node, module, *lookup(node.args), **lookup(node.kwargs))
+                raise ExportError(f"{order.model}: no ONNX operation is known for {node.format_node()}.")
+            values[node] = operation(graph, node, module, *arguments, **named)
     classes = next(m for m in reversed(list(network.modules())) if isinstance(m, nn.Linear | nn.Conv2d))
-    length = batch or "batch"
-    graph.inputs.append(helper.make_tensor_value_info(INPUT, ELEMENTS[io], [length, 3, size, size]))
+    length = "batch" if order.batch == "dynamic" else order.batch
+    graph.inputs.append(helper.make_tensor_value_info(INPUT, ELEMENTS[io], [length, 3, order.size, order.size]))
     graph.outputs.append(helper.make_tensor_value_info(OUTPUT, ELEMENTS[io], [length, len(classes.weight)]))
     return graph
 
 
-def write(path: Path, network: nn.Module, **options: Any) -> str:
-    """Translate a network, check the graph, write it and return the file's sha256. `options` are those of `translate`."""
-    graph = translate(network, **options)
+def write(path: Path, network: nn.Module, order: ExportOrder) -> str:
+    """Translate a network, check the graph, write it and return the file's sha256. Raises ExportError."""
+    graph = translate(network, order)
     graph.check()
     return graph.write(path)

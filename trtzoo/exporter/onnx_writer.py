@@ -4,7 +4,6 @@ A network of 350 MB costs one pass over its weights and no second copy of them.
 """
 
 import hashlib
-import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from trtzoo.core.errors import ExportError
 
 ELEMENTS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
 _FLOATS: dict[str, np.dtype[Any]] = {"fp32": np.dtype("<f4"), "fp16": np.dtype("<f2")}
+GRAPH, INITIALIZER, RAW_DATA = (bytes([field << 3 | 2]) for field in (7, 5, 9))  # Protobuf's keys of these fields
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Weight:
 
     @property
     def bytes(self) -> int:
-        return math.prod(self.values.shape) * self.dtype.itemsize
+        return self.values.size * self.dtype.itemsize
 
     def rounded(self) -> Array:
         """The tensor's values. Raises ExportError if the type cannot represent them."""
@@ -49,10 +49,9 @@ class Weight:
             raise ExportError(f"{self.name} does not fit {self.dtype}, whose largest value is {np.finfo(self.dtype).max:g}.")
         return array
 
-    def header(self) -> TensorProto:
-        """The tensor without its values."""
-        element = helper.np_dtype_to_tensor_dtype(self.dtype)
-        return TensorProto(name=self.name, dims=self.values.shape, data_type=element)
+    @property
+    def element(self) -> int:
+        return helper.np_dtype_to_tensor_dtype(self.dtype)
 
 
 @dataclass
@@ -92,8 +91,7 @@ class OnnxGraph:
             if weight.dtype.kind == "i":
                 model.graph.initializer.append(numpy_helper.from_array(weight.values, weight.name))
             else:
-                header = weight.header()
-                model.graph.input.append(helper.make_tensor_value_info(header.name, header.data_type, header.dims))
+                model.graph.input.append(helper.make_tensor_value_info(weight.name, weight.element, weight.values.shape))
         try:
             onnx.checker.check_model(model, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -129,7 +127,7 @@ class OnnxGraph:
         model.ClearField("graph")
         prefixes = {name: _prefix(weight) for name, weight in self.weights.items()}
         size = len(body) + sum(len(prefixes[name]) + weight.bytes for name, weight in self.weights.items())
-        yield model.SerializeToString(deterministic=True) + _key(7) + varint(size) + body
+        yield model.SerializeToString(deterministic=True) + GRAPH + varint(size) + body
         for name, weight in self.weights.items():
             yield prefixes[name]
             yield weight.rounded().reshape(-1).view(np.uint8).data
@@ -144,14 +142,10 @@ def _sha256(chunks: Queue[bytes | memoryview | None]) -> str:
 
 
 def _prefix(weight: Weight) -> bytes:
-    """The bytes of one GraphProto.initializer (field 5) up to the tensor's values, its raw_data (field 9), which end it."""
-    header: bytes = weight.header().SerializeToString(deterministic=True) + _key(9) + varint(weight.bytes)
-    return _key(5) + varint(len(header) + weight.bytes) + header
-
-
-def _key(number: int) -> bytes:
-    """Protobuf's key of a length-delimited field."""
-    return bytes([number << 3 | 2])
+    """The bytes of one tensor in the graph up to its values, which end it."""
+    tensor = TensorProto(name=weight.name, dims=weight.values.shape, data_type=weight.element)
+    header: bytes = tensor.SerializeToString(deterministic=True) + RAW_DATA + varint(weight.bytes)
+    return INITIALIZER + varint(len(header) + weight.bytes) + header
 
 
 def varint(value: int) -> bytes:
