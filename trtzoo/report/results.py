@@ -6,8 +6,9 @@ import msgspec
 
 from trtzoo.benchmark.protocols import METRICS, PROTOCOLS, reported_latency
 from trtzoo.core.errors import StoreError
+from trtzoo.core.files import decode
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import SCHEMA, Result
+from trtzoo.core.records import Result
 from trtzoo.models.table import MODELS
 
 
@@ -30,9 +31,12 @@ def load_files(folder: Path) -> tuple[list[Found], list[str]]:
     complaints = []
     for path in sorted(folder.glob("*/*.json")):
         try:
-            here = Found(path, read_result(path))
+            here = Found(path, parse_result(path.read_bytes(), source=str(path)))
         except StoreError as error:
             complaints.append(str(error))
+            continue
+        except OSError as error:
+            complaints.append(f"{path} cannot be read: {error.strerror}.")
             continue
         case = (here.result.device.key, here.result.case.name)
         if rival := newest.get(case):
@@ -42,22 +46,31 @@ def load_files(folder: Path) -> tuple[list[Found], list[str]]:
     return sorted(newest.values(), key=lambda row: row.path), complaints
 
 
-def read_result(path: Path) -> Result:
-    """Read one result file. Raises StoreError if it cannot be read, is damaged, has another schema, or is not a result."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
-    return parse_result(data, source=str(path))
+def _age(found: Found) -> tuple[str, bool, str]:
+    """Sort by time of measurement; of equal results, the one in the case's own file counts as newer."""
+    return found.result.started, found.path.stem == found.result.case.name, str(found.path)
+
+
+class _AnyVersion(msgspec.Struct):
+    """What a result file of any schema version has."""
+
+    case: msgspec.Raw
+    device: msgspec.Raw
 
 
 def parse_result(data: bytes, *, source: str) -> Result:
-    """Parse the bytes of a result file; `source` is its name for messages. Raises StoreError as `read_result` does."""
+    """Parse the bytes of a result file; `source` is its name for messages.
+
+    Raises StoreError if it is damaged, has another schema version, or is not a result that can be shown.
+    """
     try:
-        result = msgspec.json.decode(data, type=Result)
+        msgspec.json.decode(data, type=_AnyVersion)
+        result = decode(data, Result, name=source)
+    except msgspec.ValidationError as error:
+        raise StoreError(f"{source} is not a result file.") from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise StoreError(f"{source} {_foreign(data) or f'is damaged: {error}'}.") from error
-    if fault := _foreign(data) if result.schema != SCHEMA else _fault(result):
+        raise StoreError(f"{source} is damaged: {error}.") from error
+    if fault := _fault(result):
         raise StoreError(f"{source} {fault}.")
     return result
 
@@ -66,20 +79,6 @@ def metric_seconds(result: Result) -> list[float]:
     """Return the samples in seconds, by the protocol's metric."""
     metric = METRICS[PROTOCOLS[result.case.protocol].metric]
     return [metric(sample) for sample in result.samples]
-
-
-def _foreign(data: bytes) -> str:
-    """Describe JSON that is not a result of this version; empty for other text."""
-    try:
-        fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
-        return "is not a result file"
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
-    schema = bytes(fields.get("schema", msgspec.Raw(b"1")))
-    if "case" not in fields or "device" not in fields:
-        return "is not a result file"
-    return "" if schema == str(SCHEMA).encode() else f"has schema version {schema.decode()}; this trtzoo reads version {SCHEMA}"
 
 
 def _fault(result: Result) -> str:
@@ -98,8 +97,3 @@ def _fault(result: Result) -> str:
     except ValueError as error:
         return f"is damaged: {error}"
     return "" if latency > 0 and case.batch > 0 else "is damaged: its latency or batch is not positive"
-
-
-def _age(found: Found) -> tuple[str, bool, str]:
-    """Sort by time of measurement; of equal results, the one in the case's own file counts as newer."""
-    return found.result.started, found.path.stem == found.result.case.name, str(found.path)

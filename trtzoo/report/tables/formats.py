@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from trtzoo.core.errors import unknown
+from trtzoo.core.errors import find_row
 from trtzoo.report.tables.model import Cell, Table
 
 
@@ -29,25 +29,40 @@ def rich(tables: list[Table]) -> str:
     return capture.get()
 
 
+SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}
+"""Abbreviations for headings, so that tables fit eighty columns."""
+
+
+def _grid(table: Table) -> RichTable:
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    headings, *rows = _texts(table)
+    for index, name in enumerate(headings):
+        heading = "\n".join(SHORT.get(word, word) for word in name.split())
+        grid.add_column(heading, justify="right" if index else "left", no_wrap=index == 0)
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
 def markdown(tables: list[Table]) -> str:
     parts = []
     for table in tables:
-        lines = [f"### {table.title}", "", _bar(table.columns), _bar(["---", *["---:"] * (len(table.columns) - 1)])]
-        lines += [_bar([_text(cell) for cell in row]) for row in table.rows]
-        parts.append("\n".join([*lines, "", "\n\n".join(_below(table)), ""]))
+        headings, *rows = [f"| {' | '.join(texts)} |" for texts in _texts(table)]
+        rule = "| --- |" + " ---: |" * (len(table.columns) - 1)
+        parts += [f"### {table.title}", "", headings, rule, *rows, "", "\n\n".join(_below(table)), ""]
     return "\n".join(parts)
 
 
 def comma_separated(tables: list[Table]) -> str:
     """One block a table, under a `# title` line. A missing value is empty. Notes have their own column."""
     out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
     for table in tables:
         out.write(f"# {table.title}\n")
-        writer = csv.writer(out, lineterminator="\n")
         writer.writerow([*table.columns, *(["Notes"] if table.notes else [])])
         for row in table.rows:
             noted = "; ".join(f"{name}: {note}" for name, note in _noted(table, row).items())
-            writer.writerow([*("" if cell.value is None else cell.value for cell in row), *([noted] if table.notes else [])])
+            writer.writerow([*(cell.value for cell in row), *([noted] if table.notes else [])])
         out.write("\n")
     return out.getvalue()
 
@@ -70,25 +85,6 @@ def json(tables: list[Table]) -> str:
     return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n"
 
 
-def latex(tables: list[Table]) -> str:
-    """One `table` environment a table, without LaTeX packages."""
-    parts = []
-    for table in tables:
-        head, *rows = [
-            [_escaped(name) for name in table.columns],
-            *([_escaped(_text(cell)) for cell in row] for row in table.rows),
-        ]
-        lines = [r"\begin{table}", rf"\caption{{{_escaped(table.title)}}}", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}"]
-        lines += [r"\hline", _latex_row(head), r"\hline", *map(_latex_row, rows), r"\hline", r"\end{tabular}"]
-        lines += [rf"\par {_escaped(line)}" for line in _below(table)]
-        parts.append("\n".join([*lines, r"\end{table}", ""]))
-    return "\n".join(parts)
-
-
-def _latex_row(cells: list[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
 LATEX = str.maketrans(
     {char: rf"\{char}" for char in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "—": "---"}
@@ -96,8 +92,16 @@ LATEX = str.maketrans(
 )
 
 
-def _escaped(text: str) -> str:
-    return text.translate(LATEX)
+def latex(tables: list[Table]) -> str:
+    """One `table` environment a table, without LaTeX packages."""
+    parts = []
+    for table in tables:
+        headings, *rows = [" & ".join(text.translate(LATEX) for text in texts) + r" \\" for texts in _texts(table)]
+        align = "l" + "r" * (len(table.columns) - 1)
+        parts += [r"\begin{table}", rf"\caption{{{table.title.translate(LATEX)}}}", rf"\begin{{tabular}}{{{align}}}"]
+        parts += [r"\hline", headings, r"\hline", *rows, r"\hline", r"\end{tabular}"]
+        parts += [*(rf"\par {line.translate(LATEX)}" for line in _below(table)), r"\end{table}", ""]
+    return "\n".join(parts)
 
 
 FORMATS: dict[str, Callable[[list[Table]], str]] = {
@@ -111,27 +115,13 @@ FORMATS: dict[str, Callable[[list[Table]], str]] = {
 
 def render(tables: list[Table], form: str) -> str:
     """Format the tables. Raises UsageError for an unknown format."""
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
-    return FORMATS[form](tables)
+    return find_row("format", form, FORMATS)(tables)
 
 
-SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}
-"""Abbreviations for headings, so that tables fit eighty columns."""
-
-
-def _grid(table: Table) -> RichTable:
-    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    for index, name in enumerate(table.columns):
-        heading = "\n".join(SHORT.get(word, word) for word in name.split())
-        grid.add_column(heading, justify="right" if index else "left", no_wrap=index == 0)
-    for row in table.rows:
-        grid.add_row(*(_text(cell) for cell in row))
-    return grid
-
-
-def _text(cell: Cell) -> str:
-    return f"{cell.text} {cell.mark}" if cell.mark else cell.text
+def _texts(table: Table) -> list[list[str]]:
+    """The headings, then the texts of each row with the marks of its notes."""
+    rows = ([f"{cell.text} {cell.mark}" if cell.mark else cell.text for cell in row] for row in table.rows)
+    return [list(table.columns), *rows]
 
 
 def _noted(table: Table, row: tuple[Cell, ...]) -> dict[str, str]:
@@ -142,7 +132,3 @@ def _noted(table: Table, row: tuple[Cell, ...]) -> dict[str, str]:
 
 def _below(table: Table) -> list[str]:
     return [*table.caption, *(f"[{number}] {note}" for number, note in enumerate(table.notes, start=1))]
-
-
-def _bar(cells: list[str] | tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
