@@ -3,19 +3,18 @@
 Nothing measured here is used: only exact counts, the publisher's counter and later page, and the peaks of the two GPUs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations, pairwise, product
 from typing import Literal
 
 import msgspec
 
 from trtzoo.models.table import MODELS, Model
-from trtzoo.report.published import document
+from trtzoo.report.published import BATCHES, document
 from trtzoo.report.roofline import limit_of_published
 
 Verdict = Literal["wrong", "doubtful", "holds"]
 
-BATCHES = (1, 4, 8)
 COLUMNS = (("v100", "fp32", 1), *product(("t4",), ("fp32", "fp16"), BATCHES))
 """The published columns of latencies: GPU, precision, batch."""
 
@@ -118,8 +117,9 @@ def batches() -> Iterator[Finding]:
             continue
         claim = f"{more} images take {full / less:.2f} times as long as {fewer}."
         yield Finding("batches", "doubtful", f"{model}, T4 {precision.upper()}", claim, f"{less:.2f} ms, {full:.2f} ms")
-    claim = f"{good} steps of the batch take longer, but not longer per image."
-    yield Finding("batches", "holds", "T4", claim, "b1 to b4 to b8")
+    yield Finding(
+        "batches", "holds", "T4", f"{good} steps of the batch take longer, but not longer per image.", "b1 to b4 to b8"
+    )
 
 
 def precisions() -> Iterator[Finding]:
@@ -139,9 +139,8 @@ def precisions() -> Iterator[Finding]:
 
 def _nested(small: Model, large: Model) -> bool:
     """Return whether `large` is `small` with more of something and less of nothing."""
-    if small.family != large.family or small.flops >= large.flops or small.params >= large.params:
-        return False
-    return all(a <= b for a, b in zip(small.arguments["blocks"], large.arguments["blocks"], strict=True))
+    larger = small.family == large.family and small.flops < large.flops and small.params < large.params
+    return larger and all(a <= b for a, b in zip(small.arguments["blocks"], large.arguments["blocks"], strict=True))
 
 
 def widths() -> Iterator[Finding]:
@@ -151,14 +150,13 @@ def widths() -> Iterator[Finding]:
     pairs = [(small, large) for small, large in combinations(networks, 2) if _nested(small, large)]
     for (gpu, precision, batch), (small, large) in product(COLUMNS, pairs):
         less, more = (_ms(gpu, precision, row.name, batch) for row in (small, large))
-        if less <= more:
-            good += 1
-            continue
-        subject = f"{large.name}, {gpu.upper()} {precision.upper()} b{batch}"
-        claim = f"It is faster than {small.name}, which has fewer FLOPs, parameters and layers."
-        yield Finding("widths", "doubtful", subject, claim, f"{more:.2f} ms against {less:.2f} ms")
-    claim = f"{good} pairs of nested networks are in order."
-    yield Finding("widths", "holds", "all columns", claim, f"{len(pairs)} pairs a column")
+        good += less <= more
+        if less > more:
+            subject = f"{large.name}, {gpu.upper()} {precision.upper()} b{batch}"
+            claim = f"It is faster than {small.name}, which has fewer FLOPs, parameters and layers."
+            yield Finding("widths", "doubtful", subject, claim, f"{more:.2f} ms against {less:.2f} ms")
+    evidence = f"{len(pairs)} pairs a column"
+    yield Finding("widths", "holds", "all columns", f"{good} pairs of nested networks are in order.", evidence)
 
 
 def devices() -> Iterator[Finding]:
@@ -168,10 +166,8 @@ def devices() -> Iterator[Finding]:
         if fast >= slow:
             ratio = _limit_ms("t4", "fp32", model, 1) / _limit_ms("v100", "fp32", model, 1)
             claim = f"A V100 takes {fast / slow - 1:.1%} longer than a T4, although its limit is {ratio:.1f} times lower."
-            evidence = (
-                f"V100 {fast:.2f} ms, T4 {slow:.2f} ms; the limit is that of the SXM2 card, because the page does not say which"
-            )
-            yield Finding("devices", "doubtful", f"{model}, FP32 b1", claim, evidence)
+            why = "the limit is that of the SXM2 card, because the page does not say which"
+            yield Finding("devices", "doubtful", f"{model}, FP32 b1", claim, f"V100 {fast:.2f} ms, T4 {slow:.2f} ms; {why}")
 
 
 ALIKE = 0.06
@@ -182,18 +178,16 @@ def host_bound() -> Iterator[Finding]:
     """Find models whose batch 1 takes the same time on each GPU and precision: the host was timed."""
     cells = [(gpu, precision) for gpu, precision, batch in COLUMNS if batch == 1]
     for model in document().models:
-        times = [_ms(gpu, precision, model, 1) for gpu, precision in cells]
+        times = {f"{gpu.upper()} {precision.upper()}": _ms(gpu, precision, model, 1) for gpu, precision in cells}
         limits = [_limit_ms(gpu, precision, model, 1) for gpu, precision in cells]
-        spread, apart = max(times) / min(times) - 1, max(limits) / min(limits)
+        spread, apart = max(times.values()) / min(times.values()) - 1, max(limits) / min(limits)
         if spread > ALIKE or apart < 6:
             continue
-        latencies = ", ".join(
-            f"{gpu.upper()} {precision.upper()} {ms:.2f} ms" for (gpu, precision), ms in zip(cells, times, strict=True)
-        )
         claim = (
             f"The three latencies are within {spread:.1%} of one another, although their limits are {apart:.1f}-fold apart: "
             "most likely the host was timed, not the GPU."
         )
+        latencies = ", ".join(f"{column} {ms:.2f} ms" for column, ms in times.items())
         four = _ms("t4", "fp16", model, 4) / _ms("t4", "fp16", model, 1)
         evidence = f"{latencies}; four images take {four:.2f} times as long (T4 FP16)"
         yield Finding("host-bound", "doubtful", f"{model}, b1", claim, evidence)
@@ -225,15 +219,4 @@ def footnote() -> Iterator[Finding]:
     yield Finding("footnote", "wrong", "T4", claim, evidence)
 
 
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    counts,
-    footnote,
-    host_bound,
-    later,
-    devices,
-    precisions,
-    roofline,
-    batches,
-    widths,
-    accuracies,
-)
+CHECKS = (counts, footnote, host_bound, later, devices, precisions, roofline, batches, widths, accuracies)

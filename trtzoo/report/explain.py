@@ -1,20 +1,19 @@
-"""Explain a number: find its result by words, and show the file's facts. A fact is a row of RESULT_FACTS."""
+"""Explain a number: find its result by words, and show the file's facts. A fact is a row in explain()."""
 
 import re
-from collections.abc import Callable, Mapping
 
-from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
+from trtzoo.benchmark.protocols import reported_latency
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.core.errors import StoreError, UsageError, unknown
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import GpuState, Result
+from trtzoo.core.records import Device, GoldenCheck, GpuState, Result
 from trtzoo.core.statistics import interval, summarise
 from trtzoo.hardware.gpus import identify_gpu
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
 from trtzoo.report.results import Found, metric_seconds
 from trtzoo.report.roofline import limit_of, limit_share
-from trtzoo.report.wording import device_text, ms
+from trtzoo.report.wording import device_text, ms, pairs_text, protocol_text
 
 EXAMPLE = "Example: --explain dpn131,fp16,b4"
 
@@ -46,14 +45,14 @@ def listing(found: list[Found]) -> list[str]:
 
 def _kind(word: str, found: list[Found]) -> str:
     """Return what a word names. Raises UsageError, with the nearest name, for an unknown word."""
-    others = {name for row in found for name in (*_words(row.result)[3:], row.result.device.kind)}
     if _batch(word):
         return "batch"
     for kind, known in (("model", MODELS), ("precision", PRECISIONS)):
         if word in known:
             return kind
-    if word in others or any(word in row.result.device.key.split("-") for row in found):
+    if any(_matches(word, row.result) for row in found):
         return "other"
+    others = {name for row in found for name in (*_words(row.result)[3:], row.result.device.kind)}
     raise unknown("part of a cell", word, [*MODELS, *PRECISIONS, "b1", "b4", "b8", *sorted(others)])
 
 
@@ -86,9 +85,34 @@ def _command(words: dict[str, str]) -> str:
 
 
 def explain(found: Found) -> dict[str, str]:
-    """Return everything that is known of a result, by name, in words."""
-    facts = {name: text for name, fact in RESULT_FACTS.items() if (text := fact(found.result))}
-    return {"File": str(found.path), "Cell": ",".join(_words(found.result)), **facts}
+    """Return everything that is known of a result, by name, in words. A fact without text is left out."""
+    result, weights = found.result, found.result.weights
+    facts = {
+        "File": str(found.path),
+        "Cell": ",".join(_words(result)),
+        "Latency": _latency(result),
+        "Published": _published(result),
+        "Limit": _limit(result),
+        "Doubts": warning_sentence(result) or ("" if result.failure else "none"),
+        "Samples": _samples(result),
+        "Protocol": protocol_text(result.case.protocol),
+        "Device": _device(result.device),
+        "Versions": pairs_text(result.versions, ", "),
+        "Chosen": result.selection_reason,
+        "Settings": pairs_text(result.settings, ", "),
+        "Threads": str(result.threads or ""),
+        "Input and output": result.io.upper(),
+        "Weights": f"{weights.source}, from {weights.origin}; BN epsilon {weights.epsilon:g}" if weights else "unknown",
+        "Why seeded": weights.fallback if weights else "",
+        "Weights' sha256": weights.sha256 if weights else "",
+        "File run, sha256": result.artifact_sha256,
+        "Outputs": _outputs(result.check),
+        "Measured": result.started,
+        "Opening took": f"{result.load:.2f} s" if result.load else "",
+        "Other programs": f"{result.other_load:.2f} cores",
+        "GPU meanwhile": _gpu_state(result.gpu_state or GpuState()),
+    }
+    return {name: text for name, text in facts.items() if text}
 
 
 def _latency(result: Result) -> str:
@@ -100,20 +124,19 @@ def _latency(result: Result) -> str:
 
 def _published(result: Result) -> str:
     """The published latency on the same GPU, and the ratio to it."""
-    row = identify_gpu(result.device.name, result.device.sm) if result.device.kind == "gpu" else None
-    printed = row and document().seconds(row.name, result.case.precision, result.case.model, result.case.batch)
-    if not row or not printed:
+    case, device = result.case, result.device
+    gpu = identify_gpu(device.name, device.sm) if device.kind == "gpu" else None
+    printed = document().seconds(gpu.name, case.precision, case.model, case.batch) if gpu else None
+    if not gpu or not printed:
         return ""
     ratio = "" if result.failure else f"; measured / published = {reported_latency(result) / printed:.2f}"
-    return f"{ms(printed)} on {row.title}{ratio}"
+    return f"{ms(printed)} on {gpu.title}{ratio}"
 
 
 def _limit(result: Result) -> str:
     limit, share = limit_of(result), limit_share(result)
-    if limit is None:
-        return ""
     reached = "" if share is None else f", {share:.1%} reached"
-    return f"{ms(limit.seconds)} by {limit.bound}{reached} ({limit.source})"
+    return f"{ms(limit.seconds)} by {limit.bound}{reached} ({limit.source})" if limit else ""
 
 
 def _samples(result: Result) -> str:
@@ -122,75 +145,31 @@ def _samples(result: Result) -> str:
     found = summarise(metric_seconds(result))
     parts = {"median": found.median, "mean": found.mean, "p90": found.p90, "p99": found.p99}
     parts |= {"fastest": found.minimum, "slowest": found.maximum}
-    text = ", ".join(f"{name} {ms(value)}" for name, value in parts.items())
+    text = pairs_text({name: ms(value) for name, value in parts.items()}, ", ")
     return f"{found.count}: {text}; standard deviation {found.spread:.1%} of the mean"
 
 
-def _protocol(result: Result) -> str:
-    row = PROTOCOLS[result.case.protocol]
-    return f"{row.name}: {row.statistic} of {row.metric}; {row.note}"
-
-
-def _device(result: Result) -> str:
-    device = result.device
+def _device(device: Device) -> str:
     memory = f"{device.memory / 2**30:.0f} GiB" if device.memory else ""
     return ", ".join(filter(None, [device_text(device), memory, f"SM{device.sm}" if device.sm else "", device.bus_id]))
 
 
-def _weights(result: Result) -> str:
-    weights = result.weights
-    return f"{weights.source}, from {weights.origin}; BN epsilon {weights.epsilon:g}" if weights else "unknown"
-
-
-def _check(result: Result) -> str:
-    check = result.check
+def _outputs(check: GoldenCheck | None) -> str:
     if check is None:
         return "not checked"
-    return (
-        f"error {check.error:.2g} of max |logit| against the golden sample (limit {check.tolerance:.2g}), {check.images} images"
-    )
+    limit = f"limit {check.tolerance:.2g}"
+    return f"error {check.error:.2g} of max |logit| against the golden sample ({limit}), {check.images} images"
 
 
-def _gpu_state(result: Result) -> str:
-    state = result.gpu_state or GpuState()
-    quantities = (
-        ("SM clock", state.sm_clock, 1e6, "MHz"),
-        ("memory clock", state.memory_clock, 1e6, "MHz"),
-        ("power", state.power, 1.0, "W"),
-        ("temperature", state.temperature, 1.0, "°C"),
-    )
+def _gpu_state(state: GpuState) -> str:
+    quantities = {
+        "SM clock": (state.sm_clock, 1e6, "MHz"),
+        "memory clock": (state.memory_clock, 1e6, "MHz"),
+        "power": (state.power, 1.0, "W"),
+        "temperature": (state.temperature, 1.0, "°C"),
+    }
     spans = [
-        f"{name} {span.low / unit:.0f} to {span.high / unit:.0f} {symbol}" for name, span, unit, symbol in quantities if span
+        f"{name} {x.low / unit:.0f} to {x.high / unit:.0f} {symbol}" for name, (x, unit, symbol) in quantities.items() if x
     ]
     reasons = [f"{reason} in {count} of {state.readings} readings" for reason, count in state.reasons.items()]
     return "; ".join(filter(None, [*spans, *reasons, state.error]))
-
-
-def _pairs(found: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in found.items())
-
-
-RESULT_FACTS: dict[str, Callable[[Result], str]] = {
-    "Latency": _latency,
-    "Published": _published,
-    "Limit": _limit,
-    "Doubts": lambda result: warning_sentence(result) or ("" if result.failure else "none"),
-    "Samples": _samples,
-    "Protocol": _protocol,
-    "Device": _device,
-    "Versions": lambda result: _pairs(result.versions),
-    "Chosen": lambda result: result.selection_reason,
-    "Settings": lambda result: _pairs(result.settings),
-    "Threads": lambda result: str(result.threads or ""),
-    "Input and output": lambda result: result.io.upper(),
-    "Weights": _weights,
-    "Why seeded": lambda result: result.weights.fallback if result.weights else "",
-    "Weights' sha256": lambda result: result.weights.sha256 if result.weights else "",
-    "File run, sha256": lambda result: result.artifact_sha256,
-    "Outputs": _check,
-    "Measured": lambda result: result.started,
-    "Opening took": lambda result: f"{result.load:.2f} s" if result.load else "",
-    "Other programs": lambda result: f"{result.other_load:.2f} cores",
-    "GPU meanwhile": _gpu_state,
-}
-"""Each fact's name and text; a fact without text is left out."""

@@ -67,6 +67,10 @@ class Document(msgspec.Struct, frozen=True):
         return None if printed is None else printed / 1000
 
 
+BATCHES = (1, 4, 8)
+"""The batches of the published latencies."""
+
+
 @cache
 def document() -> Document:
     return msgspec.toml.decode((files("trtzoo.report") / "published.toml").read_bytes(), type=Document)

@@ -13,7 +13,7 @@ from trtzoo.core.statistics import proportion
 from trtzoo.models.table import MODELS, Model
 from trtzoo.report.published import Published, document
 from trtzoo.report.tables.model import Column, Table, make_table
-from trtzoo.report.wording import device_text, weights_text
+from trtzoo.report.wording import device_text, pairs_text, weights_text
 
 
 class ModelRow(msgspec.Struct, frozen=True):
@@ -88,13 +88,13 @@ WHY_COUNTS_DIFFER = (
 )
 
 
-def accuracy_table(models: Iterable[str] = MODELS) -> Table:
+def accuracy_table() -> Table:
     """Make the table of accuracy, FLOPs and parameters: as published, and counted exactly."""
-    rows = [ModelRow(MODELS[name], document().models.get(name)) for name in models]
+    rows = [ModelRow(model, document().models.get(name)) for name, model in MODELS.items()]
     return make_table("Accuracy, FLOPs and parameters", ACCURACY_COLUMNS, rows, WHY_COUNTS_DIFFER)
 
 
-def evaluation_tables(evaluations: Iterable[Evaluation], models: Iterable[str] = MODELS) -> list[Table]:
+def evaluation_tables(evaluations: Iterable[Evaluation]) -> list[Table]:
     """Make a table of measured and published accuracy for each device, runtime, precision and data set.
 
     Evaluations with other classes or another image size than the published ones are left out.
@@ -103,22 +103,21 @@ def evaluation_tables(evaluations: Iterable[Evaluation], models: Iterable[str] =
     def key(row: Evaluation) -> tuple[str, ...]:
         return (row.device.key, row.runtime, row.precision, row.fingerprint)
 
-    names = tuple(models)
-    same = (row for row in evaluations if (row.classes, row.size) == (1000, 224) and row.model in names and row.images)
-    known = sorted(same, key=key)
-    return [_evaluation_table(list(members), names) for _, members in groupby(known, key=key)]
+    same = (row for row in evaluations if (row.classes, row.size) == (1000, 224) and row.model in MODELS and row.images)
+    return [_evaluation_table(list(members)) for _, members in groupby(sorted(same, key=key), key=key)]
 
 
-def _evaluation_table(members: list[Evaluation], models: tuple[str, ...]) -> Table:
+def _evaluation_table(members: list[Evaluation]) -> Table:
     first, newest = members[0], {row.model: row for row in sorted(members, key=lambda row: row.started)}
     sources = {weights_text(row.weights) for row in members}
     notes = {
-        name: "; ".join(filter(None, ["" if len(sources) == 1 else weights_text(row.weights), *_uncounted(row)]))
+        name: "; ".join([*([weights_text(row.weights)] if len(sources) > 1 else []), *_uncounted(row)])
         for name, row in newest.items()
     }
-    rows = [ModelRow(MODELS[name], document().models.get(name), newest.get(name), notes.get(name, "")) for name in models]
-    versions = " ".join(f"{name} {version}" for name, version in first.versions.items())
-    facts = [device_text(first.device), versions, *(sources if len(sources) == 1 else [])]
+    rows = [
+        ModelRow(model, document().models.get(name), newest.get(name), notes.get(name, "")) for name, model in MODELS.items()
+    ]
+    facts = [device_text(first.device), pairs_text(first.versions), *(sources if len(sources) == 1 else [])]
     caption = (
         f"Measured: {'; '.join(filter(None, facts))}; data set {first.dataset}, fingerprint {first.fingerprint}.",
         "Differences are measured - published; ± is half of the 95 % interval for this number of images (Wilson).",

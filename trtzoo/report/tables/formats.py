@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -104,13 +103,7 @@ def latex(tables: list[Table]) -> str:
     return "\n".join(parts)
 
 
-FORMATS: dict[str, Callable[[list[Table]], str]] = {
-    "rich": rich,
-    "md": markdown,
-    "csv": comma_separated,
-    "json": json,
-    "latex": latex,
-}
+FORMATS = {"rich": rich, "md": markdown, "csv": comma_separated, "json": json, "latex": latex}
 
 
 def render(tables: list[Table], form: str) -> str:

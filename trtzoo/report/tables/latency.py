@@ -4,8 +4,8 @@ A column is a row of LATENCY_COLUMNS or LIMIT_COLUMNS.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -16,12 +16,10 @@ from trtzoo.core.records import Result
 from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.table import MODELS
 from trtzoo.report.groups import NOBODY, Group, groups
-from trtzoo.report.published import document, printed_batches
+from trtzoo.report.published import BATCHES, document, printed_batches
 from trtzoo.report.roofline import limit_of, limit_of_published
-from trtzoo.report.tables.model import DASH, Column, Table, make_table
-from trtzoo.report.wording import device_text, weights_text
-
-BATCHES = (1, 4, 8)
+from trtzoo.report.tables.model import DASH, Cell, Column, Table
+from trtzoo.report.wording import device_text, pairs_text, protocol_text, weights_text
 
 PUBLISHED = (("v100", "fp32"), ("t4", "fp32"), ("t4", "fp16"))
 """GPU and precision of the published tables, in the document's order."""
@@ -60,16 +58,6 @@ class BatchColumn(Column[Place], frozen=True):
 
     needs: Literal["", "published", "results"] = ""
 
-    def at(self, place: Callable[[str], Place], **names: object) -> Column[str]:
-        """Bind the column to the places of one batch. The rows of the bound column are model names."""
-        return Column(
-            self.name.format(**names),
-            lambda model: self.value(place(model)),
-            self.form,
-            lambda model: self.note(place(model)),
-            lambda model: self.missing(place(model)),
-        )
-
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1000
@@ -106,7 +94,6 @@ class Section(msgspec.Struct, frozen=True):
 
     group: Group
     precision: str
-    models: tuple[str, ...]
     gpu: str
     results: dict[tuple[str, int], Result]
     facts: list[str]
@@ -129,40 +116,40 @@ class Section(msgspec.Struct, frozen=True):
             facts=self.own_facts.get(result.case.name, []) if result else [],
         )
 
-    def columns(self, rows: tuple[BatchColumn, ...], gpu: str, batches: set[int]) -> list[Column[str]]:
-        """Bind each column to each batch, except where it lacks what it needs."""
-        known = {"": batches, "results": batches if self.results else set(), "published": printed_batches(gpu, self.precision)}
-        bound = []
-        for batch in sorted(batches):
-            place = cache(partial(self.place, gpu, batch))
-            names = {"batch": batch, "device": self.group.short, "gpu": gpu.upper()}
-            bound += [column.at(place, **names) for column in rows if batch in known[column.needs]]
-        return bound
+    def table(self, title: str, columns: Mapping[str, tuple[BatchColumn, ...]], batches: set[int], caption: list[str]) -> Table:
+        """Make a table of all models. `columns` are by GPU; each stands at each batch, except where it lacks what it needs."""
+        bound: list[tuple[BatchColumn, str, int]] = []
+        for gpu, rows in columns.items():
+            known = {"": batches, "results": batches if self.results else (), "published": printed_batches(gpu, self.precision)}
+            bound += [(column, gpu, batch) for batch in sorted(batches) for column in rows if batch in known[column.needs]]
+        device, place, notes = self.group.short, cache(self.place), list[str]()
+        names = [column.name.format(batch=batch, device=device, gpu=gpu.upper()) for column, gpu, batch in bound]
+        cells = [
+            (Cell(model, model), *(column.cell(place(gpu, batch, model), notes) for column, gpu, batch in bound))
+            for model in MODELS
+        ]
+        return Table(title, ("Model", *names), tuple(cells), tuple(caption), tuple(notes))
 
-    def table(self, title: str, columns: list[Column[str]], caption: Iterable[str]) -> Table:
-        return make_table(title, [Column("Model", str), *columns], self.models, caption)
 
-
-def latency_tables(results: Iterable[Result], models: Iterable[str] = MODELS) -> list[Table]:
+def latency_tables(results: Iterable[Result]) -> list[Table]:
     """Make the three published tables with what was measured on those GPUs, then a table for each other device."""
-    return [_published_table(row) if row.gpu else _own_table(row) for row in _sections(results, tuple(models))]
+    return [_published_table(section) if section.gpu else _own_table(section) for section in _sections(results)]
 
 
-def limit_tables(results: Iterable[Result], models: Iterable[str] = MODELS) -> list[Table]:
+def limit_tables(results: Iterable[Result]) -> list[Table]:
     """Make tables of the share of the limit that published and measured latencies reach, where the limit is known."""
-    sections = _sections(results, tuple(models))
-    return [_limit_table(row) for row in sections if row.gpu or any(map(limit_of, row.results.values()))]
+    return [_limit_table(row) for row in _sections(results) if row.gpu or any(map(limit_of, row.results.values()))]
 
 
-def _sections(results: Iterable[Result], models: tuple[str, ...]) -> Iterator[Section]:
-    known = groups(result for result in results if result.case.model in models and result.case.protocol in PROTOCOLS)
+def _sections(results: Iterable[Result]) -> Iterator[Section]:
+    known = groups(result for result in results if result.case.model in MODELS and result.case.protocol in PROTOCOLS)
     for gpu, precision in PUBLISHED:
         same = [group for group in known if group.gpu == gpu and group.of(precision)]
-        yield from (_section(group, precision, models, gpu) for group in same or [NOBODY])
+        yield from (_section(group, precision, gpu) for group in same or [NOBODY])
     for group in known:
         precisions = sorted({row.case.precision for row in group.results}, key=lambda name: (name != "fp32", name))
         own = [precision for precision in precisions if (group.gpu, precision) not in PUBLISHED]
-        yield from (_section(group, precision, models, "") for precision in own)
+        yield from (_section(group, precision, "") for precision in own)
 
 
 def _published_table(section: Section) -> Table:
@@ -174,18 +161,17 @@ def _published_table(section: Section) -> Table:
         "Ratios are measured / published."
     )
     title = ", ".join(filter(None, [f"Inference speed on {gpu.title}, {precision}, in ms", section.group.name]))
-    columns = section.columns(LATENCY_COLUMNS, section.gpu, section.batches)
-    return section.table(title, columns, [*(section.facts if section.results else [nothing]), published])
+    caption = [*(section.facts if section.results else [nothing]), published]
+    return section.table(title, {section.gpu: LATENCY_COLUMNS}, section.batches, caption)
 
 
 def _own_table(section: Section) -> Table:
     """Make the table of a device without published numbers. A ratio to other hardware would be meaningless."""
-    columns, caption = section.columns(OWN_COLUMNS, "", {*BATCHES, *section.batches}), section.facts
-    for gpu in ("t4", "v100"):
-        columns += section.columns(OTHER_HARDWARE, gpu, printed_batches(gpu, section.precision))
-    if any(printed_batches(gpu, section.precision) for gpu in ("t4", "v100")):
+    columns, caption = {"": OWN_COLUMNS, "t4": OTHER_HARDWARE, "v100": OTHER_HARDWARE}, section.facts
+    if any(printed_batches(gpu, section.precision) for gpu in columns):
         caption = [*caption, "The published columns are of other hardware, so no ratio is shown."]
-    return section.table(f"Latency in ms, {section.precision.upper()}, on {section.group.name}", columns, caption)
+    title = f"Latency in ms, {section.precision.upper()}, on {section.group.name}"
+    return section.table(title, columns, {*BATCHES, *section.batches}, caption)
 
 
 def _limit_table(section: Section) -> Table:
@@ -193,15 +179,15 @@ def _limit_table(section: Section) -> Table:
     if section.gpu:
         sources.add(GPUS[section.gpu].cards[0].source)
     title = f"Share of the limit, {section.group.name or GPUS[section.gpu].title}, {section.precision.upper()}"
-    columns = section.columns(LIMIT_COLUMNS, section.gpu, section.batches)
-    return section.table(title, columns, [LIMIT_CAPTION, f"Peaks: {'; '.join(sorted(sources))}."])
+    caption = [LIMIT_CAPTION, f"Peaks: {'; '.join(sorted(sources))}."]
+    return section.table(title, {section.gpu: LIMIT_COLUMNS}, section.batches, caption)
 
 
 # --- facts: common ones go to the caption, others to the cells ---
 
 CAPTION_FACTS: tuple[Callable[[Result], str], ...] = (
     lambda result: device_text(result.device),
-    lambda result: " ".join(f"{name} {version}" for name, version in result.versions.items()),
+    lambda result: pairs_text(result.versions),
     lambda result: f"{result.threads} threads" if result.threads else "",
     lambda result: f"{result.io.upper()} I/O" if result.io else "",
     lambda result: f"{kind} arithmetic" if (kind := result.settings.get("arithmetic")) else "",
@@ -211,13 +197,13 @@ CAPTION_FACTS: tuple[Callable[[Result], str], ...] = (
 """The facts that every number carries."""
 
 
-def _section(group: Group, precision: str, models: tuple[str, ...], gpu: str) -> Section:
+def _section(group: Group, precision: str, gpu: str) -> Section:
     results = group.of(precision)
     good = [result for result in results.values() if not result.failure]
     shared, own = _split_facts(good)
     for name, older in group.older.items():
         own.setdefault(name, []).append(older)
-    return Section(group, precision, models, gpu, results, _caption(good, shared) if good else [], own)
+    return Section(group, precision, gpu, results, _caption(good, shared) if good else [], own)
 
 
 def _split_facts(good: list[Result]) -> tuple[list[str], dict[str, list[str]]]:
@@ -230,18 +216,14 @@ def _split_facts(good: list[Result]) -> tuple[list[str], dict[str, list[str]]]:
             shared.append(most)
             continue
         most = most if 2 * count > len(good) else ""
-        usual.append(f"{most} unless marked" if most else "")
+        usual += [f"{most} unless marked"] if most else []
         for name, text in texts.items():
             own[name] += [text] if text != most else []
     return [*shared, *usual, "" if any(map(_unproven, good)) else "outputs checked"], own
 
 
 def _caption(good: list[Result], shared: list[str]) -> list[str]:
-    row = PROTOCOLS[good[0].case.protocol]
-    lines = [
-        f"Measured: {'; '.join(filter(None, shared))}.",
-        f"Protocol {row.name}: {row.statistic} of {row.metric}; {row.note}.",
-    ]
+    lines = [f"Measured: {'; '.join(filter(None, shared))}.", f"Protocol {protocol_text(good[0].case.protocol)}."]
     if any(result.selection_reason for result in good):
         lines.append("Each cell's runtime is the fastest in a short trial. See `--explain` for a cell's runtime.")
     reasons = {result.weights.fallback for result in good if result.weights and result.weights.fallback}

@@ -1,7 +1,7 @@
 """Tables as values. A table's columns are rows of Column, one row a column; formats.py turns tables into text."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -29,14 +29,6 @@ class Table(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def _nothing(row: Any) -> str:
-    return ""
-
-
-def _dash(row: Any) -> str:
-    return DASH
-
-
 class Column(msgspec.Struct, Generic[T], frozen=True):
     """A column of a table whose rows show values of type T.
 
@@ -46,8 +38,8 @@ class Column(msgspec.Struct, Generic[T], frozen=True):
     name: str
     value: Callable[[T], Value]
     form: str = "{}"
-    note: Callable[[T], str] = _nothing
-    missing: Callable[[T], str] = _dash
+    note: Callable[[T], str] = lambda row: ""
+    missing: Callable[[T], str] = lambda row: DASH
 
     def cell(self, row: T, notes: list[str]) -> Cell:
         """Make the row's cell. A new note is appended to `notes`; an equal note shares its number."""
