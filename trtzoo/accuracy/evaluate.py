@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from trtzoo.accuracy.journal import Entry, Header, Journal, exclusive
 from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation, EvaluationTask, evaluation_path
@@ -101,7 +101,9 @@ def evaluate(
             evaluation = replace(evaluation, versions=session.versions | VERSIONS)
             if resume and (finished := _finished(path, evaluation)):
                 return finished
-            journal = Journal(journal_path, _header(evaluation, len(data.photographs)), resume=resume)
+            own = {"kind": "evaluation journal", "images": len(data.photographs), "preprocessing": preprocessing}
+            header = msgspec.convert(asdict(evaluation) | own, Header)  # which has a part of the record's fields
+            journal = Journal(journal_path, header, resume=resume)
             crops = decoders.stream(data, journal.remaining(), preprocessing, subject.size, cache=cache)
             with closing(_batches(crops, batch, subject.size, preprocessing)) as batches:
                 for progress in _classify(session.infer, batches, data, journal):
@@ -151,19 +153,6 @@ def _finished(path: Path, evaluation: Evaluation) -> Evaluation | None:
         return None
     names = ("fingerprint", "artifact_sha256", "weights", "batch", "versions", "classes", "size")
     return found if all(getattr(found, name) == getattr(evaluation, name) for name in names) else None
-
-
-def _header(evaluation: Evaluation, images: int) -> Header:
-    return Header(
-        fingerprint=evaluation.fingerprint,
-        images=images,
-        artifact_sha256=evaluation.artifact_sha256,
-        preprocessing=evaluation.weights.preprocessing,
-        precision=evaluation.precision,
-        runtime=evaluation.runtime,
-        batch=evaluation.batch,
-        versions=evaluation.versions,
-    )
 
 
 _Batch = tuple[list[CroppedImage], Array]

@@ -91,17 +91,11 @@ class Journal:
 
     def _check_header(self, found: Header) -> None:
         for name in Header.__struct_fields__:
-            old, new = getattr(found, name), getattr(self.header, name)
+            old, new = (str(getattr(header, name)) for header in (found, self.header))
             if old != new:
-                change = CHANGES.get(name, "{name} was {old} and is {new}")
-                change = change.format(name=name, old=_short(old), new=_short(new))
+                old, new = (text[:12] if len(text) == 64 else text for text in (old, new))  # hashes are shortened
+                change = CHANGES.get(name, "{name} was {old} and is {new}").format(name=name, old=old, new=new)
                 raise StoreError(f"Cannot resume {self.path}: {change}. Rerun without --resume.")
-
-
-def _short(value: object) -> str:
-    """The first characters of a hash, or the whole value."""
-    text = str(value)
-    return text[:12] if len(text) == 64 else text
 
 
 @contextmanager

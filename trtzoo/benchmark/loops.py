@@ -9,8 +9,7 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.records import Sample
 from trtzoo.runtimes.registry import Session
 
-POOL = 16
-"""Different inputs that `fresh_inputs` cycles through: enough to defeat caching, and generated before timing starts."""
+POOL = 16  # inputs that `fresh_inputs` cycles through: enough to defeat caching, and generated before timing starts
 
 
 def steady(session: Session, protocol: MeasurementProtocol, images: Array) -> list[Sample]:

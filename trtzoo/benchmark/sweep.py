@@ -17,11 +17,8 @@ from trtzoo.core.records import RUNS, BenchJob, Case, Device, Result
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.runtimes.registry import AUTO, installed_candidates
 
-TIMEOUT = 600.0
-"""Default time limit of a case, in seconds."""
-
-CLOSE = 1.1
-"""Runtimes within this ratio get a second trial: two runs of one runtime differ by a few percent."""
+TIMEOUT = 600.0  # default time limit of a case, in seconds
+CLOSE = 1.1  # runtimes within this ratio get a second trial: two runs of one runtime differ by a few percent
 
 
 def cases(
@@ -94,21 +91,15 @@ def bench(
             if key not in selected:
                 selected[key] = _select_runtime(job, results, timeout, resume)
             job = _with_runtime(job, *selected[key])
-        path = _result_path(results, job)
-        further = path.parent / RUNS
-        if run > 1:
-            path = further / f"{job.case.name}.{run}.json"
+        folder = results / job.device.key
+        path = folder / f"{job.case.name}.json" if run == 1 else folder / RUNS / f"{job.case.name}.{run}.json"
         result = _kept_result(path, job) if resume else None
         if result is None:
             result = _run(replace(job, sgemm=sgemm() or 0.0) if job.device.kind == "cpu" else job, timeout)
-            for outdated in further.glob(f"{job.case.name}.*.json") if run == 1 else ():
+            for outdated in (folder / RUNS).glob(f"{job.case.name}.*.json") if run == 1 else ():
                 outdated.unlink()
             write_record(path, result)
         yield result
-
-
-def _result_path(results: Path, job: BenchJob) -> Path:
-    return results / job.device.key / f"{job.case.name}.json"
 
 
 def _kept_result(path: Path, job: BenchJob) -> Result | None:
@@ -126,8 +117,7 @@ def _run(job: BenchJob, timeout: float) -> Result:
     try:
         return run_child(module_command("trtzoo.benchmark.worker"), job, answer=Result, timeout=timeout)
     except ChildError as error:
-        failure = error.failure
-        return Result(case=job.case, device=job.device, selection_reason=job.selection_reason, failure=failure)
+        return Result(case=job.case, device=job.device, selection_reason=job.selection_reason, failure=error.failure)
 
 
 # --- the runtime "auto" ---
@@ -137,27 +127,23 @@ def _select_runtime(job: BenchJob, results: Path, timeout: float, resume: bool) 
     """The runtime and the reason: those of a kept result if there is one, else the fastest runtime in trials."""
     candidates = [_with_runtime(job, name) for name in installed_candidates()]
     for candidate in candidates if resume else ():
-        kept = _kept_result(_result_path(results, candidate), candidate)
+        kept = _kept_result(results / job.device.key / f"{candidate.case.name}.json", candidate)
         if kept and kept.selection_reason:
             return kept.case.runtime, kept.selection_reason
     if len(candidates) == 1:
         return candidates[0].case.runtime, f"only {candidates[0].case.runtime} is installed"
-    trials = [_try(candidate, timeout) for candidate in candidates]
+    short = [replace(job, case=replace(job.case, protocol="trial"), seconds=None) for job in candidates]
+    trials = [_run(trial, timeout) for trial in short]
     best, second = sorted(map(_trial_seconds, trials))[:2]
     repeated = second < CLOSE * best
     if repeated:
-        again = [_try(candidate, timeout) for candidate in candidates]
-        trials = [min(pair, key=_trial_seconds) for pair in zip(trials, again, strict=True)]
+        trials = [min(first, _run(trial, timeout), key=_trial_seconds) for first, trial in zip(trials, short, strict=True)]
     rule = "a trial of each, the better of two turns" if repeated else "a trial of each"
     return min(trials, key=_trial_seconds).case.runtime, f"{rule}: {', '.join(map(_trial_text, trials))}"
 
 
 def _with_runtime(job: BenchJob, runtime: str, reason: str = "") -> BenchJob:
     return replace(job, case=replace(job.case, runtime=runtime), selection_reason=reason)
-
-
-def _try(job: BenchJob, timeout: float) -> Result:
-    return _run(replace(job, case=replace(job.case, protocol="trial"), seconds=None), timeout)
 
 
 def _trial_seconds(trial: Result) -> float:

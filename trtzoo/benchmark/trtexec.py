@@ -12,11 +12,8 @@ from trtzoo.core.records import Case, LayerTime, Sample
 
 T = TypeVar("T")
 
-WARM_UP = 0.2
-"""trtexec's default, in seconds. The file includes earlier queries; trtexec's statistics exclude them."""
-
-COPIES = (("h2dMs", "d2hMs"), ("inMs", "outMs"))
-"""The names of the copies' times since TensorRT 8.5, and before."""
+WARM_UP = 0.2  # trtexec's default, in seconds. The file includes earlier queries; trtexec's statistics exclude them
+COPIES = (("h2dMs", "d2hMs"), ("inMs", "outMs"))  # the names of the copies' times since TensorRT 8.5, and before
 
 
 def read_times(path: Path) -> tuple[Sample, ...]:

@@ -43,10 +43,9 @@ class Photograph(msgspec.Struct, frozen=True):
 
 
 class DataSet(msgspec.Struct, frozen=True):
-    """Labelled photographs. `notes` are sentences for the user.
+    """Labelled photographs in the order of their hashes. `notes` are sentences for the user.
 
-    They are in the order of their hashes, so order and `fingerprint` depend on contents and labels only, not on file names or
-    layout.
+    So order and `fingerprint` depend on contents and labels only, not on file names or layout.
     """
 
     name: str
@@ -76,10 +75,12 @@ def read_dataset(
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
     if not images:
         raise DataError(f"{folder} holds no images ({', '.join(SUFFIXES)}) in class folders or in a label list.")
-    sample = _sample(images, limit)
+    if limit and limit < len(images):  # by the hash of file names: from all classes, and the same images in every layout
+        images.sort(key=lambda row: (hashlib.sha256(os.fsencode(row[0].name)).digest(), row[1], row[0]))
+        del images[limit:]
     with ThreadPoolExecutor(4) as threads:
-        digests = threads.map(_digest, [path for path, _ in sample])
-        rows = sorted((digest, index[name], path) for digest, (path, name) in zip(digests, sample, strict=True))
+        digests = threads.map(_digest, [path for path, _ in images])
+        rows = sorted((digest, index[name], path) for digest, (path, name) in zip(digests, images, strict=True))
     fingerprint = hashlib.sha256("".join(f"{digest} {label}\n" for digest, label, _ in rows).encode()).hexdigest()
     photographs = tuple(Photograph(path, folder, label) for _, label, path in rows)
     return DataSet(folder.resolve().name, folder, photographs, fingerprint, tuple(notes))
@@ -90,13 +91,6 @@ def _digest(path: Path) -> str:
         return sha256_file(path)
     except OSError as error:  # the evaluation will report it as unreadable
         return f"unreadable {error.errno}"
-
-
-def _sample(images: NamedPaths, limit: int | None) -> NamedPaths:
-    """`limit` images by the hash of their file names: from all classes, and the same ones in every layout."""
-    if not limit or limit >= len(images):
-        return images
-    return sorted(images, key=lambda row: (hashlib.sha256(os.fsencode(row[0].name)).digest(), row[1], row[0]))[:limit]
 
 
 # --- layouts ---

@@ -186,6 +186,4 @@ def _decode(paths: dict[int, Path], preprocessing: Preprocessing, size: int) -> 
             images.append(CroppedImage(index, read_crop(path, preprocessing, size)))
         except ImageError as error:
             images.append(CroppedImage(index, reason=error.reason))
-        except MemoryError:
-            images.append(CroppedImage(index, reason="it does not fit into memory"))
     return images

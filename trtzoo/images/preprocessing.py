@@ -43,12 +43,15 @@ def read_crop(path: Path, preprocessing: Preprocessing, size: int) -> Array:
     crop = preprocessing.crop
     short = preprocessing.resize if size == crop else round(preprocessing.resize * size / crop)
     try:
-        data = _read(path)
+        length = path.stat().st_size
+        if not length:
+            raise OSError("it is empty")
+        if length > MAX_BYTES:
+            raise OSError(f"it has {length:,} bytes; the limit is {MAX_BYTES:,}")
+        data = path.read_bytes()
         header = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_pixels(header.width * header.height)
         return _DECODERS[preprocessing.decoder](data, header, preprocessing.interpolation, short, size)
-    except ImageError:
-        raise
     except UnidentifiedImageError as error:
         raise ImageError(path, f"it is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
     except Image.DecompressionBombError as error:
@@ -68,15 +71,6 @@ def normalise(crops: Array, preprocessing: Preprocessing) -> Array:
         for channel in range(3):
             np.take(np.ascontiguousarray(table[:, channel]), crop[:, :, channel], out=planes[channel], mode="clip")
     return out
-
-
-def _read(path: Path) -> bytes:
-    size = path.stat().st_size
-    if not size:
-        raise ImageError(path, "it is empty")
-    if size > MAX_BYTES:
-        raise ImageError(path, f"it has {size:,} bytes; the limit is {MAX_BYTES:,}")
-    return path.read_bytes()
 
 
 def _check_pixels(pixels: int) -> None:

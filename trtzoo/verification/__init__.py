@@ -1,6 +1,5 @@
 """Stage 3: parity. Paired comparison of a file with the PyTorch reference, and the tolerances it must meet."""
 
-from trtzoo.verification.check import Candidate, ImageSet, parity
 from trtzoo.verification.tolerances import TOLERANCES, ParityVerdict
 
-__all__ = ["TOLERANCES", "Candidate", "ImageSet", "ParityVerdict", "parity"]
+__all__ = ["TOLERANCES", "ParityVerdict"]

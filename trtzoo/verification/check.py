@@ -25,14 +25,13 @@ from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.images.dataset import Photograph
 from trtzoo.models.sources import SEEDED
 from trtzoo.verification.metrics import compare
-from trtzoo.verification.tolerances import TOLERANCES, Divergence, ParityVerdict, judge
+from trtzoo.verification.tolerances import Divergence, ParityVerdict, judge
 from trtzoo.verification.worker import ImageInputs, LogitsResult, LogitsTask, read_images
 
 REFERENCE = "pytorch"
 REFERENCE_BATCH = 8
 
-LAYERWISE_IMAGES = 8
-"""Images on which blocks are compared: each runs alone, with the outputs of all blocks in memory."""
+LAYERWISE_IMAGES = 8  # each runs alone, with the outputs of all blocks in memory
 
 ParityListener = Callable[[str, int], None]
 """Receives the title of the running network and how many images are done."""
@@ -114,16 +113,16 @@ class _Comparison:
         if result.bad:
             raise RunError(f"{len(result.bad)} images that the reference could read cannot be read any more")
         logits, reference = (np.load(self._folder / name, mmap_mode="r") for name in ("candidate.npy", "reference.npy"))
-        labels = [image.label for image in self._images.photographs if image.label is not None]
+        photographs = self._images.photographs
+        labels = [image.label for image in photographs if image.label is not None]
         metrics = compare(logits, reference, np.array(labels) if labels else None)
         trained = subject.weights is not None and subject.weights.source != SEEDED
-        classes_count = trained and bool(self._images.photographs)
         return candidate.verdict(
             metrics=metrics,
             worst=self._images.title(metrics.worst),
             weights=subject.weights,
             versions=result.versions,
-            reasons=tuple(judge(TOLERANCES[candidate.precision], metrics, classes_count=classes_count)),
+            reasons=tuple(judge(candidate.precision, metrics, classes_count=trained and bool(photographs))),
         )
 
     def _run(self, network: Candidate, subject: Subject, title: str, file_name: str) -> LogitsResult:

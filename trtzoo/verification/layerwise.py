@@ -91,9 +91,8 @@ def _session(path: Path, model: onnx.ModelProto, names: list[str]) -> onnxruntim
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no common base
-        raise RunError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load {path} with its blocks' outputs: {error}"
-        ) from error
+        message = f"ONNX Runtime {onnxruntime.__version__} cannot load {path} with its blocks' outputs: {error}"
+        raise RunError(message) from error
 
 
 def _run(session: onnxruntime.InferenceSession, names: list[str], image: Array) -> list[Array]:

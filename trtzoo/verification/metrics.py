@@ -12,17 +12,10 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.modules import require_module
 from trtzoo.verification.tolerances import LabelledOutcome, PairedMetrics
 
-ROWS = 2048
-"""Images per step, so that the logits of a whole ImageNet are never in memory as float64."""
+ROWS = 2048  # images per step, so that the logits of a whole ImageNet are never in memory as float64
 
-IMAGE = np.dtype(
-    [
-        ("top1", int),
-        ("reference", int),
-        ("same_top5", bool),
-        *((name, float) for name in ("error", "square", "cosine", "margin")),
-    ]
-)
+NUMBERS = ("error", "square", "cosine", "margin")
+IMAGE = np.dtype([("top1", int), ("reference", int), ("same_top5", bool), *((name, float) for name in NUMBERS)])
 """One image: both classes, whether the top five are the same set, largest and mean square difference, cosine, margin."""
 
 

@@ -75,17 +75,6 @@ class ParityVerdict(Record, frozen=True, kw_only=True):
         return f"{self.model} {self.precision} batch {self.batch} {self.runtime}"
 
 
-class Tolerance(msgspec.Struct, frozen=True):
-    """Limits of a logit's difference and of the RMS, relative to the reference's max|logit|."""
-
-    precision: str
-    error: float
-
-    @property
-    def rms(self) -> float:
-        return self.error / 4
-
-
 class Divergence(msgspec.Struct, frozen=True):
     """The difference of a block's FP16 and FP32 tensors over all images, in its worst channel.
 
@@ -100,10 +89,10 @@ class Divergence(msgspec.Struct, frozen=True):
     overflows: int
 
 
-TOLERANCES: dict[str, Tolerance] = {
-    name: Tolerance(name, error=row.tolerance + PRECISIONS["fp32"].tolerance) for name, row in PRECISIONS.items()
-}
-"""The engine's tolerance against float64 plus the reference's."""
+TOLERANCES = {name: row.tolerance + PRECISIONS["fp32"].tolerance for name, row in PRECISIONS.items()}
+"""The limit of a logit's difference / the reference's max|logit|: the tolerances of both against float64."""
+RMS_SHARE = 0.25
+"""The limit of the RMS of all differences / the limit of one."""
 
 
 def block_limit(layers: int) -> float:
@@ -114,27 +103,22 @@ def block_limit(layers: int) -> float:
     return float(8 * math.sqrt(2 * layers / 3) * 2**-11)
 
 
-def judge(tolerance: Tolerance, metrics: PairedMetrics, *, classes_count: bool) -> list[str]:
-    """The reasons why an engine fails; none if it passes. `classes_count` if classes are meaningful."""
-    reasons = []
-    name = tolerance.precision
-    if not metrics.error <= tolerance.error:
-        reasons.append(f"a logit differs by {metrics.error:.2g} of max|logit| (limit for {name}: {tolerance.error:.2g})")
-    if not metrics.rms <= tolerance.rms:
-        reasons.append(f"logits differ by {metrics.rms:.2g} of max|logit| RMS (limit for {name}: {tolerance.rms:.2g})")
-    if classes_count:
-        reasons += _judge_classes(metrics)
+def judge(precision: str, metrics: PairedMetrics, *, classes_count: bool) -> list[str]:
+    """The reasons why an engine fails; none if it passes. `classes_count` if classes are meaningful.
+
+    Without labels the reference's classes count as right.
+    """
+    reasons, limit = [], TOLERANCES[precision]
+    if not metrics.error <= limit:
+        reasons.append(f"a logit differs by {metrics.error:.2g} of max|logit| (limit for {precision}: {limit:.2g})")
+    if not metrics.rms <= (limit := limit * RMS_SHARE):
+        reasons.append(f"logits differ by {metrics.rms:.2g} of max|logit| RMS (limit for {precision}: {limit:.2g})")
+    known, images = metrics.labelled, metrics.images
+    if classes_count and known and known.engine < MIN_TOP1_KEPT * known.reference:
+        reasons.append(
+            f"{known.engine} of {images} images are classified right; the reference has {known.reference} "
+            f"(at least {MIN_TOP1_KEPT:.0%} of them must be kept)"
+        )
+    if classes_count and not known and metrics.same_top1 < MIN_TOP1_KEPT * images:
+        reasons.append(f"{metrics.flips} of {images} images have another class than the reference's (limit 1%)")
     return reasons
-
-
-def _judge_classes(metrics: PairedMetrics) -> list[str]:
-    """Without labels the reference's classes count as right."""
-    if known := metrics.labelled:
-        if known.engine < MIN_TOP1_KEPT * known.reference:
-            return [
-                f"{known.engine} of {metrics.images} images are classified right; the reference has {known.reference} "
-                f"(at least {MIN_TOP1_KEPT:.0%} of them must be kept)"
-            ]
-    elif metrics.same_top1 < MIN_TOP1_KEPT * metrics.images:
-        return [f"{metrics.flips} of {metrics.images} images have another class than the reference's (limit 1%)"]
-    return []

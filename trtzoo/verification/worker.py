@@ -7,7 +7,7 @@ of images that are done, the answer a LogitsResult. The logits go to a file.
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -75,20 +75,16 @@ def read_images(inputs: ImageInputs, bad: dict[int, str], *, ahead: int) -> Iter
         return
     from trtzoo.images.preprocessing import read_image
 
-    paths, queue = iter(inputs.paths), deque[Future[Array]]()
+    paths = (Path(os.fsdecode(path)) for path in inputs.paths)
     with ThreadPoolExecutor(available_cores()) as threads:
-
-        def submit(count: int) -> None:
-            for path in islice(paths, count):
-                queue.append(threads.submit(read_image, Path(os.fsdecode(path)), inputs.preprocessing, inputs.size))
-
-        submit(ahead)
+        futures = (threads.submit(read_image, path, inputs.preprocessing, inputs.size) for path in paths)
+        queue = deque(islice(futures, ahead))
         for number in range(len(inputs.paths)):
             try:
                 yield queue.popleft().result()
             except ImageError as error:
                 bad[number] = error.reason
-            submit(1)
+            queue.extend(islice(futures, 1))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,15 @@ from collections.abc import Callable
 
 from trtzoo.report.tables.model import Column, Table, Value, make_table
 from trtzoo.report.wording import SEEDED
-from trtzoo.verification.tolerances import MIN_TOP1_KEPT, TOLERANCES, Divergence, LabelledOutcome, PairedMetrics, ParityVerdict
+from trtzoo.verification.tolerances import (
+    MIN_TOP1_KEPT,
+    RMS_SHARE,
+    TOLERANCES,
+    Divergence,
+    LabelledOutcome,
+    PairedMetrics,
+    ParityVerdict,
+)
 
 
 def _metric(read: Callable[[PairedMetrics], Value]) -> Callable[[ParityVerdict], Value]:
@@ -94,7 +102,7 @@ def _table(
 
 def _caption(verdicts: list[ParityVerdict], images: str) -> tuple[str, ...]:
     precisions = dict.fromkeys(row.precision for row in verdicts)
-    limits = [f"{name} {TOLERANCES[name].error:.1e} and RMS {TOLERANCES[name].rms:.1e}" for name in precisions]
+    limits = [f"{name} {TOLERANCES[name]:.1e} and RMS {TOLERANCES[name] * RMS_SHARE:.1e}" for name in precisions]
     weights = dict.fromkeys(row.weights.source for row in verdicts if row.weights)
     sources = [SEEDED if name == "seeded" else f"weights of {name}" for name in weights]
     versions = dict.fromkeys(f"{name} {version}" for row in verdicts for name, version in row.versions.items())
