@@ -187,7 +187,7 @@ def slower(run: Result) -> Result:
 
 def runs(folder: Path, model: str) -> Runs:
     """A build's runs of one network, oldest first."""
-    found = [run.result for run in read_side(",".join(map(str, sorted(folder.iterdir())))).runs]
+    found, _ = read_side(",".join(map(str, sorted(folder.iterdir()))))
     return sorted((run for run in found if run.case.model == model), key=lambda run: run.started)
 
 

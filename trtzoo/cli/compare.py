@@ -34,11 +34,11 @@ def compare_command(
 
     if gate is not None and not re.fullmatch(r"\d{1,3}(\.\d+)?%", gate):
         raise UsageError(f"--gate {gate!r} is not a percentage. Example: --gate 3%")
-    old, new = read_side(before), read_side(after)
-    complaints = [*old.complaints, *new.complaints]
+    (old, skipped), (new, also_skipped) = read_side(before), read_side(after)
+    complaints = [*skipped, *also_skipped]
     for complaint in complaints:
         log.error("skipped: %s", complaint)
-    found = compare([run.result for run in old.runs], [run.result for run in new.runs])
+    found = compare(old, new)
     if not found.cells and not found.unchanged:
         raise UsageError(" ".join(["Nothing can be compared.", *sentences(found)]))
     print(render([table(found)], form), end="")

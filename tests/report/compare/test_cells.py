@@ -2,13 +2,14 @@
 
 from itertools import product
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.report.runs import DEVICE, run, turns
 from trtzoo.core.records import Device, Failure
 from trtzoo.report.compare.cells import compare, interleaved
 from trtzoo.report.compare.table import sentences, table
+from trtzoo.report.compare.verdicts import Ratio
 from trtzoo.report.tables.formats import FORMATS, render
 
 T4 = Device(key="tesla-t4", name="Tesla T4", kind="gpu", driver="580.1", sm=75)
@@ -16,7 +17,7 @@ BROKEN = Failure(kind="timeout", reason="no result after 600 s")
 
 
 def failed(**more):
-    return msgspec.structs.replace(run(**more), samples=(), failure=BROKEN)
+    return replace(run(**more), samples=(), failure=BROKEN)
 
 
 # --- matching ---
@@ -63,7 +64,7 @@ def test_cells_that_do_not_compare_are_refused_with_the_differing_field(change, 
         {"runtime": "openvino", "versions": {"openvino": "1"}},
         {"weights": None},
         {"check": None},
-        {"device": msgspec.structs.replace(DEVICE, driver="2")},
+        {"device": replace(DEVICE, driver="2")},
         {"settings": {"kernel cache": "new"}},
         {"threads": 0, "io": ""},
     ],
@@ -150,7 +151,7 @@ def test_interleaved_runs_are_neighbours_in_time(old, new, expected):
 
 
 def test_runs_without_a_time_are_not_interleaved():
-    before, after = (msgspec.structs.replace(run(seed=seed), started="") for seed in (1, 2))
+    before, after = (replace(run(seed=seed), started="") for seed in (1, 2))
     assert interleaved([before], [after]) is False
 
 
@@ -169,6 +170,12 @@ def test_a_single_disturbed_run_proves_nothing_and_says_why():
     assert not cell.slower_than(0.03)
 
 
+def test_a_gate_fails_a_slowdown_that_is_proven_to_exceed_it():
+    (cell,) = compare(*turns(3, slower=1.05)).cells
+    assert replace(cell, ratio=Ratio(1.05, 1.031, 1.07)).slower_than(0.03)
+    assert not replace(cell, ratio=Ratio(1.05, 1.029, 1.07)).slower_than(0.03)
+
+
 def test_each_protocol_s_reported_latency_is_compared():
     slow_copies = [run(protocol=protocol, at=at) for at in (0, 900) for protocol in ("trtexec11", "mlperf-ss", "paddle2020")]
     found = compare(slow_copies[:3], slow_copies[3:])
@@ -181,9 +188,7 @@ def test_each_protocol_s_reported_latency_is_compared():
 def test_a_table_shows_the_cells_their_mean_and_what_differs():
     old, new = turns(3, slower=1.05)
     others = turns(3, slower=1.05, model="dpn92", versions={"onnxruntime": "1.2.3"})
-    shown = table(
-        compare([*old, *others[0]], [msgspec.structs.replace(r, versions={"onnxruntime": "2"}) for r in (*new, *others[1])])
-    )
+    shown = table(compare([*old, *others[0]], [replace(r, versions={"onnxruntime": "2"}) for r in (*new, *others[1])]))
     assert [row[0].value for row in shown.rows] == ["dpn68 fp32 b1", "dpn92 fp32 b1", "geometric mean"]
     assert [row[-1].value for row in shown.rows] == ["SLOWER"] * 3
     assert shown.rows[2][3].value == pytest.approx(1.05, rel=0.01)

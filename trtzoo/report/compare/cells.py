@@ -1,8 +1,10 @@
 """Compare A and B cell by cell: what compares, what does not and in which field it differs, and what is missing."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import compress
 from statistics import fmean
 
 import msgspec
@@ -16,7 +18,6 @@ from trtzoo.report.results import metric_seconds
 
 Facts = dict[str, str]
 Runs = Sequence[Result]
-Key = tuple[str, ...]
 
 DISTURBED = ("load", "shared", "hot", "capped", "clocks", "trend")
 """A run with one of these warnings is left out if there are undisturbed runs; otherwise the cell proves nothing."""
@@ -44,7 +45,8 @@ class ComparedCell(msgspec.Struct, frozen=True):
         return UNCLEAR if self.warning else self.ratio.verdict
 
     def slower_than(self, share: float) -> bool:
-        return not self.warning and self.ratio.slower_than(share)
+        """Return whether a slowdown of more than `share` (0.03 is 3 %) is proven."""
+        return not self.warning and self.ratio.low > 1 + share
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -60,11 +62,11 @@ class Refusal(msgspec.Struct, frozen=True):
 class Comparison(msgspec.Struct, frozen=True):
     """All cells. `missing` and `failed` list each side's own, A first; `unchanged` have the same run on both sides."""
 
-    cells: tuple[ComparedCell, ...]
-    refused: tuple[Refusal, ...]
-    missing: tuple[tuple[Result, ...], tuple[Result, ...]]
-    failed: tuple[tuple[Result, ...], tuple[Result, ...]]
-    unchanged: tuple[Result, ...]
+    cells: list[ComparedCell]
+    refused: list[Refusal]
+    missing: tuple[Runs, Runs]
+    failed: tuple[Runs, Runs]
+    unchanged: Runs
 
     @property
     def broken(self) -> bool:
@@ -77,9 +79,9 @@ def compare(before: Runs, after: Runs) -> Comparison:
     """Compare every cell of A with its cell of B. Several results of one cell on one side are repeated runs."""
     old_cells, new_cells = _cells(before), _cells(after)
     single = len(old_cells) == len(new_cells) == 1
+    cells, unchanged = [], []
     pairs = _pair_up(old_cells, new_cells)
     refused, missing = _near_misses([runs[0] for runs in old_cells.values()], [runs[0] for runs in new_cells.values()], single)
-    cells, unchanged = [], []
     for old, new in pairs:
         if difference := _difference(old, new):
             refused.append(difference)
@@ -87,8 +89,8 @@ def compare(before: Runs, after: Runs) -> Comparison:
             unchanged.append(old[0])
         else:
             cells.append(_compared(old, new))
-    failed = (tuple(run for run in before if run.failure), tuple(run for run in after if run.failure))
-    return Comparison(tuple(cells), tuple(refused), missing, failed, tuple(unchanged))
+    failed = ([run for run in before if run.failure], [run for run in after if run.failure])
+    return Comparison(cells, refused, missing, failed, unchanged)
 
 
 # --- matching ---
@@ -124,20 +126,24 @@ def subject(result: Result) -> Facts:
     }
 
 
-def _cells(results: Runs) -> dict[Key, list[Result]]:
+def _identity(result: Result) -> Facts:
+    return identity(result) | {"runtime": result.case.runtime}
+
+
+def _cells(results: Runs) -> dict[tuple[str, ...], Runs]:
     """Return the good runs by cell and runtime, in the order in which they were measured."""
-    found: dict[Key, list[Result]] = {}
+    found: defaultdict[tuple[str, ...], list[Result]] = defaultdict(list)
     for result in sorted((run for run in results if not run.failure), key=lambda run: run.started):
-        found.setdefault((*identity(result).values(), result.case.runtime), []).append(result)
-    return found
+        found[tuple(_identity(result).values())].append(result)
+    return dict(found)
 
 
-def _pair_up(before: dict[Key, list[Result]], after: dict[Key, list[Result]]) -> list[tuple[Runs, Runs]]:
+def _pair_up(before: dict[tuple[str, ...], Runs], after: dict[tuple[str, ...], Runs]) -> list[tuple[Runs, Runs]]:
     """Take the runs of cells that both sides have out of both.
 
     A runtime is paired with itself. If one runtime of a cell is left on each side, those two are paired.
     """
-    pairs: list[tuple[Runs, Runs]] = [(before.pop(key), after.pop(key)) for key in list(before) if key in after]
+    pairs = [(before.pop(key), after.pop(key)) for key in list(before) if key in after]
     for key in list(before):
         here, there = ([other for other in side if other[:-1] == key[:-1]] for side in (before, after))
         if len(here) == len(there) == 1:
@@ -145,9 +151,7 @@ def _pair_up(before: dict[Key, list[Result]], after: dict[Key, list[Result]]) ->
     return pairs
 
 
-def _near_misses(
-    before: Runs, after: Runs, single: bool
-) -> tuple[list[Refusal], tuple[tuple[Result, ...], tuple[Result, ...]]]:
+def _near_misses(before: Runs, after: Runs, single: bool) -> tuple[list[Refusal], tuple[Runs, Runs]]:
     """Return pairs that differ in a field only, and each side's cells that have no such partner.
 
     `single`: each side is one cell, so the two are meant to be compared.
@@ -158,17 +162,16 @@ def _near_misses(
         if not others:
             alone.append(old)
             continue
-        known = {id(new): identity(new) | {"runtime": new.case.runtime} for new in (old, *others)}
-        new = min(others, key=lambda other: len(_differing(known[id(old)], known[id(other)])))
-        mine, theirs = known[id(old)], known[id(new)]
-        field = _differing(mine, theirs)[0]
-        refused.append(Refusal(old, field, mine[field], theirs[field]))
+        difference, new = min(((_differing(_identity, old, new), new) for new in others), key=lambda pair: len(pair[0]))
+        refused.append(Refusal(old, *difference[0]))
         rest = [other for other in rest if other is not new]
-    return refused, (tuple(alone), tuple(rest))
+    return refused, (alone, rest)
 
 
-def _differing(old: Facts, new: Facts) -> list[str]:
-    return [name for name in old if name in new and old[name] != new[name]]
+def _differing(facts: Callable[[Result], Facts], old: Result, new: Result) -> list[tuple[str, str, str]]:
+    """Return the fields that both have with different values: name, old value and new value."""
+    mine, theirs = facts(old), facts(new)
+    return [(name, mine[name], theirs[name]) for name in mine if name in theirs and mine[name] != theirs[name]]
 
 
 def _difference(old: Runs, new: Runs) -> Refusal | None:
@@ -177,8 +180,8 @@ def _difference(old: Runs, new: Runs) -> Refusal | None:
     checks += [(subject, new[0], run, ("B", "another run of B")) for run in new]
     checks += [(conditions, old[0], run, ("A", "B")) for run in (*old, *new)]
     for facts, first, run, sides in checks:
-        for field in _differing(facts(first), facts(run)):
-            return Refusal(old[0], field, facts(first)[field], facts(run)[field], sides)
+        for difference in _differing(facts, first, run):
+            return Refusal(old[0], *difference, sides)
     return None
 
 
@@ -186,25 +189,22 @@ def _difference(old: Runs, new: Runs) -> Refusal | None:
 
 
 def _compared(old: Runs, new: Runs) -> ComparedCell:
-    """Compare a cell's undisturbed runs, or all its runs if one side has no undisturbed run."""
-    paired = interleaved(old, new)
-    before, after = _undisturbed(old, new, paired)
-    warning = ""
+    """Compare a cell's undisturbed runs, or all its runs if one side has no undisturbed run.
+
+    Of interleaved runs, a pair counts if both its runs are undisturbed.
+    """
+    paired, warning = interleaved(old, new), ""
+    sound = [[not _disturbance(run) for run in side] for side in (old, new)]
+    if paired:
+        sound = [[all(pair) for pair in zip(*sound, strict=True)]] * 2
+    before, after = (tuple(compress(side, good)) for side, good in zip((old, new), sound, strict=True))
     if not before or not after:
-        before, after, warning = old, new, next(filter(None, map(_disturbance, (*old, *new))))
+        before, after, warning = tuple(old), tuple(new), next(filter(None, map(_disturbance, (*old, *new))))
     moments = [[_moment(run) for run in side] for side in (before, after)]
     seconds = [math.exp(fmean(run.level for run in side)) for side in moments]
     left_out = len(old) + len(new) - len(before) - len(after)
     found = ratio(*moments, interleaved=paired)
-    return ComparedCell(tuple(before), tuple(after), (seconds[0], seconds[1]), found, paired, left_out, warning)
-
-
-def _undisturbed(old: Runs, new: Runs, paired: bool) -> tuple[Runs, Runs]:
-    """Return the runs without a disturbance; of interleaved runs, the pairs without one."""
-    if not paired:
-        return [run for run in old if not _disturbance(run)], [run for run in new if not _disturbance(run)]
-    pairs = [pair for pair in zip(old, new, strict=True) if not any(map(_disturbance, pair))]
-    return [first for first, _ in pairs], [second for _, second in pairs]
+    return ComparedCell(before, after, (seconds[0], seconds[1]), found, paired, left_out, warning)
 
 
 def interleaved(old: Runs, new: Runs) -> bool:

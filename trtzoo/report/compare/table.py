@@ -1,40 +1,40 @@
 """A comparison as a table. What is not in the table is in sentences. A column is a row of COLUMNS."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import chain
 
 import msgspec
 
 from trtzoo.core.records import Result
-from trtzoo.report.compare.cells import ComparedCell, Comparison, Facts, conditions, identity, subject
-from trtzoo.report.compare.verdicts import MARGIN, UNCLEAR, Ratio, geometric_mean
+from trtzoo.report.compare.cells import ComparedCell, Comparison, conditions, identity, subject
+from trtzoo.report.compare.verdicts import MARGIN, UNCLEAR, Ratio, mean_ratio
 from trtzoo.report.tables.model import Column, Table, make_table
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A row of the table: a cell, or the geometric mean of all cells."""
+    """A row of the table: a cell, or the geometric mean of all cells, which has no seconds and runs of its own."""
 
     name: str
     ratio: Ratio
     verdict: str
-    cell: ComparedCell | None = None
+    seconds: tuple[float, float] | None = None
+    runs: str | None = None
+    note: str = ""
 
-    @property
-    def runs(self) -> str | None:
-        if not self.cell:
-            return None
-        return f"{len(self.cell.before)}+{len(self.cell.after)}{' interleaved' if self.cell.interleaved else ''}"
 
-    @property
-    def note(self) -> str:
-        if self.cell and self.cell.warning:
-            return f"proves nothing: {self.cell.warning}"
-        return f"{self.cell.left_out} disturbed runs are left out" if self.cell and self.cell.left_out else ""
+def _line(name: str, cell: ComparedCell) -> Line:
+    runs = f"{len(cell.before)}+{len(cell.after)}{' interleaved' if cell.interleaved else ''}"
+    note = f"{cell.left_out} disturbed runs are left out" if cell.left_out else ""
+    if cell.warning:
+        note = f"proves nothing: {cell.warning}"
+    return Line(name, cell.ratio, cell.verdict, cell.seconds, runs, note)
 
 
 COLUMNS: tuple[Column[Line], ...] = (
     Column("Cell", lambda row: row.name),
-    Column("A ms", lambda row: row.cell.seconds[0] * 1000 if row.cell else None, "{:.2f}"),
-    Column("B ms", lambda row: row.cell.seconds[1] * 1000 if row.cell else None, "{:.2f}"),
+    Column("A ms", lambda row: row.seconds and row.seconds[0] * 1000, "{:.2f}"),
+    Column("B ms", lambda row: row.seconds and row.seconds[1] * 1000, "{:.2f}"),
     Column("B/A", lambda row: row.ratio.value, "{:.3f}"),
     Column("from", lambda row: row.ratio.low, "{:.3f}"),
     Column("to", lambda row: row.ratio.high, "{:.3f}"),
@@ -45,11 +45,11 @@ COLUMNS: tuple[Column[Line], ...] = (
 
 def table(found: Comparison) -> Table:
     """Make a table with a row for each cell, and the geometric mean of several cells."""
-    name = namer(_results(found))
-    lines = [Line(name(cell.before[0]), cell.ratio, cell.verdict, cell) for cell in found.cells]
+    name = _namer(found)
+    lines = [_line(name(cell.before[0]), cell) for cell in found.cells]
     sound = [cell.ratio for cell in found.cells if not cell.warning]
     if len(sound) > 1:
-        mean = geometric_mean(sound)
+        mean = mean_ratio(sound)
         lines.append(Line("geometric mean", mean, mean.verdict))
     caption = [*_sides(found), *_reading(found), *sentences(found)]
     return make_table("B against A: reported latencies", COLUMNS, lines, caption)
@@ -57,7 +57,7 @@ def table(found: Comparison) -> Table:
 
 def sentences(found: Comparison) -> list[str]:
     """Describe what does not compare and why, what failed, what one side lacks, and what was not measured again."""
-    name = namer(_results(found))
+    name = _namer(found)
     reasons: dict[str, list[str]] = {}
     for row in found.refused:
         reason = f"{row.field} is {row.before} in {row.sides[0]} and {row.after} in {row.sides[1]}"
@@ -72,9 +72,10 @@ def sentences(found: Comparison) -> list[str]:
     return lines
 
 
-def namer(results: Sequence[Result]) -> Callable[[Result], str]:
+def _namer(found: Comparison) -> Callable[[Result], str]:
     """Return a function that names cells by model, precision, batch, and any other field that varies between the results."""
-    facts = [identity(result) for result in results]
+    several = [*found.failed, *found.missing, found.unchanged, *(cell.before for cell in found.cells)]
+    facts = [identity(result) for result in (*chain(*several), *(row.result for row in found.refused))]
     varying = [field for field in ("protocol", "CUDA graph", "device") if len({one[field] for one in facts}) > 1]
 
     def name(result: Result) -> str:
@@ -84,41 +85,26 @@ def namer(results: Sequence[Result]) -> Callable[[Result], str]:
     return name
 
 
-def _results(found: Comparison) -> list[Result]:
-    several = (*found.failed, *found.missing, *(cell.before for cell in found.cells))
-    return [*(row.result for row in found.refused), *found.unchanged, *(result for side in several for result in side)]
-
-
 # --- below the table ---
 
 
 def _sides(found: Comparison) -> list[str]:
-    """Describe what both sides share, and for each side what differs."""
-    if not found.cells:
-        return []
-    old, new = (
-        _common(identity(run) | conditions(run) | subject(run) for run in side)
-        for side in ([run for cell in found.cells for run in cell.before], [run for cell in found.cells for run in cell.after])
+    """Describe what both sides share, and for each side what differs. Several values of a field are joined by "or"."""
+    sides = []
+    for runs in ([cell.before for cell in found.cells], [cell.after for cell in found.cells]):
+        values: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        for run in chain(*runs):
+            for field, value in (identity(run) | conditions(run) | subject(run)).items():
+                values[field][value] = None
+        names = [field for field in values if field not in ("model", "precision", "batch")]
+        sides.append([f"{field} {' or '.join(values[field])}" for field in names])
+    old, new = sides
+    parts = (
+        ("Both", [fact for fact in old if fact in new]),
+        ("A", [fact for fact in old if fact not in new]),
+        ("B", [fact for fact in new if fact not in old]),
     )
-    both = {field: value for field, value in old.items() if new.get(field) == value}
-    lines = [f"Both: {_listed(both)}."]
-    for side, facts in (("A", old), ("B", new)):
-        if differing := _listed({field: value for field, value in facts.items() if field not in both}):
-            lines.append(f"{side}: {differing}.")
-    return lines
-
-
-def _listed(facts: Facts) -> str:
-    return "; ".join(f"{field} {value}" for field, value in facts.items() if field not in ("model", "precision", "batch"))
-
-
-def _common(facts: Iterable[Facts]) -> Facts:
-    """Return each field's values, joined by "or"."""
-    found: dict[str, dict[str, None]] = {}
-    for one in facts:
-        for field, value in one.items():
-            found.setdefault(field, {})[value] = None
-    return {field: " or ".join(values) for field, values in found.items()}
+    return [f"{side}: {'; '.join(facts)}." for side, facts in parts if facts]
 
 
 def _reading(found: Comparison) -> list[str]:

@@ -10,7 +10,7 @@ Samples within a run are autocorrelated, so each run counts as one observation. 
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import fmean, pstdev
+from statistics import fmean, geometric_mean, pstdev
 
 import msgspec
 import numpy as np
@@ -54,10 +54,6 @@ class Ratio(msgspec.Struct, frozen=True):
             return SLOWER
         return FASTER if self.high < 1 else UNCLEAR
 
-    def slower_than(self, share: float) -> bool:
-        """Return whether a slowdown of more than `share` (0.03 is 3 %) is proven."""
-        return self.low > 1 + share
-
 
 def moment(values: Sequence[float], statistic: Callable[[Array], float]) -> Moment:
     """Reduce a run's seconds to `statistic`, with its standard error from a circular block bootstrap."""
@@ -66,42 +62,35 @@ def moment(values: Sequence[float], statistic: Callable[[Array], float]) -> Mome
     random = np.random.default_rng(0)
     drawn = []
     for _ in range(RESAMPLES):
-        starts = random.integers(size, size=-(-size // length))
-        block = (starts[:, None] + np.arange(length)).ravel()[:size] % size
-        drawn.append(math.log(statistic(seconds[block])))
+        blocks = random.integers(size, size=(-(-size // length), 1)) + np.arange(length)
+        drawn.append(math.log(statistic(seconds[blocks.ravel()[:size] % size])))
     return Moment(math.log(statistic(seconds)), pstdev(drawn))
 
 
 def ratio(before: Sequence[Moment], after: Sequence[Moment], *, interleaved: bool) -> Ratio:
-    """Compare the runs of A with those of B. `interleaved` runs are pairs: as many of A as of B, each beside its partner."""
-    if interleaved:
-        changes = [new.level - old.level for old, new in zip(before, after, strict=True)]
-        errors = [old.error**2 + new.error**2 for old, new in zip(before, after, strict=True)]
-        reach = _reach([changes], INTERLEAVED**2 + fmean(errors))
-        return _interval(fmean(changes), reach / math.sqrt(len(changes)))
-    levels = [[run.level for run in side] for side in (before, after)]
-    reach = _reach(levels, APART**2 + fmean(run.error**2 for run in (*before, *after)))
-    return _interval(fmean(levels[1]) - fmean(levels[0]), reach * math.sqrt(sum(1 / len(side) for side in levels)))
+    """Compare the runs of A with those of B. `interleaved` runs are pairs: as many of A as of B, each beside its partner.
 
-
-def geometric_mean(ratios: Sequence[Ratio]) -> Ratio:
-    """Average ratios and both ends of their intervals: most of the error is common to all cells and does not average out."""
-    logs = [[math.log(value) for value in (one.value, one.low, one.high)] for one in ratios]
-    return Ratio(*(math.exp(fmean(column)) for column in zip(*logs, strict=True)))
-
-
-def _reach(groups: Sequence[Sequence[float]], prior: float) -> float:
-    """Return the 95 % half-width of a value around its group's mean, from observed and `prior` variance.
-
-    If the observed variance is over twice the prior, this machine is noisier than usual: then at least the observed half-width.
+    If the observed variance is over twice the prior, this machine is noisier than usual: then the interval has at least the
+    width that the observed variance alone gives.
     """
-    squares, own = sum((value - fmean(group)) ** 2 for group in groups for value in group), sum(map(len, groups)) - len(groups)
-    reach = student(PRIOR_FREEDOM + own) * math.sqrt((PRIOR_FREEDOM * prior + squares) / (PRIOR_FREEDOM + own))
-    return max(reach, student(own) * math.sqrt(squares / own)) if own and squares / own > 2 * prior else reach
+    levels = [[run.level for run in side] for side in (before, after)]
+    noise = fmean(run.error**2 for run in (*before, *after))
+    if interleaved:
+        groups, prior = [[new - old for old, new in zip(*levels, strict=True)]], INTERLEAVED**2 + 2 * noise
+    else:
+        groups, prior = levels, APART**2 + noise
+    squares = sum((value - fmean(group)) ** 2 for group in groups for value in group)
+    observed = sum(len(group) - 1 for group in groups)
+    reach = student(PRIOR_FREEDOM + observed) * math.sqrt((PRIOR_FREEDOM * prior + squares) / (PRIOR_FREEDOM + observed))
+    if squares > 2 * prior * observed > 0:
+        reach = max(reach, student(observed) * math.sqrt(squares / observed))
+    middle, half = fmean(levels[1]) - fmean(levels[0]), reach * math.sqrt(sum(1 / len(group) for group in groups))
+    return Ratio(*map(math.exp, (middle, middle - half, middle + half)))
 
 
-def _interval(middle: float, half: float) -> Ratio:
-    return Ratio(*(math.exp(value) for value in (middle, middle - half, middle + half)))
+def mean_ratio(ratios: Sequence[Ratio]) -> Ratio:
+    """Average ratios and both ends of their intervals: most of the error is common to all cells and does not average out."""
+    return Ratio(*map(geometric_mean, zip(*map(msgspec.structs.astuple, ratios), strict=True)))
 
 
 def student(freedom: int) -> float:
