@@ -22,7 +22,8 @@ def figures_command(
 
     Examples: trtzoo figures; trtzoo figures --out plots
     """
-    require_module("trtzoo figures", module="matplotlib", extra="report")
+    for module in ("matplotlib", "adjustText"):
+        require_module("trtzoo figures", module=module, extra="report")
     from trtzoo.report.figures.drawing import write
 
     found, evaluations, complaints = read_folder(folder)

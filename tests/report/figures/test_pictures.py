@@ -105,11 +105,12 @@ def test_files_are_the_same_each_time_and_of_both_kinds(tmp_path):
 
 
 def test_families_differ_by_marker_and_line_and_the_published_are_hollow():
-    assert len({look.marker for look in LOOKS.values()}) == len({look.line for look in LOOKS.values()}) == len(LOOKS)
+    for part in ("marker", "linestyle", "color"):
+        assert len({look[part] for look in LOOKS.values()}) == len(LOOKS)
     assert {model.family for model in MODELS.values()} == set(LOOKS)
     (axes,) = draw(named([gpu_result(batch=4)])["t4-fp32-b4"]).axes
     faces = [line.get_markerfacecolor() for line in axes.lines if line.get_marker() in ("o", "*")]
-    assert sorted(faces) == sorted(["white", "white", LOOKS["densenet"].colour])
+    assert sorted(faces) == sorted(["white", "white", LOOKS["densenet"]["color"]])
 
 
 def crowded(seed):

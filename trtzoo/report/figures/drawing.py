@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import msgspec
 from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
@@ -22,23 +22,13 @@ from matplotlib.transforms import Bbox
 from trtzoo.core.files import replacing
 from trtzoo.report.figures.pictures import Picture, Point, pareto
 
-
-class Look(msgspec.Struct, frozen=True):
-    """The look of a family's points and line."""
-
-    title: str
-    marker: str
-    size: float
-    line: Any
-    colour: str
-
-
-LOOKS = {
-    "densenet": Look("DenseNet", "o", 8, ":", "#8f2d87"),
-    "dpn": Look("DPN", "*", 13, "--", "#1f5fd0"),
+LOOKS: dict[str, dict[str, Any]] = {
+    "densenet": {"label": "DenseNet", "marker": "o", "markersize": 8, "linestyle": ":", "color": "#8f2d87"},
+    "dpn": {"label": "DPN", "marker": "*", "markersize": 13, "linestyle": "--", "color": "#1f5fd0"},
 }
-"""Readers with red-green colour blindness can tell these colours apart."""
+"""The look of a family's points and line. Readers with red-green colour blindness can tell these colours apart."""
 
+FRONT = "#9a9a9a"
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10.5,
@@ -71,11 +61,14 @@ def draw(picture: Picture) -> Figure:
     axes.set_ylabel("Top-1 accuracy, ImageNet-1k")
     _scale(axes, picture)
     for points, full in ((picture.published, False), (picture.measured, True)):
-        _front(axes, points, full)
+        front = pareto(points)  # drawn from each point right to the next, then up
+        xs, ys = [point.x for point in front], [point.top1 for point in front]
+        axes.step(xs, ys, where="post", color=FRONT if full else "#cfcfcf", linewidth=1.6, zorder=1)
         for family in LOOKS:
-            _family(axes, [point for point in points if point.family == family], full)
-    _legend(axes, picture)
-    _labels(figure, axes, picture)
+            _family(
+                axes, family, sorted((point for point in points if point.family == family), key=lambda point: point.x), full
+            )
+    _labels(figure, axes, picture, _legend(axes, picture))
     figure.text(0.012, 0.02, textwrap.fill(picture.caption, 118), fontsize=8.5, color="#444444", va="bottom")
     return figure
 
@@ -96,64 +89,49 @@ def _scale(axes: Axes, picture: Picture) -> None:
     axes.set_ylim(min(accuracies) - room, max(accuracies) + room)
 
 
-def _front(axes: Axes, points: tuple[Point, ...], full: bool) -> None:
-    """Draw the Pareto front: from each point right to the next, then up."""
-    front, colour = pareto(points), "#9a9a9a" if full else "#cfcfcf"
-    xs, ys = [point.x for point in front], [point.top1 for point in front]
-    axes.step(xs, ys, where="post", color=colour, linewidth=1.6, zorder=1)
+def _family(axes: Axes, family: str, points: list[Point], full: bool) -> None:
+    if points:
+        axes.errorbar(
+            [point.x for point in points],
+            [point.top1 for point in points],
+            xerr=[[point.x - point.low for point in points], [point.high - point.x for point in points]] if full else None,
+            linewidth=1.1 if full else 0.7,
+            markerfacecolor=LOOKS[family]["color"] if full else "white",
+            markeredgewidth=1.2,
+            capsize=3,
+            zorder=3 if full else 2,
+            **LOOKS[family],
+        )
 
 
-def _family(axes: Axes, points: list[Point], full: bool) -> None:
-    if not points:
-        return
-    look, row = LOOKS[points[0].family], sorted(points, key=lambda point: point.x)
-    axes.errorbar(
-        [point.x for point in row],
-        [point.top1 for point in row],
-        xerr=[[point.x - point.low for point in row], [point.high - point.x for point in row]] if full else None,
-        fmt=look.marker,
-        linestyle=look.line,
-        linewidth=1.1 if full else 0.7,
-        color=look.colour,
-        markersize=look.size,
-        markerfacecolor=look.colour if full else "white",
-        markeredgewidth=1.2,
-        capsize=3,
-        zorder=3 if full else 2,
-    )
-
-
-def _legend(axes: Axes, picture: Picture) -> None:
-    entries = [
-        Line2D([], [], marker=look.marker, linestyle=look.line, color=look.colour, markersize=look.size, label=look.title)
-        for look in LOOKS.values()
-    ]
-    entries.append(Line2D([], [], marker="s", linestyle="", color="#444444", markerfacecolor="white", label="published"))
+def _legend(axes: Axes, picture: Picture) -> Legend:
+    square = {"marker": "s", "linestyle": "", "color": "#444444"}
+    entries = [*LOOKS.values(), {**square, "markerfacecolor": "white", "label": "published"}]
     if picture.measured:
-        entries.append(Line2D([], [], marker="s", linestyle="", color="#444444", label=picture.full))
-    entries.append(Line2D([], [], color="#9a9a9a", linewidth=1.6, label="Pareto front"))
-    axes.legend(handles=entries, loc="lower right", frameon=True, framealpha=0.95, edgecolor="#dddddd")
+        entries.append({**square, "label": picture.full})
+    entries.append({"color": FRONT, "linewidth": 1.6, "label": "Pareto front"})
+    handles = [Line2D([], [], **entry) for entry in entries]
+    return axes.legend(handles=handles, loc="lower right", frameon=True, framealpha=0.95, edgecolor="#dddddd")
 
 
-def _labels(figure: Figure, axes: Axes, picture: Picture) -> None:
+def _labels(figure: Figure, axes: Axes, picture: Picture, legend: Legend) -> None:
     """Name each network at its point; once if its published and measured points are close together."""
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     pixels = axes.transData.inverted()
-    markers = [_marker(axes, point) for point in (*picture.published, *picture.measured)]
-    boxes = [*markers, *([legend.get_window_extent()] if (legend := axes.get_legend()) else [])]
-    named = dict[str, list[Bbox]]()
-    texts, points = [], list[Point]()
+    points = (*picture.published, *picture.measured)
+    boxes = [*(_box(axes, point) for point in points), legend.get_window_extent()]
+    texts: dict[Point, Text] = {}
     for point in (*picture.measured, *picture.published):
-        near = _marker(axes, point, width=90, height=60)
-        if not any(near.overlaps(other) for other in named.get(point.model, [])):
-            named.setdefault(point.model, []).append(_marker(axes, point))
-            points.append(point)
-            texts.append(_name(axes, point))
+        near = _box(axes, point, width=90, height=60)
+        if not any(near.overlaps(_box(axes, other)) for other in texts if other.model == point.model):
+            name = LOOKS[point.family]["label"] + point.model.removeprefix(point.family)
+            texts[point] = axes.text(point.x, point.top1, name, fontsize=8.5, color=LOOKS[point.family]["color"])
+            texts[point].set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     adjust_text(
-        texts,
-        target_x=[point.x for point in points],
-        target_y=[point.top1 for point in points],
+        list(texts.values()),
+        target_x=[point.x for point in texts],
+        target_y=[point.top1 for point in texts],
         objects=[box.transformed(pixels) for box in boxes],
         ax=axes,
         expand=(1.08, 1.25),
@@ -167,14 +145,7 @@ def _labels(figure: Figure, axes: Axes, picture: Picture) -> None:
     )
 
 
-def _marker(axes: Axes, point: Point, width: float = 14, height: float = 14) -> Bbox:
+def _box(axes: Axes, point: Point, width: float = 14, height: float = 14) -> Bbox:
     """A box around a point, in pixels."""
     x, y = axes.transData.transform((point.x, point.top1))
     return Bbox.from_bounds(x - width / 2, y - height / 2, width, height)
-
-
-def _name(axes: Axes, point: Point) -> Text:
-    look = LOOKS[point.family]
-    text = axes.text(point.x, point.top1, look.title + point.model.removeprefix(point.family), fontsize=8.5, color=look.colour)
-    text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
-    return text

@@ -3,7 +3,7 @@
 drawing.py draws them; nothing here needs its library.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
@@ -46,16 +46,21 @@ class Picture(msgspec.Struct, frozen=True):
 
 def pictures(results: Iterable[Result], evaluations: Iterable[Evaluation] = ()) -> list[Picture]:
     """Make the four figures of published and measured points."""
-    known, accuracy = groups(results), _measured_accuracy(evaluations)
+    known, accuracy, rows = groups(results), _measured_accuracy(evaluations), document().models
+    gflops = {model: row.gflops for model, row in rows.items()}, {model: MODELS[model].flops / 1e9 for model in rows}
+    mparams = {model: row.mparams for model, row in rows.items()}, {model: MODELS[model].params / 1e6 for model in rows}
     return [
-        _counts("flops", "FLOPs", "G, 2 x multiply-accumulates", lambda row: row.gflops, lambda row: row.flops / 1e9, accuracy),
-        _counts("params", "parameters", "M", lambda row: row.mparams, lambda row: row.params / 1e6, accuracy),
-        _latency("t4-fp32-b4", "t4", "fp32", known, accuracy),
-        _latency("t4-fp16-b4", "t4", "fp16", known, accuracy),
+        _counts("flops", "FLOPs", "FLOPs (G, 2 x multiply-accumulates)", *gflops, accuracy),
+        _counts("params", "parameters", "Parameters (M)", *mparams, accuracy),
+        _latency("t4", "fp32", known, accuracy),
+        _latency("t4", "fp16", known, accuracy),
     ]
 
 
-def _measured_accuracy(evaluations: Iterable[Evaluation]) -> dict[tuple[str, str], float]:
+Accuracies = dict[tuple[str, str], float]
+
+
+def _measured_accuracy(evaluations: Iterable[Evaluation]) -> Accuracies:
     """Return top-1 accuracy by model and precision, from the newest evaluation with trained weights and published sizes."""
     good = [
         row for row in evaluations if row.images and row.weights.source != "seeded" and (row.classes, row.size) == (1000, 224)
@@ -63,83 +68,65 @@ def _measured_accuracy(evaluations: Iterable[Evaluation]) -> dict[tuple[str, str
     return {(row.model, row.precision): row.top1 / row.images for row in sorted(good, key=lambda row: row.started)}
 
 
-Accuracies = dict[tuple[str, str], float]
-
-
 def _counts(
-    name: str, quantity: str, unit: str, printed: Callable[..., float], exact: Callable[..., float], accuracy: Accuracies
+    name: str, quantity: str, axis: str, printed: dict[str, float], exact: dict[str, float], accuracy: Accuracies
 ) -> Picture:
-    rows = document().models
-    return Picture(
-        name,
-        f"Accuracy against {quantity}",
-        f"{quantity[0].upper()}{quantity[1:]} ({unit})",
-        tuple(_point(model, printed(row), _printed_top1(model)) for model, row in rows.items()),
-        tuple(_point(model, exact(MODELS[model]), _top1(model, "fp32", accuracy)) for model in rows),
-        "counted exactly",
-        f"Hollow: as published. Full: counted exactly. {_accuracy_source(accuracy, 'fp32', rows)}",
-    )
+    caption = f"Hollow: as published. Full: counted exactly. {_accuracy_source(accuracy, 'fp32', exact)}"
+    title, points = f"Accuracy against {quantity}", _points(exact, "fp32", accuracy)
+    return Picture(name, title, axis, _points(printed), points, "counted exactly", caption)
 
 
-def _latency(name: str, gpu: str, precision: str, known: list[Group], accuracy: Accuracies) -> Picture:
-    printed = document().latency[gpu][precision]
-    group = _shown(known, gpu, precision)
-    here = {model: row for (model, batch), row in group.of(precision).items() if batch == BATCH} if group else {}
-    good = {model: here[model] for model in MODELS if model in here and not here[model].failure}
-    points = tuple(_timed(model, row, _top1(model, precision, accuracy)) for model, row in good.items())
-    if not group or not points:
-        sources = f"Nothing was measured at {precision.upper()}, batch {BATCH}."
-    else:
+def _latency(gpu: str, precision: str, known: list[Group], accuracy: Accuracies) -> Picture:
+    printed = {model: by_batch[f"b{BATCH}"] for model, by_batch in document().latency[gpu][precision].items()}
+    group = max(known, key=lambda group: _rank(group, gpu, precision), default=None)
+    good = _good(group, precision) if group else {}
+    full, sources = "", f"Nothing was measured at {precision.upper()}, batch {BATCH}."
+    if group and good:
         other = "" if group.gpu == gpu else " (other hardware than the published)"
-        statistic = _statistic(next(iter(good.values())))
-        sources = f"Full: measured on {group.name}{other}. {statistic} {_accuracy_source(accuracy, precision, good)}"
+        row = PROTOCOLS[next(iter(good.values())).case.protocol]
+        bars = "; bars: its 95 % interval" if row.statistic == "median" else ""
+        sources = f"Full: measured on {group.name}{other}. Protocol {row.name}: {row.statistic}{bars}. "
+        sources += _accuracy_source(accuracy, precision, good)
+        full = f"measured, {group.short}"
     return Picture(
-        name,
+        f"{gpu}-{precision}-b{BATCH}",
         f"Accuracy against latency, {precision.upper()}, batch {BATCH}",
         f"Milliseconds for {BATCH} images (logarithmic)",
-        tuple(_point(model, by_batch[f"b{BATCH}"], _printed_top1(model)) for model, by_batch in printed.items()),
-        points,
-        f"measured, {group.short}" if group else "",
+        _points(printed),
+        _points({model: reported_latency(row) * 1e3 for model, row in good.items()}, precision, accuracy, good),
+        full,
         f"Hollow: published, Tesla T4. {sources}",
     )
 
 
-def _shown(known: list[Group], gpu: str, precision: str) -> Group | None:
-    """Return the group to draw: the published GPU's, or else the group with the most good results."""
-
-    def rank(group: Group) -> tuple[bool, bool, int]:
-        good = [row for (_, batch), row in group.of(precision).items() if batch == BATCH and not row.failure]
-        return (bool(good) and group.gpu == gpu, bool(good) and good[0].case.protocol == "trtzoo", len(good))
-
-    best = max(known, key=rank, default=None)
-    return best if best and rank(best)[2] else None
+def _good(group: Group, precision: str) -> dict[str, Result]:
+    """Return the group's good results at BATCH by model."""
+    cells = group.of(precision)
+    return {model: cells[model, BATCH] for model in MODELS if (model, BATCH) in cells and not cells[model, BATCH].failure}
 
 
-def _timed(model: str, result: Result, top1: float) -> Point:
-    """Return the reported latency with the interval of the median."""
-    known = interval([sample.total for sample in result.samples])
-    x = reported_latency(result)
-    ends = (known.low, known.high) if PROTOCOLS[result.case.protocol].statistic == "median" else (x, x)
-    return Point(model, x * 1e3, top1, ends[0] * 1e3, ends[1] * 1e3)
+def _rank(group: Group, gpu: str, precision: str) -> tuple[bool, bool, int]:
+    """Prefer the published GPU, then protocol trtzoo, then the group with the most good results."""
+    good = list(_good(group, precision).values())
+    return (bool(good) and group.gpu == gpu, bool(good) and good[0].case.protocol == "trtzoo", len(good))
 
 
-def _point(model: str, x: float, top1: float) -> Point:
-    return Point(model, x, top1, x, x)
+def _points(
+    costs: dict[str, float], precision: str = "", accuracy: Accuracies | None = None, results: dict[str, Result] | None = None
+) -> tuple[Point, ...]:
+    """Make points with measured accuracy, or else the published one with the four digits of the publisher's own figures.
 
-
-def _top1(model: str, precision: str, accuracy: Accuracies) -> float:
-    return accuracy.get((model, precision), _printed_top1(model))
-
-
-def _printed_top1(model: str) -> float:
-    """Return the accuracy with the four digits of the publisher's own figures."""
-    return document().later[model].top1
-
-
-def _statistic(result: Result) -> str:
-    row = PROTOCOLS[result.case.protocol]
-    bars = "; bars: its 95 % interval" if row.statistic == "median" else ""
-    return f"Protocol {row.name}: {row.statistic}{bars}."
+    Results measured by a protocol that reports the median have the median's 95 % interval.
+    """
+    points = []
+    for model, x in costs.items():
+        result = (results or {}).get(model)
+        low = high = x
+        if result and PROTOCOLS[result.case.protocol].statistic == "median":
+            known = interval([sample.total for sample in result.samples])
+            low, high = known.low * 1e3, known.high * 1e3
+        points.append(Point(model, x, (accuracy or {}).get((model, precision), document().later[model].top1), low, high))
+    return tuple(points)
 
 
 def _accuracy_source(accuracy: Accuracies, precision: str, models: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ A column of the table of cells is a row of COLUMNS.
 
 import base64
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from itertools import groupby
@@ -30,8 +31,6 @@ from trtzoo.report.results import Found
 from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
 from trtzoo.report.tables.model import DASH
 
-ASSETS = files("trtzoo.report.page") / "assets"
-
 
 def _ms(seconds: float | None) -> str:
     return DASH if seconds is None else f"{seconds * 1000:.2f}"
@@ -52,33 +51,39 @@ def _state(cell: PageRow) -> str:
     return f"{state}: {cell.note}" if cell.note else state
 
 
-def _number(form: str, value: Callable[[PageRow], float | None]) -> Callable[[PageRow], str]:
-    return lambda cell: DASH if (number := value(cell)) is None else form.format(number)
-
-
 class PageColumn(msgspec.Struct, frozen=True):
-    """A column of the table of cells, sorted by the field `key`; `wide` columns are hidden on a phone."""
+    """A column of the table of cells, sorted by the field `key`; `wide` columns are hidden on a phone.
+
+    Its text is made by `show`, or is the field in the format `form`.
+    """
 
     key: str
     title: str
-    text: Callable[[PageRow], str]
+    show: Callable[[PageRow], str] | None = None
+    form: str = "{}"
     number: bool = False
     wide: bool = False
 
+    def text(self, cell: PageRow) -> str:
+        if self.show:
+            return self.show(cell)
+        value = getattr(cell, self.key)
+        return DASH if value is None else self.form.format(value)
+
 
 COLUMNS = (
-    PageColumn("model", "Model", lambda cell: cell.model),
+    PageColumn("model", "Model"),
     PageColumn("precision", "Precision", lambda cell: cell.precision.upper(), wide=True),
-    PageColumn("batch", "Batch", lambda cell: str(cell.batch), number=True, wide=True),
-    PageColumn("device", "Device", lambda cell: cell.device, wide=True),
-    PageColumn("runtime", "Runtime", lambda cell: cell.runtime, wide=True),
-    PageColumn("protocol", "Protocol", lambda cell: cell.protocol, wide=True),
+    PageColumn("batch", "Batch", number=True, wide=True),
+    PageColumn("device", "Device", wide=True),
+    PageColumn("runtime", "Runtime", wide=True),
+    PageColumn("protocol", "Protocol", wide=True),
     PageColumn("seconds", "Measured, ms", lambda cell: _ms(cell.seconds), number=True),
     PageColumn("low", "95 % interval, ms", _interval, number=True, wide=True),
     PageColumn("p99", "p99, ms", lambda cell: _ms(cell.p99), number=True, wide=True),
     PageColumn("published", "Published, ms", _published, number=True),
-    PageColumn("ratio", "Ratio", _number("{:.2f}", lambda cell: cell.ratio), number=True),
-    PageColumn("share", "Share of limit", _number("{:.0%}", lambda cell: cell.share), number=True, wide=True),
+    PageColumn("ratio", "Ratio", form="{:.2f}", number=True),
+    PageColumn("share", "Share of limit", form="{:.0%}", number=True, wide=True),
     PageColumn("state", "State", _state, wide=True),
 )
 
@@ -97,21 +102,25 @@ PRINTED = {
 
 def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: Sequence[str], *, folder: Path) -> bytes:
     """Make the whole file, in UTF-8. `folder` is where the results are from; `complaints` are about the files skipped there."""
-    rows = [(measured(row.result, evaluations), _facts(row)) for row in sorted(found, key=_order)]
-    rows += [(cell, PRINTED) for cell in published()]
-    cells = [cell for cell, _ in rows]
-    library, script = _inline(vl_convert.javascript_bundle(LIBRARY)), _inline(_asset("charts.js") + _asset("page.js"))
+    found = sorted(found, key=_order)
+    cells = [*(measured(row.result, evaluations) for row in found), *published()]
+    data = _data(cells, [*map(_facts, found), *[PRINTED] * len(published())])
+    library, script = (
+        text.replace("</script", r"<\/script")
+        for text in (vl_convert.javascript_bundle(LIBRARY), _asset("charts.js") + _asset("page.js"))
+    )
     style = _style()
+    policy = f"default-src 'none'; script-src {_hash(library)} {_hash(script)}; style-src {_hash(style)}; img-src data:; "
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     html = environment.from_string(_asset("page.html")).render(
-        policy=_policy(scripts=[library, script], style=style),
+        policy=policy + "base-uri 'none'; form-action 'none'",
         style=Markup(style),
         library=Markup(library),
         script=Markup(script),
-        data=Markup(_json(_payload(rows))),
+        data=Markup(data),
         cells=cells,
         columns=COLUMNS,
-        choices={name: _choices(cells, name) for name in FILTERS},
+        choices={name: map(str, sorted({getattr(cell, name) for cell in cells})) for name in FILTERS},
         tables=[accuracy_table(), *evaluation_tables(evaluations)],
         findings=[(verdict, list(rows)) for verdict, rows in groupby(findings(), key=lambda row: row.verdict)],
         protocols=[PROTOCOLS[name] for name in sorted({row.result.case.protocol for row in found})],
@@ -133,31 +142,22 @@ def _facts(row: Found) -> dict[str, str]:
     return {name: words for name, words in explain(row).items() if name not in ("Latency", "Published", "Doubts")}
 
 
-def _payload(rows: Sequence[tuple[PageRow, dict[str, str]]]) -> dict[str, Any]:
-    """Return the script's data. Each text is stored once: a cell's facts are indices, name and text alternating."""
+def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]]) -> str:
+    """Return the script's data as JSON in which an HTML parser finds neither an end tag nor a comment.
+
+    Each text is stored once: a cell's facts are indices, name and text alternating. Numbers have seven digits: more would only
+    make the page larger. `models` are the points of the two figures without measurements.
+    """
     texts: dict[str, int] = {}
 
     def place(text: str) -> int:
         whole = text.encode("utf-8", "replace").decode()  # a file name may have bytes that are not text
         return texts.setdefault(whole, len(texts))
 
-    cells = [
-        _rounded(msgspec.to_builtins(cell)) | {"facts": [place(text) for fact in facts.items() for text in fact]}
-        for cell, facts in rows
-    ]
-    return {"cells": cells, "texts": list(texts), "models": _models()}
-
-
-def _rounded(value: Any) -> Any:
-    """Round every number to seven digits: more would only make the page larger."""
-    if isinstance(value, dict):
-        return {name: _rounded(inner) for name, inner in value.items()}
-    return float(f"{value:.7g}") if isinstance(value, float) else value
-
-
-def _models() -> list[dict[str, Any]]:
-    """Return the points of the two figures without measurements."""
-    return [
+    rounded = json.loads(msgspec.json.encode(cells), parse_float=lambda digits: float(f"{float(digits):.7g}"))
+    for cell, named in zip(rounded, facts, strict=True):
+        cell["facts"] = [place(text) for fact in named.items() for text in fact]
+    models = [
         {
             "model": name,
             "family": MODELS[name].family,
@@ -167,11 +167,8 @@ def _models() -> list[dict[str, Any]]:
         }
         for name, row in document().models.items()
     ]
-
-
-def _choices(cells: list[PageRow], name: str) -> list[str]:
-    """Return a filter's values, sorted."""
-    return [str(value) for value in sorted({getattr(cell, name) for cell in cells})]
+    data = {"cells": rounded, "texts": list(texts), "models": models}
+    return msgspec.json.encode(data).decode().replace("<", r"\u003c")
 
 
 def _style() -> str:
@@ -184,26 +181,9 @@ def _style() -> str:
     return _asset("page.css") + rules
 
 
-def _json(value: Any) -> str:
-    """Encode as JSON in which an HTML parser finds neither an end tag nor a comment."""
-    return msgspec.json.encode(value).decode().replace("<", r"\u003c")
-
-
-def _policy(*, scripts: list[str], style: str) -> str:
-    """Allow these scripts and styles only: no host, no eval, no frame, no form."""
-    allowed = {"default-src": ["'none'"], "script-src": map(_hash, scripts), "style-src": [_hash(style)], "img-src": ["data:"]}
-    closed = {name: ["'none'"] for name in ("base-uri", "form-action")}
-    return "; ".join(f"{name} {' '.join(sources)}" for name, sources in (allowed | closed).items())
-
-
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _inline(script: str) -> str:
-    """Escape a script for HTML."""
-    return script.replace("</script", r"<\/script")
-
-
 def _asset(name: str) -> str:
-    return (ASSETS / name).read_text("utf-8")
+    return (files("trtzoo.report.page") / "assets" / name).read_text("utf-8")
