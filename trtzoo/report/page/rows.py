@@ -1,7 +1,6 @@
 """The page's rows: one for each result and each published number, as plain values. Times are in seconds."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -61,59 +60,64 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
-    """Make the row of a result, good or failed."""
-    case, failure = result.case, result.failure
-    gpu, same = _published_gpu(result)
+    """Make the row of a result, good or failed. Without published numbers of its GPU, the T4's are beside it."""
+    case, device, failure = result.case, result.device, result.failure
+    own = identify_gpu(device.name, device.sm).name if device.kind == "gpu" else ""
+    gpu = own if own in document().latency else "t4"
     printed = document().seconds(gpu, case.precision, case.model, case.batch)
     seconds = None if failure else reported_latency(result)
+    samples = [] if failure else metric_seconds(result)
+    ends = interval(samples) if samples and PROTOCOLS[case.protocol].statistic == "median" else None
     note = f"{failure.kind}: {failure.reason}" if failure else warning_sentence(result)
     accuracy = _evaluated(result, evaluations)
     return PageRow(
         model=case.model,
         precision=case.precision,
         batch=case.batch,
-        device=device_text(result.device),
+        device=device_text(device),
         runtime=case.runtime,
         protocol=case.protocol + {None: "", True: ", CUDA graph", False: ", no CUDA graph"}[case.cuda_graph],
         state="failed" if failure else "doubtful" if note else "measured",
         seconds=seconds,
+        low=ends.low if ends else None,
+        high=ends.high if ends else None,
+        p99=percentile(samples, 0.99) if samples else None,
         published=printed,
         gpu=GPUS[gpu].title if printed else "",
-        ratio=seconds / printed if same and seconds and printed else None,
+        ratio=seconds / printed if gpu == own and seconds and printed else None,
         share=roofline.limit_share(result),
         top1=_printed_top1(case.model) if accuracy is None else accuracy,
         evaluated=accuracy is not None,
         note=note,
         marks=() if failure else _marks(result),
-        **({} if failure else _statistics(result)),
+        histogram=histogram(samples) if samples else None,
     )
 
 
 def published() -> list[PageRow]:
     """Make a row for each published latency."""
     return [
-        _printed(gpu, precision, model, int(batch.removeprefix("b")))
+        _printed(gpu, precision, model, int(batch.removeprefix("b")), milliseconds / 1000)
         for gpu, by_precision in document().latency.items()
         for precision, by_model in by_precision.items()
         for model, by_batch in by_model.items()
-        for batch in by_batch
+        for batch, milliseconds in by_batch.items()
     ]
 
 
-def _printed(gpu: str, precision: str, model: str, batch: int) -> PageRow:
-    title, seconds = GPUS[gpu].title, document().seconds(gpu, precision, model, batch)
+def _printed(gpu: str, precision: str, model: str, batch: int, seconds: float) -> PageRow:
     limit = roofline.limit_of_published(gpu, MODELS[model], precision, batch)
     return PageRow(
         model=model,
         precision=precision,
         batch=batch,
-        device=f"{title}, published",
+        device=f"{GPUS[gpu].title}, published",
         runtime="TensorRT of 2020",
         protocol="as published",
         state="published",
         published=seconds,
-        gpu=title,
-        share=limit.seconds / seconds if limit and seconds else None,
+        gpu=GPUS[gpu].title,
+        share=limit.seconds / seconds if limit else None,
         top1=_printed_top1(model),
     )
 
@@ -135,21 +139,6 @@ def histogram(samples: Sequence[float]) -> Histogram:
     return Histogram(start, width, counts, len(samples) - sum(counts), max(samples))
 
 
-def _published_gpu(result: Result) -> tuple[str, bool]:
-    """Return the GPU whose published numbers are shown beside a result, and whether it is the same hardware."""
-    device = result.device
-    name = identify_gpu(device.name, device.sm).name if device.kind == "gpu" else ""
-    return (name, True) if name in document().latency else ("t4", False)
-
-
-def _statistics(result: Result) -> dict[str, Any]:
-    """Return the interval, p99 and histogram. Only a median has an interval."""
-    samples = metric_seconds(result)
-    found = interval(samples) if PROTOCOLS[result.case.protocol].statistic == "median" else None
-    ends = {"low": found.low, "high": found.high} if found else {}
-    return {**ends, "p99": percentile(samples, 0.99), "histogram": histogram(samples)}
-
-
 def _marks(result: Result) -> tuple[str, ...]:
     """Return warnings about weights and outputs."""
     weights, check = result.weights, result.check
@@ -164,10 +153,9 @@ def _marks(result: Result) -> tuple[str, ...]:
 def _evaluated(result: Result, evaluations: Iterable[Evaluation]) -> float | None:
     """Return the top-1 accuracy evaluated with the same weights, precision, runtime and device; seeded weights have none."""
     case = result.case
-    for found in evaluations:
-        usual = (found.classes, found.size) == (1000, 224) and found.images and found.weights.source != "seeded"
-        same = found.model == case.model and found.precision == case.precision and found.runtime == case.runtime
-        origin = found.device.key == result.device.key and found.weights == result.weights
-        if same and origin and usual:
-            return found.top1 / found.images
+    wanted = (case.model, case.precision, case.runtime, result.device.key, result.weights, (1000, 224))
+    for row in evaluations:
+        same = (row.model, row.precision, row.runtime, row.device.key, row.weights, (row.classes, row.size)) == wanted
+        if same and row.images and row.weights.source != "seeded":
+            return row.top1 / row.images
     return None
