@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtzoo.builder.inspector import layer_types
+from trtzoo.builder.tensorrt_worker import layer_types
 from trtzoo.core.errors import BuildError
 
 

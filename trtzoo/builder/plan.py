@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,7 @@ def build_orders(names: list[str], precisions: list[str], batches: list[int], on
     """The engines of our own networks, model by model. Raises StoreError if none of the graphs has been exported."""
     orders = [
         BuildOrder(name=name, onnx=onnx / f"{name}-{PRECISIONS[precision].graph}.onnx", precision=precision, batch=batch)
-        for name in names
-        for precision in precisions
-        for batch in batches
+        for name, precision, batch in product(names, precisions, batches)
     ]
     if not any(order.onnx.is_file() for order in orders):
         graphs = ",".join(dict.fromkeys(PRECISIONS[precision].graph for precision in precisions))

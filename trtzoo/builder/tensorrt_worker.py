@@ -11,12 +11,14 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from trtzoo.artifacts.engines import LayerTypes, TensorSpec
-from trtzoo.builder.inspector import count_types, layer_types
 from trtzoo.builder.process import GRACE, BuildJob, BuildOutput, BuildProgress
 from trtzoo.core.errors import BuildError
 from trtzoo.core.files import replacing
@@ -27,6 +29,9 @@ from trtzoo.runtimes.trt_logger import logged_errors, make_logger
 
 FLOATS = {"FLOAT": "FP32", "HALF": "FP16", "BF16": "BF16", "INT8": "INT8", "FP8": "FP8", "INT4": "INT4", "FP4": "FP4"}
 COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
+_TYPES = re.compile(r"\b(FP32|FP16|BF16|INT8|FP8|INT4|FP4|Float|Half|BFloat16|Int8)\b")
+_NAMES = {"Float": "FP32", "Half": "FP16", "BFloat16": "BF16", "Int8": "INT8"}
+_COMPUTE = re.compile(r"conv|gemm|matmul|matrixmultiply|fullyconnected", re.IGNORECASE)
 
 Report = Callable[[BuildProgress], None]
 
@@ -62,7 +67,11 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
         save_timing_cache(config, cache, Path(job.timing_cache))
     typed = strongly_typed(trt)
     if job.visible and (recipe.detailed or not typed):
-        layers = engine_types(trt, logger, plan)
+        runtime = trt.Runtime(logger)
+        engine = runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise BuildError(f"the new engine cannot be opened. {logged_errors(logger)}")
+        layers = layer_types(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
         check_precision(layers, job)
     view = memoryview(plan)
     try:
@@ -179,13 +188,45 @@ def network_types(network: Any) -> LayerTypes:
     return count_types("network", [(name, layer.type.name in COMPUTE) for name, layer in types if name])
 
 
-def engine_types(trt: Any, logger: Any, plan: Any) -> LayerTypes:
-    """The types of the built engine's layers, from its inspector."""
-    runtime = trt.Runtime(logger)
-    engine = runtime.deserialize_cuda_engine(plan)
-    if engine is None:
-        raise BuildError(f"the new engine cannot be opened. {logged_errors(logger)}")
-    return layer_types(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
+class _Output(msgspec.Struct):
+    """`format` is text: "Row major linear FP16 format"."""
+
+    format: str = msgspec.field(name="Format/Datatype", default="")
+
+
+class _Layer(msgspec.Struct):
+    kind: str = msgspec.field(name="LayerType", default="")
+    parameters: str = msgspec.field(name="ParameterType", default="")
+    outputs: list[_Output] = msgspec.field(name="Outputs", default=[])
+
+
+class _Engine(msgspec.Struct):
+    """A layer without details is a plain string, its name."""
+
+    layers: list[_Layer | str] = msgspec.field(name="Layers", default=[])
+
+
+def layer_types(text: str) -> LayerTypes:
+    """Count the layers of each floating-point type in `get_engine_information(JSON)`; a layer's type is its first output's.
+
+    Raises BuildError for invalid JSON, and where no layer has a type: the engine was built without detailed profiling.
+    """
+    try:
+        engine = msgspec.json.decode(text, type=_Engine)
+    except msgspec.MsgspecError as error:
+        raise BuildError(f"the engine inspector's JSON is invalid: {error}") from error
+    outputs = [(layer, layer.outputs[0].format) for layer in engine.layers if isinstance(layer, _Layer) and layer.outputs]
+    found = [(layer, match[1]) for layer, text in outputs if (match := _TYPES.search(text))]
+    if not found:
+        raise BuildError("the engine inspector reports no layer types, so the precision cannot be verified")
+    types = [(_NAMES.get(name, name), bool(_COMPUTE.search(f"{layer.kind} {layer.parameters}"))) for layer, name in found]
+    return count_types("inspector", types)
+
+
+def count_types(source: Literal["inspector", "network"], layers: list[tuple[str, bool]]) -> LayerTypes:
+    """Count layers by type; each is given as its type and whether it is a convolution or a matrix product."""
+    types = Counter(name for name, _ in layers)
+    return LayerTypes(source=source, types=types, compute=Counter(name for name, computes in layers if computes))
 
 
 def check_precision(layers: LayerTypes, job: BuildJob) -> None:

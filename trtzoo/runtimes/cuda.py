@@ -74,33 +74,29 @@ def primary_context(ordinal: int) -> Iterator[CudaGpu]:
         _driver.cuCtxPopCurrent_v2(byref(c_void_p()))  # PyCUDA's detach leaves the context on the driver's stack
 
 
-class CudaGraph:
-    """A graph of the work that `work` enqueues on a stream (its handle).
+@contextmanager
+def captured_graph(handle: int, work: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """A function that launches a graph of the work that `work` enqueues on a stream, given by its handle.
 
     Raises RunError if the driver or a call in `work` does not allow the capture; the stream is then unchanged.
     """
-
-    def __init__(self, stream: int, work: Callable[[], None]) -> None:
-        self._stream, self._graph = c_void_p(stream), c_void_p()
-        captured = c_void_p()
-        _call("cuStreamBeginCapture_v2", self._stream, c_int(THREAD_LOCAL))
+    stream, captured, graph = c_void_p(handle), c_void_p(), c_void_p()
+    _call("cuStreamBeginCapture_v2", stream, c_int(THREAD_LOCAL))
+    try:
         try:
-            try:
-                work()
-            except BaseException:
-                _driver.cuStreamEndCapture(self._stream, byref(captured))
-                raise
-            _call("cuStreamEndCapture", self._stream, byref(captured))
-            _call("cuGraphInstantiateWithFlags", byref(self._graph), captured, c_ulonglong(0))
-        finally:
-            if captured:
-                _driver.cuGraphDestroy(captured)
-
-    def launch(self) -> None:
-        _check("cuGraphLaunch", _driver.cuGraphLaunch(self._graph, self._stream))
-
-    def close(self) -> None:
-        _driver.cuGraphExecDestroy(self._graph)
+            work()
+        except BaseException:
+            _driver.cuStreamEndCapture(stream, byref(captured))
+            raise
+        _call("cuStreamEndCapture", stream, byref(captured))
+        _call("cuGraphInstantiateWithFlags", byref(graph), captured, c_ulonglong(0))
+    finally:
+        if captured:
+            _driver.cuGraphDestroy(captured)
+    try:
+        yield lambda: _check("cuGraphLaunch", _driver.cuGraphLaunch(graph, stream))
+    finally:
+        _driver.cuGraphExecDestroy(graph)
 
 
 def _call(name: str, *arguments: Any) -> None:

@@ -16,24 +16,33 @@ from trtzoo.core.records import Sample
 OUT_OF_MEMORY = ("out of memory", "Failed to allocate memory", "CUDNN_STATUS_ALLOC_FAILED")
 
 
-def timed(run: Callable[[], object]) -> Sample:
-    """Time one call, which must return when its result is there."""
-    start = time.perf_counter()
-    run()
-    total = time.perf_counter() - start
-    return Sample(total=total, compute=total)
+class HostSession:
+    """A session whose `_compute` returns when the logits of the images that `infer` was last given are there."""
+
+    settings: dict[str, str]
+    versions: dict[str, str]
+    _compute: Callable[[], object]
+
+    def sample(self) -> Sample:
+        start = time.perf_counter()
+        self._compute()
+        total = time.perf_counter() - start
+        return Sample(total=total, compute=total)
+
+    def close(self) -> None:
+        """Drop the private attributes, which hold the session's memory, the last one first."""
+        for name in [name for name in reversed(vars(self)) if name.startswith("_")]:
+            delattr(self, name)
 
 
-class StagedSession:
+class StagedSession(HostSession):
     """A session on a GPU whose stages `_upload`, `_compute` and `_download` return when the GPU has finished them.
 
     Without `transfers`, images and logits stay on the GPU and a sample times `_compute` only.
     """
 
-    versions: dict[str, str]
     threads = 1
     _upload: Callable[[Array], None]
-    _compute: Callable[[], None]
     _download: Callable[[], Array]
 
     def __init__(self, *, transfers: bool, pinned: bool) -> None:
@@ -55,7 +64,7 @@ class StagedSession:
     def sample(self) -> Sample:
         with memory_errors():
             if not self._transfers:
-                return timed(self._compute)
+                return super().sample()
             start = time.perf_counter()
             self._upload(self._images)
             uploaded = time.perf_counter()

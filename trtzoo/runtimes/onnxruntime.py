@@ -11,15 +11,14 @@ from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError
 from trtzoo.core.files import load_sidecar
-from trtzoo.core.records import Sample
 from trtzoo.core.system import available_cores
-from trtzoo.runtimes.host_timed import StagedSession, forbid_tf32, memory_errors, timed
+from trtzoo.runtimes.host_timed import HostSession, StagedSession, forbid_tf32, memory_errors
 
 Provider = tuple[str, dict[str, Any]]
 """An execution provider's name and options."""
 
 
-class Session:
+class Session(HostSession):
     """One ONNX file on the CPU. Input and output keep their place between samples."""
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
@@ -34,15 +33,9 @@ class Session:
 
     def infer(self, images: Array) -> Array:
         self._images = {self._input: images.astype(self._type)}
-        return np.asarray(self._run()[0])
+        return np.asarray(self._compute()[0])
 
-    def sample(self) -> Sample:
-        return timed(self._run)
-
-    def close(self) -> None:
-        del self._session
-
-    def _run(self) -> Any:
+    def _compute(self) -> Any:
         return self._session.run(None, self._images)
 
 
@@ -79,9 +72,6 @@ class DeviceSession(StagedSession):
         self._binding = self._session.io_binding()
         self._binding.bind_ortvalue_input(source.name, self._source)
         self._binding.bind_ortvalue_output(logits.name, self._result)
-
-    def close(self) -> None:
-        del self._binding, self._source, self._result, self._session
 
     def infer(self, images: Array) -> Array:
         self._result.update_inplace(self._blank)  # NaN, so that logits of an earlier inference cannot pass for new ones

@@ -6,12 +6,11 @@ import numpy as np
 import openvino
 
 from trtzoo.core.arrays import Array
-from trtzoo.core.records import Sample
 from trtzoo.core.system import available_cores
-from trtzoo.runtimes.host_timed import float32_settings, timed
+from trtzoo.runtimes.host_timed import HostSession, float32_settings
 
 
-class Session:
+class Session(HostSession):
     """One ONNX file, compiled for one batch. Input and output keep their place between samples."""
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
@@ -23,17 +22,12 @@ class Session:
         model.reshape([batch, *(dimension.get_length() for dimension in rest)])
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": self.threads}
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
+        self._compute = self._request.infer
         self.settings = float32_settings(path)
         self.versions = {"openvino": openvino.__version__.split("-")[0]}
 
     def infer(self, images: Array) -> Array:
         tensor = self._request.get_input_tensor()
         tensor.data[:] = images
-        self._request.infer()
+        self._compute()
         return np.array(self._request.get_output_tensor().data, np.float32)
-
-    def sample(self) -> Sample:
-        return timed(self._request.infer)
-
-    def close(self) -> None:
-        del self._request

@@ -10,14 +10,13 @@ from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError, StoreError
 from trtzoo.core.files import load_sidecar, sha256_file
-from trtzoo.core.records import Sample
 from trtzoo.core.system import available_cores
 from trtzoo.models import sources, weights
 from trtzoo.models.table import find_model
-from trtzoo.runtimes.host_timed import StagedSession, float32_settings, forbid_tf32, memory_errors, timed
+from trtzoo.runtimes.host_timed import HostSession, StagedSession, float32_settings, forbid_tf32, memory_errors
 
 
-class Session:
+class Session(HostSession):
     """A network on the CPU, in float32 whatever the file's precision. Raises StoreError without its checkpoint."""
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
@@ -29,16 +28,10 @@ class Session:
 
     def infer(self, images: Array) -> Array:
         self._images = torch.from_numpy(images)
-        return np.asarray(self._run().numpy())
-
-    def sample(self) -> Sample:
-        return timed(self._run)
-
-    def close(self) -> None:
-        del self._network
+        return np.asarray(self._compute().numpy())
 
     @torch.inference_mode()
-    def _run(self) -> Any:
+    def _compute(self) -> Any:
         return self._network(self._images)
 
 
@@ -57,9 +50,6 @@ class DeviceSession(StagedSession):
     def infer(self, images: Array) -> Array:
         self._host.copy_(torch.from_numpy(images))
         return super().infer(images)
-
-    def close(self) -> None:
-        del self._network, self._source, self._result, self._host
 
     def _upload(self, images: Array) -> None:
         self._source.copy_(self._host, non_blocking=True)

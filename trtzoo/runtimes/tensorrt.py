@@ -149,7 +149,11 @@ class Session:
 
     def _load(self, path: Path, flavour: str, gpu: cuda.CudaGpu) -> None:
         """Open the engine and read the shapes and types of its input and output."""
-        trt = _import_tensorrt(flavour)
+        row = FLAVOURS[flavour]
+        try:
+            trt: Any = importlib.import_module(row.module)
+        except ImportError as error:
+            raise MachineError(f"{row.title} cannot be loaded ({error}). Run: pip install {row.install}") from error
         self.versions |= {trt.__name__: trt.__version__} | cuda.versions()
         plan, sidecar = engines.load_plan(path, flavour=flavour, version=trt.__version__, sm=gpu.sm, device=gpu.name)
         self._plan_sha256 = sidecar.sha256
@@ -218,11 +222,8 @@ class Session:
     def _capture(self, launches: Sequence[Callable[[], None]]) -> Sequence[Callable[[], None]]:
         """Capture each launch as a CUDA graph. If one cannot be captured, no graph is kept and `settings` says why."""
         stack = self._resources.enter_context(ExitStack())
-        graphs = []
         try:
-            for launch in launches:
-                graphs.append(cuda.CudaGraph(self._stream.handle, launch))
-                stack.callback(graphs[-1].close)
+            graphs = [stack.enter_context(cuda.captured_graph(self._stream.handle, launch)) for launch in launches]
         except (RunError, MemoryError) as error:
             stack.close()
             launches[0]()  # the engine must still run
@@ -230,7 +231,7 @@ class Session:
             self.settings["cuda graph"] = f"off: {error}"
             return launches
         self.settings["cuda graph"] = "on"
-        return [graph.launch for graph in graphs]
+        return graphs
 
     # --- TensorRT-RTX compiles kernels when it opens an engine; a file beside the engine keeps them ---
 
@@ -255,14 +256,6 @@ class Session:
     def _seal(self, kernels: bytes) -> bytes:
         """A hash of the engine and its kernels."""
         return hashlib.sha256(self._plan_sha256.encode() + kernels).digest()
-
-
-def _import_tensorrt(flavour: str) -> Any:
-    row = FLAVOURS[flavour]
-    try:
-        return importlib.import_module(row.module)
-    except ImportError as error:
-        raise MachineError(f"{row.title} cannot be loaded ({error}). Run: pip install {row.install}") from error
 
 
 tensorrt = partial(Session, flavour="tensorrt")
