@@ -34,7 +34,7 @@ class ComparedCell(msgspec.Struct, frozen=True):
 
     before: tuple[Result, ...]
     after: tuple[Result, ...]
-    seconds: tuple[float, float]
+    seconds: tuple[float, float] | None
     ratio: Ratio
     interleaved: bool
     left_out: int = 0
@@ -209,19 +209,17 @@ def _compared(old: Runs, new: Runs) -> ComparedCell:
 
 def interleaved(old: Runs, new: Runs) -> bool:
     """Return whether runs were measured A B A B or A B B A: each run of A at most NEAR seconds from its run of B."""
-    if len(old) != len(new):
+    try:
+        times = [sorted(map(_time, pair)) for pair in zip(old, new, strict=True)]
+    except ValueError:  # one side has more runs, or the time of a run is unknown
         return False
-    times = [sorted(_time(run) for run in pair) for pair in zip(old, new, strict=True)]
     starts = [start for pair in times for start, _ in pair]
-    return starts == sorted(starts) and all(pair[0][0] > 0 and pair[1][0] - pair[0][1] <= NEAR for pair in times)
+    return starts == sorted(starts) and all(second - end <= NEAR for (_, end), (second, _) in times)
 
 
 def _time(run: Result) -> tuple[float, float]:
-    """Return the start and the approximate end of a run; zeros if unknown."""
-    try:
-        start = datetime.fromisoformat(run.started).timestamp()
-    except ValueError:
-        return 0.0, 0.0
+    """Return the start and the approximate end of a run. Raises ValueError if they are unknown."""
+    start = datetime.fromisoformat(run.started).timestamp()
     return start, start + run.load + sum(sample.total for sample in run.samples)
 
 

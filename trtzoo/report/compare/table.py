@@ -1,58 +1,44 @@
-"""A comparison as a table. What is not in the table is in sentences. A column is a row of COLUMNS."""
+"""A comparison as a table. What is not in the table is in sentences."""
 
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import chain
 
-import msgspec
-
 from trtzoo.core.records import Result
 from trtzoo.report.compare.cells import ComparedCell, Comparison, conditions, identity, subject
-from trtzoo.report.compare.verdicts import MARGIN, UNCLEAR, Ratio, mean_ratio
+from trtzoo.report.compare.verdicts import MARGIN, UNCLEAR, mean_ratio
 from trtzoo.report.tables.model import Column, Table, make_table
 
 
-class Line(msgspec.Struct, frozen=True):
-    """A row of the table: a cell, or the geometric mean of all cells, which has no seconds and runs of its own."""
-
-    name: str
-    ratio: Ratio
-    verdict: str
-    seconds: tuple[float, float] | None = None
-    runs: str | None = None
-    note: str = ""
-
-
-def _line(name: str, cell: ComparedCell) -> Line:
-    runs = f"{len(cell.before)}+{len(cell.after)}{' interleaved' if cell.interleaved else ''}"
-    note = f"{cell.left_out} disturbed runs are left out" if cell.left_out else ""
-    if cell.warning:
-        note = f"proves nothing: {cell.warning}"
-    return Line(name, cell.ratio, cell.verdict, cell.seconds, runs, note)
-
-
-COLUMNS: tuple[Column[Line], ...] = (
-    Column("Cell", lambda row: row.name),
-    Column("A ms", lambda row: row.seconds and row.seconds[0] * 1000, "{:.2f}"),
-    Column("B ms", lambda row: row.seconds and row.seconds[1] * 1000, "{:.2f}"),
-    Column("B/A", lambda row: row.ratio.value, "{:.3f}"),
-    Column("from", lambda row: row.ratio.low, "{:.3f}"),
-    Column("to", lambda row: row.ratio.high, "{:.3f}"),
-    Column("Runs", lambda row: row.runs),
-    Column("Verdict", lambda row: row.verdict, note=lambda row: row.note),
-)
-
-
 def table(found: Comparison) -> Table:
-    """Make a table with a row for each cell, and the geometric mean of several cells."""
+    """Make a table with a row for each cell, and the geometric mean of several cells, which has neither runs nor seconds."""
     name = _namer(found)
-    lines = [_line(name(cell.before[0]), cell) for cell in found.cells]
-    sound = [cell.ratio for cell in found.cells if not cell.warning]
+    cells, sound = list(found.cells), [cell.ratio for cell in found.cells if not cell.warning]
     if len(sound) > 1:
-        mean = mean_ratio(sound)
-        lines.append(Line("geometric mean", mean, mean.verdict))
+        cells.append(ComparedCell((), (), None, mean_ratio(sound), interleaved=False))
+    columns: tuple[Column[ComparedCell], ...] = (
+        Column("Cell", lambda cell: name(cell.before[0]) if cell.before else "geometric mean"),
+        Column("A ms", lambda cell: cell.seconds and cell.seconds[0] * 1000, "{:.2f}"),
+        Column("B ms", lambda cell: cell.seconds and cell.seconds[1] * 1000, "{:.2f}"),
+        Column("B/A", lambda cell: cell.ratio.value, "{:.3f}"),
+        Column("from", lambda cell: cell.ratio.low, "{:.3f}"),
+        Column("to", lambda cell: cell.ratio.high, "{:.3f}"),
+        Column("Runs", _runs),
+        Column("Verdict", lambda cell: cell.verdict, note=_note),
+    )
     caption = [*_sides(found), *_reading(found), *sentences(found)]
-    return make_table("B against A: reported latencies", COLUMNS, lines, caption)
+    return make_table("B against A: reported latencies", columns, cells, caption)
+
+
+def _runs(cell: ComparedCell) -> str | None:
+    runs = f"{len(cell.before)}+{len(cell.after)}{' interleaved' if cell.interleaved else ''}"
+    return runs if cell.before else None
+
+
+def _note(cell: ComparedCell) -> str:
+    if cell.warning:
+        return f"proves nothing: {cell.warning}"
+    return f"{cell.left_out} disturbed runs are left out" if cell.left_out else ""
 
 
 def sentences(found: Comparison) -> list[str]:

@@ -9,7 +9,7 @@ A column of the table of cells is a row of COLUMNS.
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -29,7 +29,7 @@ from trtzoo.report.page.rows import PageRow, measured, published
 from trtzoo.report.published import document
 from trtzoo.report.results import Found
 from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
-from trtzoo.report.tables.model import DASH
+from trtzoo.report.tables.model import DASH, Column
 
 
 def _ms(seconds: float | None) -> str:
@@ -51,40 +51,28 @@ def _state(cell: PageRow) -> str:
     return f"{state}: {cell.note}" if cell.note else state
 
 
-class PageColumn(msgspec.Struct, frozen=True):
-    """A column of the table of cells, sorted by the field `key`; `wide` columns are hidden on a phone.
-
-    Its text is made by `show`, or is the field in the format `form`.
-    """
+class PageColumn(Column[PageRow], frozen=True, kw_only=True):
+    """A column of the table of cells, sorted by the field `key`; `wide` columns are hidden on a phone."""
 
     key: str
-    title: str
-    show: Callable[[PageRow], str] | None = None
-    form: str = "{}"
     number: bool = False
     wide: bool = False
 
-    def text(self, cell: PageRow) -> str:
-        if self.show:
-            return self.show(cell)
-        value = getattr(cell, self.key)
-        return DASH if value is None else self.form.format(value)
-
 
 COLUMNS = (
-    PageColumn("model", "Model"),
-    PageColumn("precision", "Precision", lambda cell: cell.precision.upper(), wide=True),
-    PageColumn("batch", "Batch", number=True, wide=True),
-    PageColumn("device", "Device", wide=True),
-    PageColumn("runtime", "Runtime", wide=True),
-    PageColumn("protocol", "Protocol", wide=True),
-    PageColumn("seconds", "Measured, ms", lambda cell: _ms(cell.seconds), number=True),
-    PageColumn("low", "95 % interval, ms", _interval, number=True, wide=True),
-    PageColumn("p99", "p99, ms", lambda cell: _ms(cell.p99), number=True, wide=True),
-    PageColumn("published", "Published, ms", _published, number=True),
-    PageColumn("ratio", "Ratio", form="{:.2f}", number=True),
-    PageColumn("share", "Share of limit", form="{:.0%}", number=True, wide=True),
-    PageColumn("state", "State", _state, wide=True),
+    PageColumn("Model", lambda cell: cell.model, key="model"),
+    PageColumn("Precision", lambda cell: cell.precision.upper(), key="precision", wide=True),
+    PageColumn("Batch", lambda cell: cell.batch, key="batch", number=True, wide=True),
+    PageColumn("Device", lambda cell: cell.device, key="device", wide=True),
+    PageColumn("Runtime", lambda cell: cell.runtime, key="runtime", wide=True),
+    PageColumn("Protocol", lambda cell: cell.protocol, key="protocol", wide=True),
+    PageColumn("Measured, ms", lambda cell: _ms(cell.seconds), key="seconds", number=True),
+    PageColumn("95 % interval, ms", _interval, key="low", number=True, wide=True),
+    PageColumn("p99, ms", lambda cell: _ms(cell.p99), key="p99", number=True, wide=True),
+    PageColumn("Published, ms", _published, key="published", number=True),
+    PageColumn("Ratio", lambda cell: cell.ratio, "{:.2f}", key="ratio", number=True),
+    PageColumn("Share of limit", lambda cell: cell.share, "{:.0%}", key="share", number=True, wide=True),
+    PageColumn("State", _state, key="state", wide=True),
 )
 
 FILTERS = ("device", "runtime", "protocol", "precision", "batch", "state")
