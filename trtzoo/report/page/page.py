@@ -78,9 +78,6 @@ COLUMNS = (
 FILTERS = ("device", "runtime", "protocol", "precision", "batch", "state")
 """The fields with a filter above the table."""
 
-LIBRARY = "window.vegaEmbed = vegaEmbed;"
-"""The bundle's interface to the page's own script."""
-
 PRINTED = {
     "Source": f"{document().source.name}, {document().source.document}",
     "Protocol": f"the publisher's, as far as known: {PROTOCOLS['paddle2020'].note}",
@@ -92,11 +89,10 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
     """Make the whole file, in UTF-8. `folder` is where the results are from; `complaints` are about the files skipped there."""
     found = sorted(found, key=_order)
     cells = [*(measured(row.result, evaluations) for row in found), *published()]
-    data = _data(cells, [*map(_facts, found), *[PRINTED] * len(published())])
-    library, script = (
-        text.replace("</script", r"<\/script")
-        for text in (vl_convert.javascript_bundle(LIBRARY), _asset("charts.js") + _asset("page.js"))
-    )
+    shown = ("Latency", "Published", "Doubts")  # a row has these itself
+    facts = [{name: words for name, words in explain(row).items() if name not in shown} for row in found]
+    scripts = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), _asset("charts.js") + _asset("page.js")
+    library, script = (text.replace("</script", r"<\/script") for text in scripts)
     style = _style()
     policy = f"default-src 'none'; script-src {_hash(library)} {_hash(script)}; style-src {_hash(style)}; img-src data:; "
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -105,7 +101,7 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
         style=Markup(style),
         library=Markup(library),
         script=Markup(script),
-        data=Markup(data),
+        data=Markup(_data(cells, [*facts, *[PRINTED] * len(published())])),
         cells=cells,
         columns=COLUMNS,
         choices={name: map(str, sorted({getattr(cell, name) for cell in cells})) for name in FILTERS},
@@ -123,11 +119,6 @@ def _order(row: Found) -> tuple[Any, ...]:
     case = row.result.case
     kind = (case.device, case.runtime, case.protocol, str(case.cuda_graph), case.precision, case.batch)
     return (*kind, list(MODELS).index(case.model))
-
-
-def _facts(row: Found) -> dict[str, str]:
-    """Return the facts of a result that its PageRow does not have."""
-    return {name: words for name, words in explain(row).items() if name not in ("Latency", "Published", "Doubts")}
 
 
 def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]]) -> str:
