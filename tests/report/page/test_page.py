@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.report.pages import EVIL, varied, written
 from tests.report.runs import run
@@ -124,6 +125,13 @@ def test_the_exact_and_the_published_counts_are_drawn_for_every_model(text):
     assert set(models) == set(MODELS)
     assert models["dpn68"]["exact"]["params"] == pytest.approx(12.611602)
     assert models["dpn68"]["published"]["params"] == 10.78
+
+
+def test_a_model_that_was_not_published_has_its_familys_colour(monkeypatch, found):
+    monkeypatch.setitem(MODELS, "densenet9", replace(MODELS["densenet121"], name="densenet9"))
+    read = data(page(found, [], [], folder=Path("benchmarks")).decode())
+    assert read["families"]["densenet9"] == "densenet"
+    assert "densenet9" not in {row["model"] for row in read["models"]}
 
 
 def test_skipped_files_are_named(text):

@@ -139,14 +139,14 @@ def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]]) -> str:
     models = [
         {
             "model": name,
-            "family": MODELS[name].family,
             "top1": row.top1,
             "published": {"flops": row.gflops, "params": row.mparams},
             "exact": {"flops": MODELS[name].flops / 1e9, "params": MODELS[name].params / 1e6},
         }
         for name, row in document().models.items()
     ]
-    data = {"cells": rounded, "texts": list(texts), "models": models}
+    families = {name: row.family for name, row in MODELS.items()}
+    data = {"cells": rounded, "texts": list(texts), "models": models, "families": families}
     return msgspec.json.encode(data).decode().replace("<", r"\u003c")
 
 

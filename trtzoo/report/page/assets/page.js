@@ -1,5 +1,4 @@
-const { cells, texts, models } = JSON.parse(document.getElementById("data").textContent);
-const family = new Map(models.map((row) => [row.model, row.family]));
+const { cells, texts, models, families } = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const ms = (seconds) => (seconds * 1e3).toFixed(2);
 const title = (cell) => `${cell.model}, ${cell.precision.toUpperCase()}, batch ${cell.batch}`;
@@ -49,7 +48,7 @@ function point(cell, row) {
   if (cell.low !== undefined) lines[1] += `, ${ms(cell.low)} to ${ms(cell.high)}`;
   lines.push(`top-1 ${cell.top1.toFixed(3)} ${cell.evaluated ? "evaluated" : "published"}`, cell.note ?? "");
   return { x: seconds * 1e3, low: cell.low && cell.low * 1e3, high: cell.high && cell.high * 1e3, y: cell.top1, model: cell.model,
-    family: family.get(cell.model), kind: full ? "full" : "hollow", words: lines.filter(Boolean).join("\n"), row };
+    family: families[cell.model], kind: full ? "full" : "hollow", words: lines.filter(Boolean).join("\n"), row };
 }
 
 const FASTEST = "fastest";
@@ -96,7 +95,7 @@ function latency() {
 
 function counts(id, unit, name) {
   const points = ["published", "exact"].flatMap((source) => models.map((model) => ({
-    x: model[source][id], y: model.top1, model: model.model, family: model.family, kind: source === "exact" ? "full" : "hollow",
+    x: model[source][id], y: model.top1, model: model.model, family: families[model.model], kind: source === "exact" ? "full" : "hollow",
     words: `${model.model}\n${model[source][id].toFixed(2)} ${unit} ${source === "exact" ? "counted exactly" : "published"}\ntop-1 ${model.top1.toFixed(3)}`,
   })));
   return draw(id, scatter(points, name, 260));
