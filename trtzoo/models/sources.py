@@ -1,5 +1,6 @@
 """Where weights come from, and the conventions that belong to them. No framework is imported here."""
 
+from importlib.resources import files
 from pathlib import Path
 
 import msgspec
@@ -8,67 +9,17 @@ from trtzoo.core.errors import UnreachableError, UsageError, WeightsError, unkno
 from trtzoo.core.records import Preprocessing
 from trtzoo.models.table import Model
 
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
+class Publisher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of publishers.toml, whose first lines explain the fields."""
 
-class Publisher(msgspec.Struct, frozen=True):
-    """A publisher of checkpoints. `files` maps a model to (file name, leading hex digits of its sha256 if published)."""
-
-    name: str
     base: str
     files: dict[str, tuple[str, str]]
     epsilon: float
     preprocessing: Preprocessing
 
 
-PUBLISHERS: dict[str, Publisher] = {
-    row.name: row
-    for row in (
-        # PaddleClas, the only publisher of all ten: ppcls/arch/backbone/model_zoo/{densenet,dpn}.py, MODEL_URLS.
-        Publisher(
-            name="paddle",
-            base="https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/",
-            files={f"densenet{depth}": (f"DenseNet{depth}_pretrained.pdparams", "") for depth in (121, 161, 169, 201, 264)}
-            | {f"dpn{depth}": (f"DPN{depth}_pretrained.pdparams", "") for depth in (68, 92, 98, 107, 131)},
-            epsilon=1e-5,
-            preprocessing=Preprocessing(decoder="opencv", interpolation="bilinear", resize=256, crop=224, **_IMAGENET),
-        ),
-        # torchvision/models/densenet.py, DenseNet*_Weights.IMAGENET1K_V1.
-        Publisher(
-            name="torchvision",
-            base="https://download.pytorch.org/models/",
-            files={
-                "densenet121": ("densenet121-a639ec97.pth", "a639ec97"),
-                "densenet161": ("densenet161-8d451a50.pth", "8d451a50"),
-                "densenet169": ("densenet169-b2777c0a.pth", "b2777c0a"),
-                "densenet201": ("densenet201-c1103571.pth", "c1103571"),
-            },
-            epsilon=1e-5,
-            preprocessing=Preprocessing(decoder="pil", interpolation="bilinear", resize=256, crop=224, **_IMAGENET),
-        ),
-        # timm/models/dpn.py: the authors' MXNet weights (mx_in1k); 92 and 107 were pre-trained on 5,000 more classes.
-        Publisher(
-            name="timm",
-            base="https://github.com/rwightman/pytorch-dpn-pretrained/releases/download/v0.1/",
-            files={
-                "dpn68": ("dpn68-66bebafa7.pth", "66bebafa7"),
-                "dpn92": ("dpn92_extra-b040e4a9b.pth", "b040e4a9b"),
-                "dpn98": ("dpn98-5b90dec4d.pth", "5b90dec4d"),
-                "dpn107": ("dpn107_extra-1ac7121e2.pth", "1ac7121e2"),
-                "dpn131": ("dpn131-71dfe43e0.pth", "71dfe43e0"),
-            },
-            epsilon=1e-3,
-            preprocessing=Preprocessing(
-                decoder="pil",
-                interpolation="bicubic",
-                resize=256,
-                crop=224,
-                mean=(124 / 255, 117 / 255, 104 / 255),
-                std=(1 / (0.0167 * 255),) * 3,
-            ),
-        ),
-    )
-}
+PUBLISHERS = msgspec.toml.decode((files("trtzoo.models") / "publishers.toml").read_bytes(), type=dict[str, Publisher])
 
 SUFFIXES = (".pdparams", ".pth", ".pt", ".safetensors")
 SEEDED = "seeded"
@@ -112,11 +63,11 @@ def locate(model: Model, choice: str | None) -> Checkpoint:
         return Checkpoint(SEEDED, origin=SEEDED)
     if choice is None:
         try:
-            return _download(PUBLISHERS["paddle"], model)
+            return _download("paddle", model)
         except UnreachableError as error:
             return Checkpoint(SEEDED, origin=SEEDED, fallback=str(error))
     if choice in PUBLISHERS:
-        return _download(PUBLISHERS[choice], model)
+        return _download(choice, model)
     path = Path(choice)
     if path.suffix not in SUFFIXES:
         raise unknown("weights source or checkpoint file", choice, [*PUBLISHERS, SEEDED, *(f"FILE{s}" for s in SUFFIXES)])
@@ -127,11 +78,12 @@ def locate(model: Model, choice: str | None) -> Checkpoint:
     return Checkpoint(source, path, path.name)
 
 
-def _download(publisher: Publisher, model: Model) -> Checkpoint:
+def _download(source: str, model: Model) -> Checkpoint:
     from trtzoo.models.download import fetch
 
+    publisher = PUBLISHERS[source]
     if model.name not in publisher.files:
-        raise UsageError(f"{publisher.name} publishes no weights of {model.name}; it has {', '.join(publisher.files)}.")
+        raise UsageError(f"{source} publishes no weights of {model.name}; it has {', '.join(publisher.files)}.")
     name, digits = publisher.files[model.name]
     url = publisher.base + name
-    return Checkpoint(publisher.name, fetch(url, sha256_prefix=digits), url)
+    return Checkpoint(source, fetch(url, sha256_prefix=digits), url)
