@@ -35,14 +35,9 @@ def refusal(path):
 
 def test_an_engine_is_described_by_its_sidecar(engine):
     subject = open_subject(engine, remedy="")
-    assert (subject.model, subject.precision, subject.batch, subject.size, subject.classes, subject.io) == (
-        "dpn68",
-        "fp16",
-        2,
-        32,
-        7,
-        "fp16",
-    )
+    sidecar = subject.sidecar
+    assert (sidecar.model, sidecar.precision, sidecar.batch) == ("dpn68", "fp16", 2)
+    assert (sidecar.size, sidecar.classes, sidecar.io) == (32, 7, "fp16")
     assert subject.golden.images.shape == (IMAGES, 3, 32, 32)
 
 

@@ -53,22 +53,22 @@ def open_for_evaluation(task: EvaluationTask) -> Subject:
     Seeded weights classify nothing and are refused.
     """
     subject = open_subject(Path(task.artifact), remedy=task.remedy)
-    path, weights = subject.path, subject.weights
-    if subject.batch not in ("dynamic", _batch(task, subject)):
-        raise UsageError(f"{path} takes batches of {subject.batch} only. Say --batch {subject.batch}.")
+    path, weights, batch = subject.path, subject.sidecar.weights, subject.sidecar.batch
+    if batch not in ("dynamic", _batch(task, subject)):
+        raise UsageError(f"{path} takes batches of {batch} only. Say --batch {batch}.")
     if weights is None:
         raise UsageError(f"{path} does not record its weights, so the preprocessing of its images is unknown.")
     if weights.source == "seeded":
         why = f" ({weights.fallback})" if weights.fallback else ""
         raise UsageError(
             f"{path} has seeded weights, which classify nothing{why}, so it has no accuracy. "
-            f"Run: trtzoo export {subject.model} --weights paddle, torchvision, timm or FILE"
+            f"Run: trtzoo export {subject.sidecar.model} --weights paddle, torchvision, timm or FILE"
         )
     return subject
 
 
 def _batch(task: EvaluationTask, subject: Subject) -> int:
-    return task.batch or (DEFAULT_BATCH if subject.batch == "dynamic" else subject.batch)
+    return task.batch or (DEFAULT_BATCH if subject.sidecar.batch == "dynamic" else subject.sidecar.batch)
 
 
 def evaluate(
@@ -88,12 +88,13 @@ def evaluate(
     for the journal of another evaluation, RunError for any other error of the runtime.
     """
     evaluation = _evaluation(task, subject, data)
-    path, batch, preprocessing = evaluation_path(results, evaluation), evaluation.batch, evaluation.weights.preprocessing
+    path, preprocessing = evaluation_path(results, evaluation), evaluation.weights.preprocessing
+    batch, size = evaluation.batch, evaluation.size
     try:
         with (
             exclusive(path.with_suffix(".journal")) as journal_path,
             closing(resolve(find_runtime(task.runtime).opener)(subject.path, batch=batch, **task.options)) as session,
-            closing(CropCache(crop_folder, data, preprocessing, subject.size)) if crop_folder else nullcontext() as cache,
+            closing(CropCache(crop_folder, data, preprocessing, size)) if crop_folder else nullcontext() as cache,
         ):
             images, reference = subject.golden.batch(batch)
             tolerance = find_precision(evaluation.precision).tolerance
@@ -104,8 +105,8 @@ def evaluate(
             own = {"kind": "evaluation journal", "images": len(data.photographs), "preprocessing": preprocessing}
             header = msgspec.convert(asdict(evaluation) | own, Header)  # which has a part of the record's fields
             journal = Journal(journal_path, header, resume=resume)
-            crops = decoders.stream(data, journal.remaining(), preprocessing, subject.size, cache=cache)
-            with closing(_batches(crops, batch, subject.size, preprocessing)) as batches:
+            crops = decoders.stream(data, journal.remaining(), preprocessing, size, cache=cache)
+            with closing(_batches(crops, batch, size, preprocessing)) as batches:
                 for progress in _classify(session.infer, batches, data, journal):
                     on_progress(replace(progress, note=cache.error if cache else ""))
             return _conclude(evaluation, data, journal, path)
@@ -125,22 +126,23 @@ def ranks(logits: Array, labels: Array) -> Array:
 
 def _evaluation(task: EvaluationTask, subject: Subject, data: DataSet) -> Evaluation:
     """The record before anything is evaluated."""
-    assert subject.weights is not None
+    sidecar = subject.sidecar
+    assert sidecar.weights is not None
     return Evaluation(
-        model=subject.model,
-        precision=task.precision or subject.precision,
+        model=sidecar.model,
+        precision=task.precision or sidecar.precision,
         runtime=task.runtime,
         batch=_batch(task, subject),
-        classes=subject.classes,
-        size=subject.size,
+        classes=sidecar.classes,
+        size=sidecar.size,
         device=task.device,
         dataset=data.name,
         fingerprint=data.fingerprint,
         images=0,
         top1=0,
         top5=0,
-        weights=subject.weights,
-        artifact_sha256=subject.sha256,
+        weights=sidecar.weights,
+        artifact_sha256=sidecar.sha256,
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 

@@ -88,7 +88,7 @@ def evaluate(
                 _fail(name, error, on_error)
                 continue
             bar = bars.add_task(f"reading {data}", total=None)
-            images = read(subject.classes)
+            images = read(subject.sidecar.classes)
             crops = None if keep_crops is None else Path(keep_crops)
             try:
                 record = evaluate_file(

@@ -4,26 +4,18 @@ from pathlib import Path
 
 import msgspec
 
-from trtzoo.artifacts.engines import build_command, read_sidecar_unchecked
+from trtzoo.artifacts.engines import EngineSidecar, build_command, read_sidecar_unchecked
 from trtzoo.artifacts.golden import Golden, load
-from trtzoo.artifacts.graphs import Batch, OnnxSidecar
+from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import read_sidecar, sha256_file
-from trtzoo.core.records import Weights
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """An ONNX file or engine. Images are (batch, 3, size, size), logits (batch, classes); `batch` is fixed or "dynamic"."""
+    """An ONNX file or engine. Images are (batch, 3, size, size), logits (batch, classes), as its sidecar says."""
 
     path: Path
-    model: str
-    precision: str
-    batch: Batch
-    size: int
-    classes: int
-    io: str
-    sha256: str
-    weights: Weights | None
+    sidecar: OnnxSidecar | EngineSidecar
     golden: Golden
 
 
@@ -43,15 +35,4 @@ def open_subject(path: Path, *, remedy: str) -> Subject:
             f"The golden sample of {path} ({sidecar.golden or 'it has none'}) is missing or belongs to another file. "
             "Copy it here, or export and build again."
         )
-    return Subject(
-        path=path,
-        model=sidecar.model,
-        precision=sidecar.precision,
-        batch=sidecar.batch,
-        size=sidecar.size,
-        classes=sidecar.classes,
-        io=sidecar.io,
-        sha256=sidecar.sha256,
-        weights=sidecar.weights,
-        golden=load(golden),
-    )
+    return Subject(path, sidecar, load(golden))

@@ -93,10 +93,10 @@ class _Comparison:
 
     def run_reference(self, candidate: Candidate, subject: Subject) -> Iterator[ImageError]:
         """Raises StoreError if the candidate has no reference or the reference cannot run."""
-        if self._reference == (subject.weights, subject.size):
+        if self._reference == (subject.sidecar.weights, subject.sidecar.size):
             return
         _check_reference(candidate, subject)
-        self._reference, self._images = None, self._images_for(subject.classes)
+        self._reference, self._images = None, self._images_for(subject.sidecar.classes)
         reference = replace(candidate, artifact=candidate.onnx, runtime=REFERENCE, batch=REFERENCE_BATCH, options={})
         try:
             bad = self._run(reference, subject, f"{candidate.model} {REFERENCE}", "reference.npy").bad
@@ -106,7 +106,7 @@ class _Comparison:
             yield ImageError(self._images.title(number), reason)
         readable = tuple(image for number, image in enumerate(self._images.photographs) if number not in bad)
         self._images = replace(self._images, photographs=readable)
-        self._reference = subject.weights, subject.size
+        self._reference = subject.sidecar.weights, subject.sidecar.size
 
     def run_candidate(self, candidate: Candidate, subject: Subject) -> ParityVerdict:
         result = self._run(candidate, subject, candidate.verdict().title, "candidate.npy")
@@ -116,11 +116,12 @@ class _Comparison:
         photographs = self._images.photographs
         labels = [image.label for image in photographs if image.label is not None]
         metrics = compare(logits, reference, np.array(labels) if labels else None)
-        trained = subject.weights is not None and subject.weights.source != SEEDED
+        weights = subject.sidecar.weights
+        trained = weights is not None and weights.source != SEEDED
         return candidate.verdict(
             metrics=metrics,
             worst=self._images.title(metrics.worst),
-            weights=subject.weights,
+            weights=weights,
             versions=result.versions,
             reasons=tuple(judge(candidate.precision, metrics, classes_count=trained and bool(photographs))),
         )
@@ -143,27 +144,26 @@ class _Comparison:
 
 
 def _inputs(subject: Subject, images: ImageSet) -> ImageInputs:
-    assert subject.weights is not None
+    assert subject.sidecar.weights is not None
     paths = tuple(os.fsencode(image.path) for image in images.photographs)
-    preprocessing = subject.weights.preprocessing
-    return ImageInputs(size=subject.size, preprocessing=preprocessing, paths=paths, synthetic=images.synthetic)
+    preprocessing = subject.sidecar.weights.preprocessing
+    return ImageInputs(size=subject.sidecar.size, preprocessing=preprocessing, paths=paths, synthetic=images.synthetic)
 
 
 def _open(candidate: Candidate) -> Subject:
     """Raises StoreError if the file is missing, changed or of another batch."""
     remedy = f"trtzoo export {candidate.model} --precision {candidate.precision}"
     subject = open_subject(candidate.artifact, remedy=remedy)
-    if subject.batch not in ("dynamic", candidate.batch):
-        raise StoreError(
-            f"{candidate.artifact} takes batches of {subject.batch} only. Run: trtzoo parity --batch {subject.batch}"
-        )
+    batch = subject.sidecar.batch
+    if batch not in ("dynamic", candidate.batch):
+        raise StoreError(f"{candidate.artifact} takes batches of {batch} only. Run: trtzoo parity --batch {batch}")
     return subject
 
 
 def _check_reference(candidate: Candidate, subject: Subject) -> None:
     """Raises StoreError if the ONNX file does not name the candidate's own weights."""
     artifact, onnx = candidate.artifact, candidate.onnx
-    if subject.weights is None:
+    if subject.sidecar.weights is None:
         raise StoreError(f"{artifact} was built from a graph that trtzoo did not export, so it has no reference.")
     path = sidecar_path(onnx)
     if not path.is_file():
@@ -171,7 +171,7 @@ def _check_reference(candidate: Candidate, subject: Subject) -> None:
             f"{path} does not exist; it records the reference of {artifact.name}. "
             f"Run: trtzoo export {candidate.model} --precision {candidate.precision}"
         )
-    if read_record(path, OnnxSidecar).weights != subject.weights:
+    if read_record(path, OnnxSidecar).weights != subject.sidecar.weights:
         raise StoreError(f"{artifact} was made from other weights than {onnx}. Run: {build_command(artifact)}")
 
 
@@ -184,9 +184,10 @@ def block_divergences(model: str, fp32: Path, fp16: Path, images: Callable[[int]
 
     subject = open_subject(fp32, remedy=f"trtzoo export {model} --precision fp32")
     other = open_subject(fp16, remedy=f"trtzoo export {model} --precision fp16")
-    if (subject.weights, subject.size, subject.classes) != (other.weights, other.size, other.classes):
+    here, there = subject.sidecar, other.sidecar
+    if (here.weights, here.size, here.classes) != (there.weights, there.size, there.classes):
         raise StoreError(f"{fp32} and {fp16} have different weights. Run: trtzoo export {model} --precision fp32,fp16")
-    selected = images(subject.classes)
+    selected = images(subject.sidecar.classes)
     readable = list(islice(read_images(_inputs(subject, selected), {}, ahead=LAYERWISE_IMAGES), LAYERWISE_IMAGES))
     if not readable:
         raise DataError(f"None of {len(selected.photographs)} images can be read.")
