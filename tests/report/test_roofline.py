@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from tests.report.results import T4, cell, gpu_result, result
 from trtzoo.core.records import Device, Failure
-from trtzoo.hardware.gpus import find_card
+from trtzoo.hardware.gpus import Card, find_card
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
-from trtzoo.report.roofline import BYTES, least_bytes, limit_of, limit_of_published, limit_on_card, limit_share, roofline
+from trtzoo.report.roofline import BYTES, least_bytes, limit_of, limit_of_published, limit_on_card, limit_share
 from trtzoo.report.tables.latency import limit_tables
 
 DENSENET = MODELS["densenet121"]
@@ -103,11 +103,12 @@ def test_no_published_cell_is_over_its_limit():
                     assert limit_of_published(gpu, MODELS[model], precision, int(batch[1:])).seconds * 1000 < milliseconds
 
 
-@given(st.floats(1, 1e15), st.floats(1, 1e12), st.floats(1e6, 1e16), st.floats(1e6, 1e13))
-def test_a_limit_is_the_longer_of_both_times(flops, size, peak, bandwidth):
-    limit = roofline(flops, size, peak, bandwidth, "")
-    assert limit.seconds == max(flops / peak, size / bandwidth)
-    assert limit.bound == ("compute" if flops / peak >= size / bandwidth else "memory")
+@given(st.integers(1, 1024), st.floats(1e6, 1e16), st.floats(1e6, 1e13))
+def test_a_limit_is_the_longer_of_both_times(batch, peak, bandwidth):
+    limit = limit_on_card(Card("a card", fp32=peak, bandwidth=bandwidth), DENSENET, "fp32", batch)
+    compute, memory = batch * DENSENET.flops / peak, least_bytes(DENSENET, "fp32", batch) / bandwidth
+    assert limit.seconds == max(compute, memory)
+    assert limit.bound == ("compute" if compute >= memory else "memory")
 
 
 def test_every_graph_has_its_bytes():

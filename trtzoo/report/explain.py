@@ -33,8 +33,11 @@ def select(found: list[Found], text: str) -> list[Found]:
             raise UsageError(f"--explain {text!r} names {kinds.count(kind)} {plural}, and a cell has one. {EXAMPLE}")
     chosen = [row for row in found if all(_matches(word, row.result) for word in words)]
     if not chosen:
-        command = _command(dict(zip(kinds, words, strict=True)))
-        raise StoreError(f"Nothing was measured for {', '.join(words)}. To measure: {command}")
+        named = dict(zip(kinds, words, strict=True))
+        command = ["trtzoo bench", named.get("model", "--all")]
+        command += ["--precision", named["precision"]] if "precision" in named else []
+        command += ["--batch", named["batch"].removeprefix("b")] if "batch" in named else []
+        raise StoreError(f"Nothing was measured for {', '.join(words)}. To measure: {' '.join(command)}")
     return chosen
 
 
@@ -72,13 +75,6 @@ def _words(result: Result) -> list[str]:
     case = result.case
     graph = {None: [], True: ["graph"], False: ["plain"]}[case.cuda_graph]
     return [case.model, case.precision, f"b{case.batch}", result.device.key, case.runtime, case.protocol, *graph]
-
-
-def _command(words: dict[str, str]) -> str:
-    """Return the command that measures the cell."""
-    options = {"--precision": words.get("precision"), "--batch": words.get("batch", "").removeprefix("b")}
-    given = [f"{option} {value}" for option, value in options.items() if value]
-    return " ".join(["trtzoo bench", words.get("model", "--all"), *given])
 
 
 # --- facts ---

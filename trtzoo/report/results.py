@@ -84,9 +84,8 @@ def metric_seconds(result: Result) -> list[float]:
 def _fault(result: Result) -> str:
     """Describe why a readable result cannot be shown; empty if it can."""
     case = result.case
-    names = (("model", case.model, MODELS), ("precision", case.precision, PRECISIONS), ("protocol", case.protocol, PROTOCOLS))
-    for kind, name, known in names:
-        if name not in known:
+    for kind, known in (("model", MODELS), ("precision", PRECISIONS), ("protocol", PROTOCOLS)):
+        if (name := getattr(case, kind)) not in known:
             return f"has the {kind} {name!r}, which this trtzoo does not know"
     if result.failure:
         return ""

@@ -33,18 +33,14 @@ def least_bytes(model: Model, precision: str, batch: int, io: str = "fp32") -> i
     return model.params * BYTES[PRECISIONS[precision].graph] + batch * sum(VALUES) * BYTES[io]
 
 
-def roofline(flops: float, size: float, peak: float, bandwidth: float | None, source: str) -> Limit:
-    """Return the limit of `flops` at `peak` FLOP/s and `size` bytes at `bandwidth` bytes/s, if that is known."""
-    compute, memory = flops / peak, size / bandwidth if bandwidth else 0.0
-    return Limit(compute, "compute", source) if compute >= memory else Limit(memory, "memory", source)
-
-
 def limit_on_card(card: Card | None, model: Model, precision: str, batch: int, io: str = "fp32") -> Limit | None:
     """Return a case's limit on a GPU, or None if its peaks are unknown."""
     peak = getattr(card, precision, None)
     if card is None or not peak:
         return None
-    return roofline(batch * model.flops, least_bytes(model, precision, batch, io), peak, card.bandwidth, card.source)
+    compute = batch * model.flops / peak
+    memory = least_bytes(model, precision, batch, io) / card.bandwidth if card.bandwidth else 0.0
+    return Limit(compute, "compute", card.source) if compute >= memory else Limit(memory, "memory", card.source)
 
 
 def limit_of_published(gpu: str, model: Model, precision: str, batch: int) -> Limit | None:
@@ -60,7 +56,7 @@ def limit_of(result: Result) -> Limit | None:
     if case.precision != "fp32" or not result.sgemm:
         return None
     source = f"sgemm measured beside it: {result.sgemm / 1e9:.0f} GFLOP/s"
-    return roofline(case.batch * model.flops, 0, result.sgemm, None, source)
+    return Limit(case.batch * model.flops / result.sgemm, "compute", source)
 
 
 def limit_share(result: Result) -> float | None:

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from trtzoo.benchmark.protocols import PROTOCOLS
 from trtzoo.core.records import Device, Weights
 
-SEEDED = "SEEDED weights (latency is valid, accuracy is not)"
-
 
 def device_text(device: Device) -> str:
     """Describe a device, and what distinguishes it from another with its name."""
@@ -28,7 +26,8 @@ def weights_text(weights: Weights | None) -> str:
     """Describe the source of the weights, with a warning for seeded ones."""
     if weights is None:
         return "weights unknown"
-    return SEEDED if weights.source == "seeded" else f"weights of {weights.source}"
+    seeded = "SEEDED weights (latency is valid, accuracy is not)"
+    return seeded if weights.source == "seeded" else f"weights of {weights.source}"
 
 
 def ms(seconds: float) -> str:

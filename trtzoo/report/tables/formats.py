@@ -13,6 +13,9 @@ from rich.table import Table as RichTable
 from trtzoo.core.errors import find_row
 from trtzoo.report.tables.model import Cell, Table
 
+SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}
+"""Abbreviations for headings, so that tables fit eighty columns."""
+
 
 def rich(tables: list[Table]) -> str:
     """Format for a terminal of any width."""
@@ -20,27 +23,19 @@ def rich(tables: list[Table]) -> str:
     console = Console(highlight=False, markup=False, color_system=colours)
     with console.capture() as capture:
         for table in tables:
+            grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+            headings, *rows = _texts(table)
+            for index, name in enumerate(headings):
+                heading = "\n".join(SHORT.get(word, word) for word in name.split())
+                grid.add_column(heading, justify="right" if index else "left", no_wrap=index == 0)
+            for row in rows:
+                grid.add_row(*row)
             console.print(table.title, style="italic")
-            console.print(_grid(table))
+            console.print(grid)
             for line in _below(table):
                 console.print(line, style="dim")
             console.print()
     return capture.get()
-
-
-SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}
-"""Abbreviations for headings, so that tables fit eighty columns."""
-
-
-def _grid(table: Table) -> RichTable:
-    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    headings, *rows = _texts(table)
-    for index, name in enumerate(headings):
-        heading = "\n".join(SHORT.get(word, word) for word in name.split())
-        grid.add_column(heading, justify="right" if index else "left", no_wrap=index == 0)
-    for row in rows:
-        grid.add_row(*row)
-    return grid
 
 
 def markdown(tables: list[Table]) -> str:

@@ -67,11 +67,9 @@ def _ratio(over: float | None, under: float | None) -> float | None:
     return over / under if over and under else None
 
 
-def _failed(at: Place) -> str:
-    return "failed" if at.result else DASH
-
-
-MEASURED = BatchColumn("b{batch} measured", lambda at: _ms(at.measured), "{:.2f}", lambda at: at.note, _failed)
+MEASURED = BatchColumn(
+    "b{batch} measured", lambda at: _ms(at.measured), "{:.2f}", lambda at: at.note, lambda at: "failed" if at.result else DASH
+)
 LATENCY_COLUMNS = (
     BatchColumn("b{batch} published", lambda at: _ms(at.published), "{:.2f}", needs="published"),
     MEASURED,

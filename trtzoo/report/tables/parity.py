@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from trtzoo.report.tables.model import Column, Table, Value, make_table
-from trtzoo.report.wording import SEEDED
+from trtzoo.report.wording import weights_text
 from trtzoo.verification.tolerances import (
     MIN_TOP1_KEPT,
     RMS_SHARE,
@@ -15,6 +15,8 @@ from trtzoo.verification.tolerances import (
     ParityVerdict,
 )
 
+Columns = tuple[Column[ParityVerdict], ...]
+
 
 def _metric(read: Callable[[PairedMetrics], Value]) -> Callable[[ParityVerdict], Value]:
     return lambda row: read(row.metrics) if row.metrics else None
@@ -24,13 +26,13 @@ def _labelled(read: Callable[[LabelledOutcome], Value]) -> Callable[[ParityVerdi
     return _metric(lambda metrics: read(metrics.labelled) if metrics.labelled else None)
 
 
-ENGINE_COLUMNS: tuple[Column[ParityVerdict], ...] = (
+ENGINE_COLUMNS: Columns = (
     Column("Model", lambda row: row.model),
     Column("prec.", lambda row: row.precision),
     Column("batch", lambda row: row.batch),
     Column("runtime", lambda row: row.runtime),
 )
-LOGIT_COLUMNS: tuple[Column[ParityVerdict], ...] = (
+LOGIT_COLUMNS: Columns = (
     *ENGINE_COLUMNS,
     Column(
         "verdict",
@@ -42,7 +44,7 @@ LOGIT_COLUMNS: tuple[Column[ParityVerdict], ...] = (
     Column("least cosine", _metric(lambda metrics: metrics.cosine), "{:.6f}"),
     Column("worst image", lambda row: row.worst or None),
 )
-CLASS_COLUMNS: tuple[Column[ParityVerdict], ...] = (
+CLASS_COLUMNS: Columns = (
     *ENGINE_COLUMNS,
     Column("images", _metric(lambda metrics: metrics.images)),
     Column("same top-1", _metric(lambda metrics: metrics.same_top1 / metrics.images), "{:.2%}"),
@@ -81,30 +83,26 @@ LAYER_CAPTION = (
 def tables(verdicts: list[ParityVerdict], images: str) -> list[Table]:
     """Make the tables of logits and of classes. `images` describes the images. A failed engine's reasons are notes."""
     title = "Parity with the PyTorch reference"
-    logits = _table(f"{title}: logits", LOGIT_COLUMNS, verdicts, _caption(verdicts, images))
-    compared = [row for row in verdicts if row.metrics]
-    if not compared:
-        return [logits]
-    labelled = any(row.metrics and row.metrics.labelled for row in compared)
-    caption = (CLASS_CAPTION, *([LABELLED_CAPTION] if labelled else []))
-    return [logits, _table(f"{title}: classes", CLASS_COLUMNS, compared, caption)]
+    made = [_table(f"{title}: logits", LOGIT_COLUMNS, verdicts, _caption(verdicts, images))]
+    if compared := [row for row in verdicts if row.metrics]:
+        labelled = any(row.metrics and row.metrics.labelled for row in compared)
+        caption = (CLASS_CAPTION, LABELLED_CAPTION) if labelled else (CLASS_CAPTION,)
+        made.append(_table(f"{title}: classes", CLASS_COLUMNS, compared, caption))
+    return made
 
 
-def _table(
-    title: str, columns: tuple[Column[ParityVerdict], ...], verdicts: list[ParityVerdict], caption: tuple[str, ...]
-) -> Table:
+def _table(title: str, columns: Columns, verdicts: list[ParityVerdict], caption: tuple[str, ...]) -> Table:
     """Make a table without the columns that are empty, and without the runtime if there is only one."""
-    shown = [column for column in columns if any(column.value(row) is not None for row in verdicts)]
-    if len({row.runtime for row in verdicts}) == 1:
-        shown = [column for column in shown if column.name != "runtime"]
+    filled = [column for column in columns if any(column.value(row) is not None for row in verdicts)]
+    several = len({row.runtime for row in verdicts}) > 1
+    shown = [column for column in filled if several or column.name != "runtime"]
     return make_table(title, shown, verdicts, caption)
 
 
 def _caption(verdicts: list[ParityVerdict], images: str) -> tuple[str, ...]:
     precisions = dict.fromkeys(row.precision for row in verdicts)
     limits = [f"{name} {TOLERANCES[name]:.1e} and RMS {TOLERANCES[name] * RMS_SHARE:.1e}" for name in precisions]
-    weights = dict.fromkeys(row.weights.source for row in verdicts if row.weights)
-    sources = [SEEDED if name == "seeded" else f"weights of {name}" for name in weights]
+    sources = dict.fromkeys(weights_text(row.weights) for row in verdicts if row.weights)
     versions = dict.fromkeys(f"{name} {version}" for row in verdicts for name, version in row.versions.items())
     runtimes = dict.fromkeys(row.runtime for row in verdicts)
     return (
