@@ -4,19 +4,11 @@ from datetime import datetime, timedelta, timezone
 
 import numpy as np
 
-from trtzoo.core.records import Case, Device, GoldenCheck, Preprocessing, Result, Sample, Weights
+from tests.report.results import CHECK, DEVICE, weights
+from trtzoo.core.records import Case, Result, Sample
 
 BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
-DEVICE = Device(key="a-cpu-2c", name="A CPU", kind="cpu", cores=2)
-WEIGHTS = Weights(
-    source="seeded",
-    origin="seeded",
-    sha256="",
-    epsilon=1e-5,
-    preprocessing=Preprocessing(
-        decoder="pil", interpolation="bilinear", resize=256, crop=224, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
-    ),
-)
+WEIGHTS = weights("seeded")
 KEYS = {"model", "precision", "batch", "runtime", "protocol", "cuda_graph"}
 
 
@@ -25,8 +17,7 @@ def run(seconds=0.02, *, at=0.0, device=DEVICE, samples=100, noise=0.01, seed=0,
     given = {"model": "dpn68", "precision": "fp32", "batch": 1, "runtime": "onnxruntime", "protocol": "trtzoo"} | more
     random = np.random.default_rng([seed, int(at)])
     taken = seconds * np.exp(random.normal(0, noise, samples))
-    facts = {"versions": {"onnxruntime": "1.2.3"}, "threads": 2, "io": "fp32", "weights": WEIGHTS}
-    facts |= {"check": GoldenCheck(error=1e-6, tolerance=2e-5, images=4)}
+    facts = {"versions": {"onnxruntime": "1.2.3"}, "threads": 2, "io": "fp32", "weights": WEIGHTS, "check": CHECK}
     return Result(
         case=Case(device=device.key, **{name: value for name, value in given.items() if name in KEYS}),
         device=device,

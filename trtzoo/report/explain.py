@@ -165,7 +165,9 @@ def _gpu_state(state: GpuState) -> str:
         "temperature": (state.temperature, 1.0, "°C"),
     }
     spans = [
-        f"{name} {x.low / unit:.0f} to {x.high / unit:.0f} {symbol}" for name, (x, unit, symbol) in quantities.items() if x
+        f"{name} {span.low / unit:.0f} to {span.high / unit:.0f} {symbol}"
+        for name, (span, unit, symbol) in quantities.items()
+        if span
     ]
     reasons = [f"{reason} in {count} of {state.readings} readings" for reason, count in state.reasons.items()]
     return "; ".join(filter(None, [*spans, *reasons, state.error]))

@@ -5,7 +5,8 @@ from itertools import product
 import pytest
 from msgspec.structs import replace
 
-from tests.report.runs import DEVICE, run, turns
+from tests.report.results import DEVICE
+from tests.report.runs import run, turns
 from trtzoo.core.records import Device, Failure
 from trtzoo.report.compare.cells import compare, interleaved
 from trtzoo.report.compare.table import sentences, table
