@@ -5,15 +5,8 @@ from collections.abc import Callable
 
 from trtzoo.report.tables.model import Column, Table, Value, make_table
 from trtzoo.report.wording import weights_text
-from trtzoo.verification.tolerances import (
-    MIN_TOP1_KEPT,
-    RMS_SHARE,
-    TOLERANCES,
-    Divergence,
-    LabelledOutcome,
-    PairedMetrics,
-    ParityVerdict,
-)
+from trtzoo.verification import tolerances
+from trtzoo.verification.tolerances import Divergence, LabelledOutcome, PairedMetrics, ParityVerdict
 
 Columns = tuple[Column[ParityVerdict], ...]
 
@@ -100,15 +93,16 @@ def _table(title: str, columns: Columns, verdicts: list[ParityVerdict], caption:
 
 
 def _caption(verdicts: list[ParityVerdict], images: str) -> tuple[str, ...]:
-    precisions = dict.fromkeys(row.precision for row in verdicts)
-    limits = [f"{name} {TOLERANCES[name]:.1e} and RMS {TOLERANCES[name] * RMS_SHARE:.1e}" for name in precisions]
+    allowed = {row.precision: tolerances.TOLERANCES[row.precision] for row in verdicts}
+    limits = [f"{name} {error:.1e} and RMS {error * tolerances.RMS_SHARE:.1e}" for name, error in allowed.items()]
+    kept = f"{tolerances.MIN_TOP1_KEPT:.0%} of the reference's top-1 kept"
     sources = dict.fromkeys(weights_text(row.weights) for row in verdicts if row.weights)
     versions = dict.fromkeys(f"{name} {version}" for row in verdicts for name, version in row.versions.items())
     runtimes = dict.fromkeys(row.runtime for row in verdicts)
     return (
         "; ".join([images, f"runtime {', '.join(runtimes)}", *sources, *versions]) + ".",
         "Errors are relative to max|logit| of the reference, PyTorch in FP32, over all images.",
-        f"Allowed: {', '.join(limits)}; with trained weights on photographs {MIN_TOP1_KEPT:.0%} of the reference's top-1 kept.",
+        f"Allowed: {', '.join(limits)}; with trained weights on photographs {kept}.",
     )
 
 
