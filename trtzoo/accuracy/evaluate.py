@@ -110,7 +110,7 @@ def evaluate(
                 for progress in _classify(session.infer, batches, data, journal):
                     on_progress(replace(progress, note=cache.error if cache else ""))
             return _conclude(evaluation, data, journal, path)
-    except (TrtzooError, KeyboardInterrupt):
+    except TrtzooError:
         raise
     except Exception as error:  # a runtime may raise anything; the other files are evaluated
         raise RunError(f"{subject.path}: " + " ".join(f"{type(error).__name__}: {error}".split())) from error

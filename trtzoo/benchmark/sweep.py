@@ -85,9 +85,8 @@ def bench(
     """
     selected: dict[tuple[str, int], tuple[str, str]] = {}
     for run, requested in product(range(1, runs + 1), jobs):
-        job = requested
+        job, key = requested, (requested.artifact, requested.case.batch)
         if job.case.runtime == AUTO:
-            key = job.artifact, job.case.batch
             if key not in selected:
                 selected[key] = _select_runtime(job, results, timeout, resume)
             job = _with_runtime(job, *selected[key])

@@ -58,6 +58,8 @@ def read_crop(path: Path, preprocessing: Preprocessing, size: int) -> Array:
         raise ImageError(path, f"it has more than {MAX_PIXELS:,} pixels, the limit") from error
     except OSError as error:
         raise ImageError(path, error.strerror or str(error)) from error
+    except MemoryError as error:
+        raise ImageError(path, "it does not fit into memory") from error
     except Exception as error:  # a hostile file can make the decoders raise anything
         raise ImageError(path, f"{type(error).__name__}: {error}") from error
 

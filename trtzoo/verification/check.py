@@ -30,11 +30,7 @@ from trtzoo.verification.worker import ImageInputs, LogitsResult, LogitsTask, re
 
 REFERENCE = "pytorch"
 REFERENCE_BATCH = 8
-
 LAYERWISE_IMAGES = 8  # each runs alone, with the outputs of all blocks in memory
-
-ParityListener = Callable[[str, int], None]
-"""Receives the title of the running network and how many images are done."""
 
 
 class ImageSet(Record, frozen=True, kw_only=True):
@@ -63,12 +59,13 @@ class Candidate(Record, frozen=True, kw_only=True):
 
 
 def parity(
-    candidates: list[Candidate], images: Callable[[int], ImageSet], *, on_progress: ParityListener
+    candidates: list[Candidate], images: Callable[[int], ImageSet], *, on_progress: Callable[[str, int], None]
 ) -> Iterator[ParityVerdict | ImageError]:
     """Compare candidates of one model with their reference; yield each verdict when it is known. A failure stops nothing.
 
     `images` returns the images for a number of classes; a DataError that it raises ends the comparison. Those that the
-    reference cannot read are yielded as errors and excluded.
+    reference cannot read are yielded as errors and excluded. `on_progress` receives the title of the running network and how
+    many images are done.
     """
     with tempfile.TemporaryDirectory(prefix="trtzoo-") as folder:
         comparison = _Comparison(Path(folder), images, on_progress)
@@ -86,7 +83,7 @@ def parity(
 class _Comparison:
     """The reference's logits, computed when a candidate first needs them, and the images that it could read."""
 
-    def __init__(self, folder: Path, images: Callable[[int], ImageSet], on_progress: ParityListener) -> None:
+    def __init__(self, folder: Path, images: Callable[[int], ImageSet], on_progress: Callable[[str, int], None]) -> None:
         self._folder, self._images_for, self._on_progress = folder, images, on_progress
         self._images = ImageSet()
         self._reference: tuple[Weights | None, int] | None = None
@@ -162,17 +159,16 @@ def _open(candidate: Candidate) -> Subject:
 
 def _check_reference(candidate: Candidate, subject: Subject) -> None:
     """Raises StoreError if the ONNX file does not name the candidate's own weights."""
-    artifact, onnx = candidate.artifact, candidate.onnx
+    artifact, path = candidate.artifact, sidecar_path(candidate.onnx)
     if subject.sidecar.weights is None:
         raise StoreError(f"{artifact} was built from a graph that trtzoo did not export, so it has no reference.")
-    path = sidecar_path(onnx)
     if not path.is_file():
         raise StoreError(
             f"{path} does not exist; it records the reference of {artifact.name}. "
             f"Run: trtzoo export {candidate.model} --precision {candidate.precision}"
         )
     if read_record(path, OnnxSidecar).weights != subject.sidecar.weights:
-        raise StoreError(f"{artifact} was made from other weights than {onnx}. Run: {build_command(artifact)}")
+        raise StoreError(f"{artifact} was made from other weights than {candidate.onnx}. Run: {build_command(artifact)}")
 
 
 def block_divergences(model: str, fp32: Path, fp16: Path, images: Callable[[int], ImageSet]) -> list[Divergence]:
