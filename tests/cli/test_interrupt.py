@@ -48,6 +48,15 @@ def test_an_interrupt_that_a_library_turns_into_its_own_error_is_still_exit_code
     assert (done.returncode, done.stderr) == (130, "\ntrtzoo: Interrupted.\n")
 
 
+def test_an_interrupt_inside_python_code_that_an_extension_runs_is_still_exit_code_130(tmp_path):
+    """The interpreter remembers such an interrupt, and would end with the signal in spite of sys.exit."""
+    call = "ctypes.pythonapi.PyRun_String(code, 257, ctypes.py_object({}), ctypes.py_object({}))"
+    types = "ctypes.pythonapi.PyRun_String.restype = ctypes.py_object"
+    code = f"import ctypes\ncode = {INTERRUPT_ITSELF.encode()!r}\n{types}\n{call}\n"
+    done = run(tmp_path, code, "torch", "export", "dpn68", "--weights", "seeded", "--input-size", "32")
+    assert (done.returncode, done.stderr) == (130, "\ntrtzoo: Interrupted.\n")
+
+
 def test_an_interrupt_after_the_command_is_done_does_not_change_its_exit_code(tmp_path):
     code = (
         "import atexit, os, signal, sys; atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT));"

@@ -44,7 +44,9 @@ def main() -> None:
         if not interrupts:
             raise
         print(f"\ntrtzoo: {error if isinstance(error, InterruptError) else 'Interrupted.'}", file=sys.stderr)
-        sys.exit(130)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)  # sys.exit would end with signal 2 if the interrupt came while a C extension ran Python code
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit code is decided; the interpreter still takes a moment
 
