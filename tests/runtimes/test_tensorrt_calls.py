@@ -14,10 +14,9 @@ OPEN = [
     "cuDeviceGet",
     "cuDevicePrimaryCtxRetain",
     "cuCtxPushCurrent",
+    "cuDriverGetVersion",
     "cuDeviceComputeCapability",
     "cuDeviceGetName",
-    "cuDeviceGetAttribute",
-    "cuDriverGetVersion",
     "cuMemAlloc 4096",  # the engine's
     "cuMemAlloc 8192",  # the execution context's
     "cuStreamCreate 1",  # one that does not block stream 0

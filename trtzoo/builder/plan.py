@@ -83,9 +83,6 @@ class BuildResult(Record, frozen=True, kw_only=True):
     error: str = ""
 
 
-# --- what to build ---
-
-
 def check_names(gpu: str, flavour: str) -> None:
     """Raises UsageError for an unknown name, before the machine is probed."""
     if gpu != "auto":
@@ -163,9 +160,6 @@ def default_jobs(target: Target) -> int:
 
 def pluralize(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-# --- building ---
 
 
 def build(

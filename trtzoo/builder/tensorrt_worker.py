@@ -27,11 +27,9 @@ from trtzoo.core.subprocesses import serve
 from trtzoo.hardware.gpus import FLAVOURS
 from trtzoo.runtimes.trt_logger import logged_errors, make_logger
 
-FLOATS = {"FLOAT": "FP32", "HALF": "FP16", "BF16": "BF16", "INT8": "INT8", "FP8": "FP8", "INT4": "INT4", "FP4": "FP4"}
-COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
-_TYPES = re.compile(r"\b(FP32|FP16|BF16|INT8|FP8|INT4|FP4|Float|Half|BFloat16|Int8)\b")
-_NAMES = {"Float": "FP32", "Half": "FP16", "BFloat16": "BF16", "Int8": "INT8"}
-_COMPUTE = re.compile(r"conv|gemm|matmul|matrixmultiply|fullyconnected", re.IGNORECASE)
+TYPES = re.compile(r"\b(FP32|FP16|BF16|INT8|FP8|INT4|FP4|FLOAT|HALF|BFLOAT16)\b", re.IGNORECASE)
+NAMES = {"FLOAT": "FP32", "HALF": "FP16", "BFLOAT16": "BF16"}
+COMPUTE = re.compile(r"conv|gemm|matmul|matrix_?multiply|fully_?connected", re.IGNORECASE)
 
 Report = Callable[[BuildProgress], None]
 
@@ -184,8 +182,7 @@ def progress_monitor(trt: Any, report: Report, stopped: threading.Event) -> Any:
 def network_types(network: Any) -> LayerTypes:
     """The floating-point types of the parsed layers' outputs."""
     layers = [network.get_layer(index) for index in range(network.num_layers)]
-    types = [(FLOATS.get(layer.get_output(0).dtype.name), layer) for layer in layers if layer.num_outputs]
-    return count_types("network", [(name, layer.type.name in COMPUTE) for name, layer in types if name])
+    return count_types("network", [(layer.type.name, layer.get_output(0).dtype.name) for layer in layers if layer.num_outputs])
 
 
 class _Output(msgspec.Struct):
@@ -215,18 +212,19 @@ def layer_types(text: str) -> LayerTypes:
         engine = msgspec.json.decode(text, type=_Engine)
     except msgspec.MsgspecError as error:
         raise BuildError(f"the engine inspector's JSON is invalid: {error}") from error
-    outputs = [(layer, layer.outputs[0].format) for layer in engine.layers if isinstance(layer, _Layer) and layer.outputs]
-    found = [(layer, match[1]) for layer, text in outputs if (match := _TYPES.search(text))]
-    if not found:
+    layers = [layer for layer in engine.layers if isinstance(layer, _Layer) and layer.outputs]
+    found = count_types("inspector", [(f"{layer.kind} {layer.parameters}", layer.outputs[0].format) for layer in layers])
+    if not found.types:
         raise BuildError("the engine inspector reports no layer types, so the precision cannot be verified")
-    types = [(_NAMES.get(name, name), bool(_COMPUTE.search(f"{layer.kind} {layer.parameters}"))) for layer, name in found]
-    return count_types("inspector", types)
+    return found
 
 
-def count_types(source: Literal["inspector", "network"], layers: list[tuple[str, bool]]) -> LayerTypes:
-    """Count layers by type; each is given as its type and whether it is a convolution or a matrix product."""
-    types = Counter(name for name, _ in layers)
-    return LayerTypes(source=source, types=types, compute=Counter(name for name, computes in layers if computes))
+def count_types(source: Literal["inspector", "network"], layers: list[tuple[str, str]]) -> LayerTypes:
+    """Count layers by type; each is given as its kind and as text with its type: "Row major linear FP16 format"."""
+    found = [(kind, match[1].upper()) for kind, text in layers if (match := TYPES.search(text))]
+    types = [(kind, NAMES.get(name, name)) for kind, name in found]
+    compute = Counter(name for kind, name in types if COMPUTE.search(kind))
+    return LayerTypes(source=source, types=Counter(name for _, name in types), compute=compute)
 
 
 def check_precision(layers: LayerTypes, job: BuildJob) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ctypes import byref, c_int, c_ulonglong, c_void_p
-from typing import Any, NamedTuple
+from typing import Any
 
 from trtzoo.core.errors import MachineError, RunError
 
@@ -29,14 +29,6 @@ NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no synchronization with stream 0
 THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads' calls do not end a capture
 
 
-class CudaGpu(NamedTuple):
-    """A device; `sm` is its compute capability, `l2` the size of its L2 cache in bytes."""
-
-    name: str
-    sm: int
-    l2: int
-
-
 def versions() -> dict[str, str]:
     number = drv.get_driver_version()
     return {"pycuda": pycuda.VERSION_TEXT, "driver": f"CUDA {number // 1000}.{number % 1000 // 10}"}
@@ -53,8 +45,8 @@ def translated_errors(prefix: str) -> Iterator[None]:
 
 
 @contextmanager
-def primary_context(ordinal: int) -> Iterator[CudaGpu]:
-    """Make the device's primary context current until the end. Contexts nest. Raises MachineError for a missing device."""
+def primary_context(ordinal: int) -> Iterator[Any]:
+    """The device, with its primary context current until the end. Contexts nest. Raises MachineError for a missing device."""
     try:
         drv.init()
         device = drv.Device(ordinal)
@@ -64,8 +56,7 @@ def primary_context(ordinal: int) -> Iterator[CudaGpu]:
     try:
         context.push()
         try:
-            major, minor = device.compute_capability()
-            yield CudaGpu(device.name(), 10 * major + minor, device.get_attribute(drv.device_attribute.L2_CACHE_SIZE))
+            yield device
         finally:
             with suppress(drv.Error):  # after a device failure, no call succeeds
                 drv.Context.pop()

@@ -70,7 +70,7 @@ class Session:
                 gpu = self._resources.enter_context(cuda.primary_context(device))
                 self._resources.callback(self._free, len(vars(self)))
                 self._load(path, flavour, gpu)
-                self._allocate(copies=2 + gpu.l2 // self._size if rotate else 1)
+                self._allocate(copies=2 + gpu.get_attribute(drv.device_attribute.L2_CACHE_SIZE) // self._size if rotate else 1)
                 self._warm_up(cuda_graph=cuda_graph)
                 self._save_kernels(path.with_suffix(".kernels"))
         except BaseException:
@@ -147,7 +147,7 @@ class Session:
         kind = MemoryError if re.search("out of memory|could not be allocated", logged, re.IGNORECASE) else RunError
         return kind(f"{self._error}: {message}. {logged}")
 
-    def _load(self, path: Path, flavour: str, gpu: cuda.CudaGpu) -> None:
+    def _load(self, path: Path, flavour: str, gpu: Any) -> None:
         """Open the engine and read the shapes and types of its input and output."""
         row = FLAVOURS[flavour]
         try:
@@ -155,7 +155,9 @@ class Session:
         except ImportError as error:
             raise MachineError(f"{row.title} cannot be loaded ({error}). Run: pip install {row.install}") from error
         self.versions |= {trt.__name__: trt.__version__} | cuda.versions()
-        plan, sidecar = engines.load_plan(path, flavour=flavour, version=trt.__version__, sm=gpu.sm, device=gpu.name)
+        major, minor = gpu.compute_capability()
+        sm, name = 10 * major + minor, gpu.name()
+        plan, sidecar = engines.load_plan(path, flavour=flavour, version=trt.__version__, sm=sm, device=name)
         self._plan_sha256 = sidecar.sha256
         self._logger = make_logger(trt)
         self._runtime = trt.Runtime(self._logger)
