@@ -27,8 +27,9 @@ class DPN(nn.Module):
     ) -> None:
         super().__init__()
         kernel, base = (3, 64) if stem == 10 else (7, 256)
+        conv = nn.Conv2d(3, stem, kernel, stride=2, padding=kernel // 2, bias=False)
         layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv1_1=ConvNormAct(stem, kernel, epsilon),
+            conv1_1=nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(stem, epsilon), act=nn.ReLU())),
             conv1_pool=nn.MaxPool2d(3, stride=2, padding=1),
         )
         width = stem
@@ -46,14 +47,6 @@ class DPN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.flatten(self.classifier(self.pool(self.features(images))), 1)
-
-
-class ConvNormAct(nn.Sequential):
-    """The stem: Conv-BN-ReLU at stride 2."""
-
-    def __init__(self, out: int, kernel: int, epsilon: float) -> None:
-        conv = nn.Conv2d(3, out, kernel, stride=2, padding=kernel // 2, bias=False)
-        super().__init__(OrderedDict(conv=conv, bn=nn.BatchNorm2d(out, epsilon), act=nn.ReLU()))
 
 
 class NormActConv(nn.Sequential):

@@ -150,16 +150,14 @@ _MODULES = {
 def paddle_key(model: Model, key: str) -> str:
     """Paddle's structured key of the parameter that `model`'s network calls `key`. Raises KeyError if it has none."""
     module, _, leaf = key.rpartition(".")
-    return f"{_paddle_module(model, module)}.{_LEAVES.get(leaf, leaf)}"
-
-
-def _paddle_module(model: Model, module: str) -> str:
     if match := re.fullmatch(r"features\.denseblock(\d)\.denselayer(\d+)\.(norm|conv)([12])", module):
         stage = int(match[1]) + 1
-        return f"db_conv_{stage}.conv{stage}_{match[2]}.bn_ac_func{match[4]}.{_KINDS[match[3]]}"
-    if match := re.fullmatch(r"features\.transition(\d)\.(norm|conv)", module):
-        return f"tr_conv{int(match[1]) + 1}_blk.conv_ac_func.{_KINDS[match[2]]}"
-    if match := re.fullmatch(r"features\.conv(\d)_(\d+)\.(c\w+?)(?:_s[12])?\.(conv|bn)", module):
+        theirs = f"db_conv_{stage}.conv{stage}_{match[2]}.bn_ac_func{match[4]}.{_KINDS[match[3]]}"
+    elif match := re.fullmatch(r"features\.transition(\d)\.(norm|conv)", module):
+        theirs = f"tr_conv{int(match[1]) + 1}_blk.conv_ac_func.{_KINDS[match[2]]}"
+    elif match := re.fullmatch(r"features\.conv(\d)_(\d+)\.(c\w+?)(?:_s[12])?\.(conv|bn)", module):
         block = sum(model.arguments["blocks"][: int(match[1]) - 2]) + int(match[2])
-        return f"dpn{block}.{match[3]}_func.{_KINDS[match[4]]}"
-    return _MODULES[module]
+        theirs = f"dpn{block}.{match[3]}_func.{_KINDS[match[4]]}"
+    else:
+        theirs = _MODULES[module]
+    return f"{theirs}.{_LEAVES.get(leaf, leaf)}"
