@@ -7,7 +7,6 @@ chooses its own handlers; without one, nothing is printed. Text is printed as it
 import logging
 import os
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -46,8 +45,7 @@ def draws() -> bool:
 def progress_bars() -> Progress:
     """Progress bars, one line a task: description, bar, done of total, time. They vanish at the end."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    options: dict[str, Any] = {"transient": True, "redirect_stdout": False, "refresh_per_second": 2}
-    return Progress(*columns, console=stderr, disable=not draws(), **options)
+    return Progress(*columns, console=stderr, disable=not draws(), transient=True, redirect_stdout=False, refresh_per_second=2)
 
 
 def print_result(line: str) -> None:

@@ -41,7 +41,8 @@ def summarise(values: Sequence[float]) -> Summary:
     """Summarise latencies in seconds. Raises ValueError if there are none."""
     if not values:
         raise ValueError("no values")
-    mean = fmean(values)
+    mean = fmean(values)  # the deviation is within 1e-12 of statistics.stdev, and ten times as fast
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1))
     return Summary(
         count=len(values),
         median=median(values),
@@ -50,13 +51,8 @@ def summarise(values: Sequence[float]) -> Summary:
         p99=percentile(values, 0.99),
         minimum=min(values),
         maximum=max(values),
-        spread=_deviation(values, mean) / mean if len(values) > 1 and mean else 0.0,
+        spread=deviation / mean if mean else 0.0,
     )
-
-
-def _deviation(values: Sequence[float], mean: float) -> float:
-    """The sample standard deviation: within 1e-12 of statistics.stdev, and ten times as fast."""
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def interval(values: Sequence[float]) -> Interval:

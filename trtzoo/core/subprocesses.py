@@ -25,9 +25,6 @@ from trtzoo.core.records import Failure
 A = TypeVar("A")
 Report = Callable[[Any], None]
 
-STDERR_BYTES = 4000
-"""How much of the end of a dead child's stderr is searched for its last line."""
-
 
 class ChildError(Exception):
     """The child gave no answer. `failure.kind` is error, crash, signal, memory, timeout or cancelled."""
@@ -42,9 +39,6 @@ class _Message(msgspec.Struct):
 
     kind: Literal["progress", "answer", "error"]
     content: msgspec.Raw
-
-
-# --- the parent's side ---
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
@@ -99,7 +93,7 @@ def run_child(
             raise ChildError(why, f"no result after {timeout:g} s" if why == "timeout" else why)
         if found:
             raise ChildError("error", msgspec.json.decode(found.content, type=str))
-        errors.seek(max(0, errors.seek(0, os.SEEK_END) - STDERR_BYTES))
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4000))  # its last line is enough
         raise _exit_error(child.returncode, errors.read().decode(errors="replace"), name)
 
 
@@ -146,9 +140,6 @@ def _exit_error(code: int | None, stderr: str, name: str) -> ChildError:
     if code and code < 0:
         return ChildError("signal", f"{name} died of {signal.Signals(-code).name}: {last}")
     return ChildError("crash", f"{name} ended with status {code}: {last}")
-
-
-# --- the child's side ---
 
 
 def serve(request: Any, handle: Callable[[Any, Report, threading.Event], object], *, grace: float = 0.0) -> None:

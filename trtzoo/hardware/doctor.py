@@ -1,7 +1,6 @@
 """What this machine has, what it can therefore do, and what to install for the rest."""
 
 import platform
-from collections.abc import Callable
 from pathlib import Path
 
 from trtzoo.core.errors import MachineError
@@ -45,9 +44,15 @@ def examine(folder: Path) -> Report:
 
 def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
     """Judge what was found; `free` is in bytes."""
-    answers = {name: check(found) for name, check in CHECKS.items()}
     space = f"{free / 1e9:.0f} GB free; the ten networks in FP32 and FP16 take about {SPACE / 1e9:.0f} GB"
-    answers["keep all files"] = space, "" if free >= SPACE else "use a folder on a larger disk"
+    answers = {
+        "export": _export(found),
+        "build ahead of time": _build_ahead_of_time(found["tensorrt_rtx"]),
+        "build for this GPU": _build_for_the_gpu(found["cuda"], found["tensorrt"]),
+        "run ONNX files": _run_onnx(found["onnxruntime"]),
+        "run engines": _run_engines(found),
+        "keep all files": (space, "" if free >= SPACE else "use a folder on a larger disk"),
+    }
     return Report(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
@@ -68,20 +73,19 @@ def _export(found: dict[str, ProbeResult]) -> Answer:
     return "; ".join(f"{name} {found[name].error}" for name in missing), f"pip install {' '.join(missing)}"
 
 
-def _build_ahead_of_time(found: dict[str, ProbeResult]) -> Answer:
-    rtx = found["tensorrt_rtx"]
+def _build_ahead_of_time(rtx: ProbeResult) -> Answer:
     if rtx.error:
         return f"TensorRT-RTX is {rtx.error}", f"pip install {FLAVOURS['rtx'].install}"
     targets = [row.name for row in GPUS.values() if not row.not_rtx and f"SM{row.sm}" in rtx.features]
     return f"TensorRT-RTX {rtx.version} for {', '.join(targets)}", ""
 
 
-def _build_for_the_gpu(found: dict[str, ProbeResult]) -> Answer:
+def _build_for_the_gpu(cuda: ProbeResult, tensorrt: ProbeResult) -> Answer:
     """TensorRT, for the first GPU."""
-    devices, tensorrt = found["cuda"].devices, found["tensorrt"]
-    if not devices:
-        return found["cuda"].error or "the driver reports no GPU", NO_GPU
-    gpu = identify_gpu(devices[0].name, devices[0].sm)
+    if not cuda.devices:
+        return cuda.error or "the driver reports no GPU", NO_GPU
+    device = cuda.devices[0]
+    gpu = identify_gpu(device.name, device.sm)
     remedy = f"pip install '{requirement(gpu)}'"
     if tensorrt.error:
         return f"TensorRT is {tensorrt.error}", remedy
@@ -89,11 +93,10 @@ def _build_for_the_gpu(found: dict[str, ProbeResult]) -> Answer:
         check_target(gpu, FLAVOURS["tensorrt"], tensorrt.version)
     except MachineError as error:
         return str(error), remedy
-    return f"TensorRT {tensorrt.version} for {devices[0].name}", ""
+    return f"TensorRT {tensorrt.version} for {device.name}", ""
 
 
-def _run_onnx(found: dict[str, ProbeResult]) -> Answer:
-    onnxruntime = found["onnxruntime"]
+def _run_onnx(onnxruntime: ProbeResult) -> Answer:
     if onnxruntime.error:
         return f"onnxruntime is {onnxruntime.error}", "pip install onnxruntime"
     providers = [provider.removesuffix("ExecutionProvider") for provider in onnxruntime.features if "Azure" not in provider]
@@ -109,12 +112,3 @@ def _run_engines(found: dict[str, ProbeResult]) -> Answer:
         missing = f"PyCUDA is {pycuda.error}" if pycuda.error else f"TensorRT is {found['tensorrt'].error}"
         return missing, "pip install 'trtzoo[gpu]'"
     return f"{' and '.join(flavours)} on {cuda.devices[0].name}", ""
-
-
-CHECKS: dict[str, Callable[[dict[str, ProbeResult]], Answer]] = {
-    "export": _export,
-    "build ahead of time": _build_ahead_of_time,
-    "build for this GPU": _build_for_the_gpu,
-    "run ONNX files": _run_onnx,
-    "run engines": _run_engines,
-}

@@ -21,6 +21,7 @@ from trtzoo.core.modules import require_module
 from trtzoo.core.records import Device, GpuState, Record, Span
 from trtzoo.core.subprocesses import end_child, module_command
 
+QUANTITIES = ("sm_clock", "memory_clock", "power", "temperature")
 START = 10.0
 """Seconds that the child may take until it is ready."""
 
@@ -120,10 +121,7 @@ def summarise_readings(readings: Sequence[Reading], failure: str = "") -> GpuSta
     limited = Counter(name for reading in taken for bit, name in REASONS.items() if (reading.reasons or 0) & bit)
     processes = [reading.processes for reading in taken if reading.processes]  # 0 is no answer: ours is one of them
     return GpuState(
-        sm_clock=_span([reading.sm_clock for reading in taken]),
-        memory_clock=_span([reading.memory_clock for reading in taken]),
-        power=_span([reading.power for reading in taken]),
-        temperature=_span([reading.temperature for reading in taken]),
+        **{name: _span([getattr(reading, name) for reading in taken]) for name in QUANTITIES},
         reasons=dict(limited),
         others=max(processes) - 1 if processes else None,
         readings=len(taken),

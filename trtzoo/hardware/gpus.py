@@ -73,7 +73,7 @@ def _gpu(name: str, row: dict[str, Any]) -> Gpu:
 
 
 _TABLES = msgspec.toml.decode((files("trtzoo.hardware") / "gpus.toml").read_bytes())
-GPUS: dict[str, Gpu] = {name: _gpu(name, table) for name, table in _TABLES.items()}
+GPUS = {name: _gpu(name, table) for name, table in _TABLES.items()}
 
 
 def find_card(name: str) -> Card | None:
@@ -100,14 +100,8 @@ def identify_gpu(name: str, sm: int) -> Gpu:
             return row
     key = re.sub(r"[^a-z0-9]+", "", re.sub(r"nvidia|geforce|tesla", "", name.lower()))
     blocked = sm < 75 or 90 <= sm < 120
-    return Gpu(
-        key,
-        name,
-        sm,
-        (Card(name),),
-        newest="10.4" if sm < 75 else "",
-        not_rtx=f"TensorRT-RTX has no SM{sm}" if blocked else "",
-    )
+    not_rtx = f"TensorRT-RTX has no SM{sm}" if blocked else ""
+    return Gpu(key, name, sm, (Card(name),), newest="10.4" if sm < 75 else "", not_rtx=not_rtx)
 
 
 def check_target(gpu: Gpu, flavour: Flavour, version: str) -> None:

@@ -3,6 +3,7 @@
 import ctypes
 import importlib
 import sys
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,9 +15,6 @@ from trtzoo.core.subprocesses import ChildError, module_command, run_child, serv
 
 SECONDS = 60.0
 """Time limit of a probe; importing torch from a cold disk takes ten."""
-
-COMPUTE_CAPABILITY = (75, 76)
-"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
 
 
 class CudaDevice(Record, frozen=True, kw_only=True):
@@ -51,16 +49,15 @@ def _run_probe(name: str, seconds: float = SECONDS) -> ProbeResult:
         return ProbeResult(error=str(error))
 
 
-def _import(name: str) -> tuple[Any, ProbeResult]:
-    """The imported module and its version, or None and why it cannot be imported."""
+def library(name: str, features: Callable[[Any], Iterable[str]] = lambda module: ()) -> ProbeResult:
+    """Import any module; `features` reads its features from it."""
     try:
         module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        return None, ProbeResult(error="not installed" if error.name == name else f"cannot be loaded: {error}")
     except (ImportError, OSError, RuntimeError) as error:
-        return None, ProbeResult(error=f"cannot be loaded: {error}")
+        absent = isinstance(error, ModuleNotFoundError) and error.name == name
+        return ProbeResult(error="not installed" if absent else f"cannot be loaded: {error}")
     found = getattr(module, "__version__", None)
-    return module, ProbeResult(version=str(found) if found else _installed_version(name))
+    return ProbeResult(version=str(found) if found else _installed_version(name), features=tuple(features(module)))
 
 
 def _installed_version(name: str) -> str:
@@ -70,22 +67,19 @@ def _installed_version(name: str) -> str:
         return "unknown"
 
 
-def library(name: str) -> ProbeResult:
-    """Import any module."""
-    return _import(name)[1]
-
-
 def onnxruntime() -> ProbeResult:
     """Features: the execution providers."""
-    module, found = _import("onnxruntime")
-    return msgspec.structs.replace(found, features=tuple(module.get_available_providers())) if module else found
+    return library("onnxruntime", lambda module: module.get_available_providers())
 
 
 def tensorrt_rtx() -> ProbeResult:
     """Features: the compute capabilities that it builds for, such as "SM75"."""
-    module, found = _import("tensorrt_rtx")
-    members = module.ComputeCapability.__members__ if module and hasattr(module, "ComputeCapability") else ()
-    return msgspec.structs.replace(found, features=tuple(name for name in members if name.startswith("SM")))
+
+    def capabilities(module: Any) -> Iterable[str]:
+        members = module.ComputeCapability.__members__ if hasattr(module, "ComputeCapability") else ()
+        return (name for name in members if name.startswith("SM"))
+
+    return library("tensorrt_rtx", capabilities)
 
 
 def pycuda() -> ProbeResult:
@@ -117,7 +111,8 @@ def _device(driver: ctypes.CDLL, index: int) -> CudaDevice:
     driver.cuDeviceGetName(name, len(name), handle)
     driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle)
     driver.cuDeviceGetPCIBusId(bus_id, len(bus_id), handle)
-    major, minor = (_integer(driver.cuDeviceGetAttribute, code, handle) for code in COMPUTE_CAPABILITY)
+    # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
+    major, minor = (_integer(driver.cuDeviceGetAttribute, code, handle) for code in (75, 76))
     texts = [text.value.decode(errors="replace") for text in (name, bus_id)]
     return CudaDevice(name=texts[0], sm=10 * major + minor, memory=memory.value, bus_id=texts[1])
 
