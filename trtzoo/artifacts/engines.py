@@ -214,14 +214,13 @@ def load_plan(engine: Path, *, flavour: str, version: str, sm: int, device: str)
     if hashlib.sha256(plan).hexdigest() != sidecar.sha256:
         remedy = build_command(engine, sidecar, options=f"{gpu} --force")
         raise StoreError(f"{engine} was changed since it was built, or truncated. It was not opened. Run: {remedy}")
-    titles = {row.name: row.title for row in FLAVOURS.values()}
-    built_by = titles.get(sidecar.flavour, sidecar.flavour)
+    built_by = FLAVOURS[sidecar.flavour].title if sidecar.flavour in FLAVOURS else sidecar.flavour
     built = f"{engine} was built by {built_by} {sidecar.version} for SM{sidecar.sm} ({sidecar.gpu})"
     if sidecar.sm != sm:
         raise StoreError(f"{built}; this GPU is SM{sm} ({device}). Run: {build_command(engine, sidecar)}")
     if (sidecar.flavour, sidecar.version) != (flavour, version):
         remedy = build_command(engine, sidecar, options=f"{gpu} --flavour {flavour}")
-        raise StoreError(f"{built}; this machine has {titles[flavour]} {version}. Run: {remedy}")
+        raise StoreError(f"{built}; this machine has {FLAVOURS[flavour].title} {version}. Run: {remedy}")
     return plan, sidecar
 
 

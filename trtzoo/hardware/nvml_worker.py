@@ -62,14 +62,13 @@ NOT_REPORTED = (
 
 def read(gpu: Any) -> Reading:
     """One reading; a field that this GPU or driver does not report is None. Raises NVMLError if the GPU is lost."""
-    return Reading(**{name: _first_reported(queries, gpu) for name, queries in QUERIES.items()})
-
-
-def _first_reported(queries: tuple[Query, ...], gpu: Any) -> Any:
-    for query in queries:
-        with suppress(*NOT_REPORTED):
-            return query(gpu)
-    return None
+    found = {}
+    for name, queries in QUERIES.items():
+        for query in queries:
+            with suppress(*NOT_REPORTED):
+                found[name] = query(gpu)
+                break
+    return Reading(**found)
 
 
 def monitor(bus_id: str, settle: float, send: Callable[[Reading], object], stopped: threading.Event) -> None:

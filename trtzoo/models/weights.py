@@ -74,7 +74,12 @@ def _assign(model: Model, network: nn.Module, path: Path) -> None:
 def _read_torch(path: Path) -> dict[str, Tensor]:
     """A state dict, bare or under "state_dict" or "model". Only tensors are unpickled."""
     try:
-        content = _content(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a foreign pickle protocol
+            if path.suffix == ".safetensors":
+                content: Any = safetensors.torch.load_file(path)
+            else:
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile file can make the readers raise anything
         if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):
             raise WeightsError(
@@ -91,14 +96,6 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{path} is not a state dict: its entry {reprlib.repr(key)} is not a tensor.")
     return content
-
-
-def _content(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a foreign pickle protocol
-        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _match_keys(path: Path, model: Model, wanted: set[str], found: set[str]) -> None:
