@@ -117,7 +117,7 @@ def _readings(lines: IO[bytes]) -> list[Reading]:
 def summarise_readings(readings: Sequence[Reading], failure: str = "") -> GpuState:
     """Summarise a GPU's readings. `failure` is why the monitor ended early, if it did."""
     taken = [reading for reading in readings if reading != Reading() and not reading.error]
-    errors = [*(reading.error for reading in readings if reading.error), *filter(None, [failure])]
+    errors = [reading.error for reading in readings if reading.error]
     limited = Counter(name for reading in taken for bit, name in REASONS.items() if (reading.reasons or 0) & bit)
     processes = [reading.processes for reading in taken if reading.processes]  # 0 is no answer: ours is one of them
     return GpuState(
@@ -125,7 +125,7 @@ def summarise_readings(readings: Sequence[Reading], failure: str = "") -> GpuSta
         reasons=dict(limited),
         others=max(processes) - 1 if processes else None,
         readings=len(taken),
-        error=errors[0] if errors else "",
+        error=errors[0] if errors else failure,
     )
 
 

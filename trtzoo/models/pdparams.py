@@ -31,10 +31,6 @@ def read(path: Path) -> dict[str, Array]:
     except Exception as error:  # a hostile pickle can make the unpickler raise anything
         reason = "is empty" if path.stat().st_size == 0 else "is truncated or not a .pdparams"
         raise WeightsError(f"{path} {reason}.") from error
-    return _arrays(path, content)
-
-
-def _arrays(path: Path, content: object) -> dict[str, Array]:
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         content = content["model"]
     if not isinstance(content, dict):
