@@ -87,6 +87,8 @@ def run_child(
             ended.set()
             end_child(child, grace)
             watcher.join()
+            if child.stdout:
+                child.stdout.close()
         if found and found.kind == "answer":
             return msgspec.json.decode(found.content, type=answer)
         if why:
