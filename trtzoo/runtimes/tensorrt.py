@@ -37,7 +37,7 @@ class Session:
     cuda_graph  launch the computation as a CUDA graph; if it cannot be captured, it is enqueued and `settings` says why
     transfers   include in a sample the copies of images and logits; without, both stay on the GPU and only compute is timed
     pinned      copy from and to pinned memory, else pageable
-    rotate      use the copies of the images in turn, so many that the L2 cache cannot hold them
+    rotate      cycle through enough copies of the images to exceed the L2 cache
 
     Raises StoreError for an engine of another GPU, TensorRT or batch, MachineError without a GPU or TensorRT, RunError with
     TensorRT's or the driver's message for an engine that does not run, and MemoryError.
