@@ -34,15 +34,15 @@ autodoc_default_options = {"members": True}
 
 
 def plain_docstring(app: object, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
-    """Docstrings are prose, not reStructuredText: escape what has a meaning there, and keep trees and examples as they are."""
+    """Docstrings are prose, not reStructuredText: escape what has a meaning there, and keep listings and examples."""
     text = "\n".join(lines)
     blocks = re.split(r"\n\s*\n", text)
     lines[:] = "\n\n".join(_literal(block) if _drawn(block) else _escaped(block) for block in blocks).split("\n")
 
 
 def _drawn(block: str) -> bool:
-    """Whether a block's lines must not be filled: a tree, an indented listing, or an example."""
-    return "├" in block or block.lstrip().startswith(">>>") or all(line.startswith("    ") for line in block.split("\n"))
+    """Whether a block's lines must not be filled: an indented listing, or an example."""
+    return block.lstrip().startswith(">>>") or all(line.startswith("    ") for line in block.split("\n"))
 
 
 def _literal(block: str) -> str:

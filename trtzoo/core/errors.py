@@ -1,18 +1,4 @@
-"""The error tree, with exit codes. The command line catches these once and prints the sentence.
-
-TrtzooError            1  something failed; earlier work is kept
-├── WeightsError       1  a checkpoint is missing, unreadable or unsafe
-│   └── UnreachableError  a server is unreachable or refuses the file
-├── StoreError         1  a file of trtzoo's is missing, damaged or cannot be written
-├── ExportError        1  a network has no valid ONNX graph
-├── BuildError         1  TensorRT cannot build an engine from a graph
-├── RunError           1  an engine cannot be run
-├── DataError          1  a data set is unusable
-│   └── ImageError     1  one of its images is unreadable
-├── WrongOutputError   1  a file or engine computes something else than its network
-├── UsageError         2  the command names something that does not exist
-└── MachineError       3  this machine cannot do it
-"""
+"""The errors that a user sees; the command line catches them once, prints the sentence and exits with `exit_code`."""
 
 import difflib
 from collections.abc import Iterable, Mapping

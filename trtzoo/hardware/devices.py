@@ -17,7 +17,10 @@ from trtzoo.hardware.gpus import find_gpu
 
 def cpu_device() -> Device:
     """This machine's processor, with the cores that this process may use and the memory in bytes."""
-    name, cores = _processor_name(), available_cores()
+    info, cores = Path("/proc/cpuinfo"), available_cores()
+    text = info.read_text(errors="replace") if info.exists() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    name = found[1].strip() if found else platform.processor() or platform.machine()
     return Device(key=f"{slug(name)}-{cores}c", name=name, kind="cpu", cores=cores, memory=total_memory() or 0)
 
 
@@ -52,36 +55,23 @@ class OtherLoad:
     """Measures how many cores other programs use during a `with` block; 0 on a system without /proc/stat."""
 
     def __enter__(self) -> "OtherLoad":
-        self._start, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
+        self._start, self._others = time.monotonic(), _others_seconds()
         return self
 
     def __exit__(self, *_: object) -> None:
         elapsed = time.monotonic() - self._start
-        others = _busy_seconds() - self._busy - (_own_seconds() - self._own)
-        self.cores = max(0.0, others / elapsed) if elapsed else 0.0
+        self.cores = max(0.0, (_others_seconds() - self._others) / elapsed) if elapsed else 0.0
 
 
-def _busy_seconds() -> float:
-    """Seconds that all cores were busy since boot, without idle and I/O wait; stolen time counts as others'."""
+def _others_seconds() -> float:
+    """Seconds that cores were busy with other programs since boot, without idle and I/O wait; stolen time is others'."""
     stat = Path("/proc/stat")
     if not stat.exists():
-        return _own_seconds()
+        return 0.0
     user, nice, system, _idle, _iowait, *rest = map(int, stat.read_text().splitlines()[0].split()[1:9])
-    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
-
-
-def _own_seconds() -> float:
-    own = os.times()
-    return own.user + own.system + own.children_user + own.children_system
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
 
 
 def slug(name: str) -> str:
     """A device's name as a folder's: "Tesla T4" becomes "tesla-t4"."""
     return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm|c)\)", "", name.lower())).strip("-")
-
-
-def _processor_name() -> str:
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(errors="replace") if info.exists() else ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine()

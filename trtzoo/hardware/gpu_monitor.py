@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from statistics import median
-from typing import IO
 
 import msgspec
 
@@ -22,10 +21,8 @@ from trtzoo.core.records import Device, GpuState, Record, Span
 from trtzoo.core.subprocesses import end_child, module_command
 
 QUANTITIES = ("sm_clock", "memory_clock", "power", "temperature")
-START = 10.0
-"""Seconds that the child may take until it is ready."""
-
-REASONS = {
+START = 10.0  # seconds that the child may take until it is ready
+REASONS = {  # NVML's clock-event bits without idle (1) and application clocks (2), which are the user's wish
     0x4: "software power cap",
     0x8: "hardware slowdown",
     0x10: "sync boost",
@@ -36,7 +33,6 @@ REASONS = {
     0x200: "board limit",
     0x400: "reliability limit",
 }
-"""NVML's clock-event bits. Idle (1) and application clocks (2) are left out: the second is the user's wish."""
 
 
 class Reading(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -67,51 +63,43 @@ class GpuMonitor:
         self._device, self._settle = device, settle
 
     def __enter__(self) -> "GpuMonitor":
-        if self._device.kind == "gpu":
-            try:
-                require_module("the GPU monitor", module="pynvml", extra="gpu")
-                self._lines = tempfile.TemporaryFile()  # a pipe would fill up; __exit__ closes it
-                self._child = _start(self._device.bus_id, self._settle, self._lines)
-            except (MachineError, OSError) as error:
-                self.state = GpuState(error=str(error))
+        """Start the child and wait until it is ready, dead or late."""
+        if self._device.kind != "gpu":
+            return self
+        command = module_command("trtzoo.hardware.nvml_worker", self._device.bus_id, str(self._settle))
+        try:
+            require_module("the GPU monitor", module="pynvml", extra="gpu")
+            self._lines = tempfile.TemporaryFile()  # a pipe would fill up; __exit__ closes it
+            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self._lines, stderr=subprocess.DEVNULL)
+        except (MachineError, OSError) as error:
+            self.state = GpuState(error=str(error))
+            return self
+        deadline = time.monotonic() + START
+        while child.poll() is None and not os.fstat(self._lines.fileno()).st_size and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._child = child
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._child:
-            with self._lines:
-                failure = _end(self._child)
-                self.state = summarise_readings(_readings(self._lines), failure)
+        """End the child and read its lines; the last may be cut short."""
+        if self._child is None:
+            return
+        end_child(self._child)
+        readings = []
+        with self._lines:
+            self._lines.seek(0)
+            for line in self._lines:
+                with suppress(msgspec.MsgspecError):
+                    readings.append(msgspec.json.decode(line, type=Reading))
+        self.state = summarise_readings(readings, _failure(self._child.returncode))
 
 
-def _start(bus_id: str, settle: float, lines: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start the child and wait until it is ready, dead or late."""
-    command = module_command("trtzoo.hardware.nvml_worker", bus_id, str(settle))
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=lines, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + START
-    while child.poll() is None and not os.fstat(lines.fileno()).st_size and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return child
-
-
-def _end(child: subprocess.Popen[bytes]) -> str:
-    """End the child, and say how it died, if it did."""
-    end_child(child)
-    code = child.returncode
+def _failure(code: int | None) -> str:
     if code in (None, -signal.SIGKILL):
         return "NVML does not respond"
     if code < 0:
         return f"NVML's process died of {signal.Signals(-code).name}"
     return f"NVML's process ended with status {code}" if code else ""
-
-
-def _readings(lines: IO[bytes]) -> list[Reading]:
-    """All whole lines that are readings."""
-    lines.seek(0)
-    found = []
-    for line in lines:
-        with suppress(msgspec.MsgspecError):
-            found.append(msgspec.json.decode(line, type=Reading))
-    return found
 
 
 def summarise_readings(readings: Sequence[Reading], failure: str = "") -> GpuState:

@@ -17,41 +17,20 @@ import pynvml
 from trtzoo.core.subprocesses import end_with_parent
 from trtzoo.hardware.gpu_monitor import Reading
 
-Query = Callable[[Any], Any]
+PERIOD = 0.1  # seconds between readings
 
-PERIOD = 0.1
-"""Seconds between readings."""
-
-
-def _query(name: str, *arguments: int, convert: Query = int) -> Query:
-    """Call NVML's function of that name, which old bindings may lack, and convert its result into our units."""
-    return lambda gpu: convert(getattr(pynvml, name)(gpu, *arguments))
-
-
-def _hertz(megahertz: int) -> float:
-    return megahertz * 1e6
-
-
-def _distinct(processes: list[Any]) -> int:
-    return len({process.pid for process in processes})
-
-
-QUERIES: dict[str, tuple[Query, ...]] = {
-    "sm_clock": (_query("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM, convert=_hertz),),
-    "memory_clock": (_query("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_MEM, convert=_hertz),),
-    "power": (_query("nvmlDeviceGetPowerUsage", convert=lambda milliwatts: milliwatts * 1e-3),),
-    "temperature": (
-        _query("nvmlDeviceGetTemperatureV", pynvml.NVML_TEMPERATURE_GPU),
-        _query("nvmlDeviceGetTemperature", pynvml.NVML_TEMPERATURE_GPU),
-    ),
-    "reasons": (_query("nvmlDeviceGetCurrentClocksEventReasons"), _query("nvmlDeviceGetCurrentClocksThrottleReasons")),
-    "processes": (
-        _query("nvmlDeviceGetComputeRunningProcesses_v3", convert=_distinct),
-        _query("nvmlDeviceGetComputeRunningProcesses_v2", convert=_distinct),
-    ),
-}
-"""The queries for each field of a Reading: for new drivers and bindings first, then for old ones."""
-
+# Field of Reading, NVML's function for it (those of new drivers and bindings first), its arguments, its unit in ours.
+QUERIES: tuple[tuple[str, str, list[int], float], ...] = (
+    ("sm_clock", "nvmlDeviceGetClockInfo", [pynvml.NVML_CLOCK_SM], 1e6),
+    ("memory_clock", "nvmlDeviceGetClockInfo", [pynvml.NVML_CLOCK_MEM], 1e6),
+    ("power", "nvmlDeviceGetPowerUsage", [], 1e-3),
+    ("temperature", "nvmlDeviceGetTemperatureV", [pynvml.NVML_TEMPERATURE_GPU], 1),
+    ("temperature", "nvmlDeviceGetTemperature", [pynvml.NVML_TEMPERATURE_GPU], 1),
+    ("reasons", "nvmlDeviceGetCurrentClocksEventReasons", [], 1),
+    ("reasons", "nvmlDeviceGetCurrentClocksThrottleReasons", [], 1),
+    ("processes", "nvmlDeviceGetComputeRunningProcesses_v3", [], 1),
+    ("processes", "nvmlDeviceGetComputeRunningProcesses_v2", [], 1),
+)
 NOT_REPORTED = (
     AttributeError,  # these bindings lack the function
     pynvml.NVMLError_FunctionNotFound,
@@ -62,12 +41,12 @@ NOT_REPORTED = (
 
 def read(gpu: Any) -> Reading:
     """One reading; a field that this GPU or driver does not report is None. Raises NVMLError if the GPU is lost."""
-    found = {}
-    for name, queries in QUERIES.items():
-        for query in queries:
+    found: dict[str, Any] = {}
+    for name, function, arguments, unit in QUERIES:
+        if name not in found:
             with suppress(*NOT_REPORTED):
-                found[name] = query(gpu)
-                break
+                answer = getattr(pynvml, function)(gpu, *arguments)
+                found[name] = len({process.pid for process in answer}) if isinstance(answer, list) else answer * unit
     return Reading(**found)
 
 

@@ -3,18 +3,16 @@
 import ctypes
 import importlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import suppress
+from importlib import metadata
 from typing import Any
-
-import msgspec
 
 from trtzoo.core.records import Record
 from trtzoo.core.subprocesses import ChildError, module_command, run_child, serve
 
-SECONDS = 60.0
-"""Time limit of a probe; importing torch from a cold disk takes ten."""
+SECONDS = 60.0  # time limit of a probe; importing torch from a cold disk takes ten
 
 
 class CudaDevice(Record, frozen=True, kw_only=True):
@@ -36,7 +34,7 @@ class ProbeResult(Record, frozen=True, kw_only=True):
 
 
 def run_probes(*names: str) -> dict[str, ProbeResult]:
-    """Run the named probes at once, each in its own process. A name that is not in PROBES is a module's."""
+    """Run the named probes at once, each in its own process. They are "cuda" and modules."""
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
         return dict(zip(names, pool.map(_run_probe, names), strict=True))
 
@@ -49,45 +47,25 @@ def _run_probe(name: str, seconds: float = SECONDS) -> ProbeResult:
         return ProbeResult(error=str(error))
 
 
-def library(name: str, features: Callable[[Any], Iterable[str]] = lambda module: ()) -> ProbeResult:
-    """Import any module; `features` reads its features from it."""
+def library(name: str) -> ProbeResult:
+    """Import any module. Features: ONNX Runtime's execution providers, TensorRT-RTX's targets, such as "SM75"."""
     try:
         module = importlib.import_module(name)
+        if name == "pycuda":
+            importlib.import_module("pycuda.driver")  # one that was built for another CUDA does not load
     except (ImportError, OSError, RuntimeError) as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == name
         return ProbeResult(error="not installed" if absent else f"cannot be loaded: {error}")
     found = getattr(module, "__version__", None)
-    return ProbeResult(version=str(found) if found else _installed_version(name), features=tuple(features(module)))
-
-
-def _installed_version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def onnxruntime() -> ProbeResult:
-    """Features: the execution providers."""
-    return library("onnxruntime", lambda module: module.get_available_providers())
-
-
-def tensorrt_rtx() -> ProbeResult:
-    """Features: the compute capabilities that it builds for, such as "SM75"."""
-
-    def capabilities(module: Any) -> Iterable[str]:
-        members = module.ComputeCapability.__members__ if hasattr(module, "ComputeCapability") else ()
-        return (name for name in members if name.startswith("SM"))
-
-    return library("tensorrt_rtx", capabilities)
-
-
-def pycuda() -> ProbeResult:
-    """PyCUDA with its driver module: one that was built for another CUDA does not load."""
-    found = library("pycuda")
-    if found.error:
-        return found
-    return msgspec.structs.replace(library("pycuda.driver"), version=_installed_version("pycuda"))
+    if not found:
+        with suppress(metadata.PackageNotFoundError):
+            found = metadata.version(name)
+    features: Iterable[str] = ()
+    if name == "onnxruntime":
+        features = module.get_available_providers()
+    elif name == "tensorrt_rtx" and hasattr(module, "ComputeCapability"):
+        features = (member for member in module.ComputeCapability.__members__ if member.startswith("SM"))
+    return ProbeResult(version=str(found or "unknown"), features=tuple(features))
 
 
 def cuda() -> ProbeResult:
@@ -136,9 +114,6 @@ def driver() -> ProbeResult:
     return ProbeResult(version=text.value.decode(errors="replace"))
 
 
-PROBES = {"onnxruntime": onnxruntime, "tensorrt_rtx": tensorrt_rtx, "pycuda": pycuda, "cuda": cuda, "driver": driver}
-"""Probes that report more than a module's version."""
-
-
 if __name__ == "__main__":
-    serve(str, lambda name, report, stopped: PROBES[name]() if name in PROBES else library(name))
+    OWN = {"cuda": cuda, "driver": driver}
+    serve(str, lambda name, report, stopped: OWN[name]() if name in OWN else library(name))
