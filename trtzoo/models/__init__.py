@@ -1,4 +1,4 @@
-"""The ten networks: one row each in `table.py`, their modules, weights from every publisher, and exact counts."""
+"""The ten networks: one table each in `models.toml`, their modules, weights from every publisher, and exact counts."""
 
 from trtzoo.models.table import MODELS, Model, build_network, find_model
 

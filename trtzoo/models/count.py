@@ -9,11 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trtzoo.core.errors import unknown
+from trtzoo.core.errors import find_row
 from trtzoo.models.table import Count, Model, build_network
-
-Cost = Callable[[Any, Tensor, str], tuple[int, int]]
-"""(a module without children, its output for one image, the model's family) → (parameters, FLOPs)."""
 
 
 def exact(module: Any, out: Tensor, family: str) -> tuple[int, int]:
@@ -43,25 +40,23 @@ def paddle_2019(module: Any, out: Tensor, family: str) -> tuple[int, int]:
             return 0, out.numel() * kernel**2
 
 
-CONVENTIONS: dict[str, Cost] = {"exact": exact, "paddle2019": paddle_2019}
+# (a module without children, its output for one image, the model's family) → (parameters, FLOPs)
+CONVENTIONS: dict[str, Callable[[Any, Tensor, str], tuple[int, int]]] = {"exact": exact, "paddle2019": paddle_2019}
 
 
 def count(model: Model, convention: str = "exact", *, size: int = 224) -> Count:
     """Parameters and FLOPs of one image of `size` x `size` at 1000 classes. Raises UsageError for an unknown convention."""
-    if convention not in CONVENTIONS:
-        raise unknown("counting convention", convention, CONVENTIONS)
-    cost, network, total = CONVENTIONS[convention], build_network(model, device="meta"), Count(params=0, flops=0)
+    cost, network = find_row("counting convention", convention, CONVENTIONS), build_network(model, device="meta")
+    costs: list[tuple[int, int]] = []
 
     def add(module: nn.Module, inputs: object, out: Tensor) -> None:
-        nonlocal total
-        params, flops = cost(module, out, model.family)
-        total = Count(params=total.params + params, flops=total.flops + flops)
+        costs.append(cost(module, out, model.family))
 
     for module in network.modules():
         if not any(module.children()):
             module.register_forward_hook(add)
     network(torch.empty(1, 3, size, size, device="meta"))
-    return total
+    return Count(*map(sum, zip(*costs, strict=True)))
 
 
 def _parameters(module: nn.Module) -> int:

@@ -12,9 +12,7 @@ class DenseNet(nn.Module):
     `growth_rate` is the channels that a layer adds, `blocks` the layers of each block, `stem` the first convolution's width.
     """
 
-    def __init__(
-        self, *, growth_rate: int, blocks: tuple[int, ...], stem: int, classes: int = 1000, epsilon: float = 1e-5
-    ) -> None:
+    def __init__(self, *, growth_rate: int, blocks: list[int], stem: int, classes: int = 1000, epsilon: float = 1e-5) -> None:
         super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             conv0=nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False),
@@ -25,7 +23,7 @@ class DenseNet(nn.Module):
         width = stem
         for stage, depth in enumerate(blocks, start=1):
             if stage > 1:
-                layers[f"transition{stage - 1}"] = Transition(width, epsilon)
+                layers[f"transition{stage - 1}"] = transition(width, epsilon)
                 width //= 2
             layers[f"denseblock{stage}"] = DenseBlock(width, growth_rate, depth, epsilon)
             width += depth * growth_rate
@@ -45,7 +43,7 @@ class DenseBlock(nn.Module):
     def __init__(self, width: int, growth_rate: int, depth: int, epsilon: float) -> None:
         super().__init__()
         for index in range(depth):
-            self.add_module(f"denselayer{index + 1}", DenseLayer(width + index * growth_rate, growth_rate, epsilon))
+            self.add_module(f"denselayer{index + 1}", dense_layer(width + index * growth_rate, growth_rate, epsilon))
 
     def forward(self, features: Tensor) -> Tensor:
         for layer in self.children():
@@ -53,32 +51,21 @@ class DenseBlock(nn.Module):
         return features
 
 
-class DenseLayer(nn.Sequential):
+def dense_layer(width: int, growth_rate: int, epsilon: float) -> nn.Sequential:
     """BN-ReLU-Conv 1x1 to 4 x growth, BN-ReLU-Conv 3x3 to growth: the bottleneck of DenseNet-B."""
-
-    def __init__(self, width: int, growth_rate: int, epsilon: float) -> None:
-        inner = 4 * growth_rate
-        super().__init__(
-            OrderedDict(
-                norm1=nn.BatchNorm2d(width, epsilon),
-                relu1=nn.ReLU(),
-                conv1=nn.Conv2d(width, inner, 1, bias=False),
-                norm2=nn.BatchNorm2d(inner, epsilon),
-                relu2=nn.ReLU(),
-                conv2=nn.Conv2d(inner, growth_rate, 3, padding=1, bias=False),
-            )
-        )
+    inner = 4 * growth_rate
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        norm1=nn.BatchNorm2d(width, epsilon),
+        relu1=nn.ReLU(),
+        conv1=nn.Conv2d(width, inner, 1, bias=False),
+        norm2=nn.BatchNorm2d(inner, epsilon),
+        relu2=nn.ReLU(),
+        conv2=nn.Conv2d(inner, growth_rate, 3, padding=1, bias=False),
+    )
+    return nn.Sequential(layers)
 
 
-class Transition(nn.Sequential):
+def transition(width: int, epsilon: float) -> nn.Sequential:
     """BN-ReLU-Conv 1x1 to half the width, then 2x2 average pooling: the compression of DenseNet-C."""
-
-    def __init__(self, width: int, epsilon: float) -> None:
-        super().__init__(
-            OrderedDict(
-                norm=nn.BatchNorm2d(width, epsilon),
-                relu=nn.ReLU(),
-                conv=nn.Conv2d(width, width // 2, 1, bias=False),
-                pool=nn.AvgPool2d(2, stride=2),
-            )
-        )
+    norm, conv = nn.BatchNorm2d(width, epsilon), nn.Conv2d(width, width // 2, 1, bias=False)
+    return nn.Sequential(OrderedDict(norm=norm, relu=nn.ReLU(), conv=conv, pool=nn.AvgPool2d(2, stride=2)))

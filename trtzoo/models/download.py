@@ -15,11 +15,8 @@ from trtzoo.core.errors import StoreError, UnreachableError, WeightsError
 from trtzoo.core.files import encode, read_sidecar, replacing, sha256_file, sidecar_path
 from trtzoo.core.records import SCHEMA, Record
 
-TIMEOUT = (5, 60)
-"""Seconds to wait for a connection, and for more data."""
-
-_unreachable: dict[str, str] = {}
-"""Hosts that did not answer, with the error message: the next models do not wait for them again."""
+TIMEOUT = (5, 60)  # seconds to wait for a connection, and for more data
+_unreachable: dict[str, str] = {}  # hosts that did not answer, with the message: the next models do not wait for them again
 
 
 class Download(Record, frozen=True, kw_only=True):
@@ -79,19 +76,14 @@ def _download(url: str, file: Path, *, publisher: str) -> None:
         with requests.get(url, stream=True, timeout=TIMEOUT) as response:
             if not response.ok:
                 raise UnreachableError(f"{url} answered {response.status_code} {response.reason}.")
-            _save(response, file)
+            size = response.headers.get("Content-Length")
+            with file.open("wb") as output, progress_bars() as bars:
+                bar = bars.add_task(f"{file.name} (MB)", total=int(size) / 1e6 if size else None)
+                for chunk in response.iter_content(1 << 20):
+                    output.write(chunk)
+                    bars.advance(bar, len(chunk) / 1e6)
     except requests.exceptions.ChunkedEncodingError as error:
         raise UnreachableError(f"{server} closed the connection during the transfer of {file.name}.") from error
     except requests.RequestException as error:
         _unreachable[publisher] = f"{server} cannot be reached ({type(error).__name__})."
         raise UnreachableError(_unreachable[publisher]) from error
-
-
-def _save(response: requests.Response, file: Path) -> None:
-    """Write the response's body, with a progress bar in megabytes."""
-    size = response.headers.get("Content-Length")
-    with file.open("wb") as output, progress_bars() as bars:
-        bar = bars.add_task(f"{file.name} (MB)", total=int(size) / 1e6 if size else None)
-        for chunk in response.iter_content(1 << 20):
-            output.write(chunk)
-            bars.advance(bar, len(chunk) / 1e6)

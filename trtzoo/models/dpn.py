@@ -20,8 +20,8 @@ class DPN(nn.Module):
         stem: int,
         k_r: int,
         groups: int,
-        blocks: tuple[int, ...],
-        steps: tuple[int, ...],
+        blocks: list[int],
+        steps: list[int],
         classes: int = 1000,
         epsilon: float = 1e-5,
     ) -> None:
@@ -49,12 +49,10 @@ class DPN(nn.Module):
         return torch.flatten(self.classifier(self.pool(self.features(images))), 1)
 
 
-class NormActConv(nn.Sequential):
+def norm_act_conv(width: int, out: int, kernel: int, epsilon: float, *, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """BN-ReLU-Conv, the order of all convolutions except the stem."""
-
-    def __init__(self, width: int, out: int, kernel: int, epsilon: float, *, stride: int = 1, groups: int = 1) -> None:
-        conv = nn.Conv2d(width, out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-        super().__init__(OrderedDict(bn=nn.BatchNorm2d(width, epsilon), act=nn.ReLU(), conv=conv))
+    conv = nn.Conv2d(width, out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(OrderedDict(bn=nn.BatchNorm2d(width, epsilon), act=nn.ReLU(), conv=conv))
 
 
 class CatNormAct(nn.Module):
@@ -83,10 +81,10 @@ class DualPathBlock(nn.Module):
         self.residual, self.step, self.projection = residual, step, None
         if projection:
             self.projection = f"c1x1_w_s{projection}"
-            self.add_module(self.projection, NormActConv(width, residual + 2 * step, 1, epsilon, stride=stride))
-        self.c1x1_a = NormActConv(width, inner, 1, epsilon)
-        self.c3x3_b = NormActConv(inner, inner, 3, epsilon, stride=stride, groups=groups)
-        self.c1x1_c = NormActConv(inner, residual + step, 1, epsilon)
+            self.add_module(self.projection, norm_act_conv(width, residual + 2 * step, 1, epsilon, stride=stride))
+        self.c1x1_a = norm_act_conv(width, inner, 1, epsilon)
+        self.c3x3_b = norm_act_conv(inner, inner, 3, epsilon, stride=stride, groups=groups)
+        self.c1x1_c = norm_act_conv(inner, residual + step, 1, epsilon)
 
     def forward(self, features: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         joined = torch.cat(features, 1) if isinstance(features, tuple) else features

@@ -21,8 +21,8 @@ from trtzoo.models.seeded import seed
 from trtzoo.models.sources import Checkpoint
 from trtzoo.models.table import Model, build_network
 
+# torchvision's published files have `norm.1` where its modules have `norm1`.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
-"""torchvision's published files have `norm.1` where its modules have `norm1`."""
 
 
 def load(model: Model, checkpoint: Checkpoint, *, classes: int = 1000) -> tuple[nn.Module, Weights]:
@@ -65,7 +65,11 @@ def _assign(model: Model, network: nn.Module, path: Path) -> None:
         state = {_OLD_DENSENET.sub(r"\1\2", key.removeprefix("module.")): value for key, value in _read_torch(path).items()}
         found = {key: tensor for key, tensor in state.items() if not key.endswith("num_batches_tracked")}
         names = {key: key for key in wanted}
-    _match_keys(path, model, set(names), set(found))
+    missing, unknown = sorted(names.keys() - found.keys()), sorted(found.keys() - names.keys())
+    if missing or unknown:
+        first = f"it lacks {missing[0]!r}" if missing else f"it has {unknown[0]!r}, which {model.name} does not have"
+        counts = f"{len(missing)} of {len(names)} keys missing, {len(unknown)} unknown"
+        raise WeightsError(f"{path} is not a checkpoint of {model.name}: {first} ({counts}).")
     state = {ours: _fitted(path, theirs, found[theirs], wanted[ours].shape) for theirs, ours in names.items()}
     counters = {key: torch.zeros((), dtype=torch.int64) for key in network.state_dict() if key not in wanted}
     network.load_state_dict(state | counters, assign=True)
@@ -96,16 +100,6 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{path} is not a state dict: its entry {reprlib.repr(key)} is not a tensor.")
     return content
-
-
-def _match_keys(path: Path, model: Model, wanted: set[str], found: set[str]) -> None:
-    missing, unknown = sorted(wanted - found), sorted(found - wanted)
-    if missing or unknown:
-        first = f"it lacks {missing[0]!r}" if missing else f"it has {unknown[0]!r}, which {model.name} does not have"
-        raise WeightsError(
-            f"{path} is not a checkpoint of {model.name}: {first} "
-            f"({len(missing)} of {len(wanted)} keys missing, {len(unknown)} unknown)."
-        )
 
 
 def _fitted(path: Path, key: str, tensor: Tensor, shape: torch.Size) -> Tensor:
