@@ -11,9 +11,8 @@ from trtzoo.core.statistics import interval, summarise
 from trtzoo.hardware.gpus import identify_gpu
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
-from trtzoo.report.results import Found, metric_seconds
+from trtzoo.report.results import Found, device_text, metric_seconds, pairs_text, protocol_text
 from trtzoo.report.roofline import limit_of, limit_share
-from trtzoo.report.wording import device_text, ms, pairs_text, protocol_text
 
 EXAMPLE = "Example: --explain dpn131,fp16,b4"
 
@@ -115,7 +114,7 @@ def _latency(result: Result) -> str:
     if result.failure:
         return f"failed: {result.failure.kind}: {result.failure.reason}"
     known = interval([sample.total for sample in result.samples])
-    return f"{ms(reported_latency(result))}; 95 % interval of the query's median: {ms(known.low)} to {ms(known.high)}"
+    return f"{_ms(reported_latency(result))}; 95 % interval of the query's median: {_ms(known.low)} to {_ms(known.high)}"
 
 
 def _published(result: Result) -> str:
@@ -126,13 +125,13 @@ def _published(result: Result) -> str:
     if not gpu or not printed:
         return ""
     ratio = "" if result.failure else f"; measured / published = {reported_latency(result) / printed:.2f}"
-    return f"{ms(printed)} on {gpu.title}{ratio}"
+    return f"{_ms(printed)} on {gpu.title}{ratio}"
 
 
 def _limit(result: Result) -> str:
     limit, share = limit_of(result), limit_share(result)
     reached = "" if share is None else f", {share:.1%} reached"
-    return f"{ms(limit.seconds)} by {limit.bound}{reached} ({limit.source})" if limit else ""
+    return f"{_ms(limit.seconds)} by {limit.bound}{reached} ({limit.source})" if limit else ""
 
 
 def _samples(result: Result) -> str:
@@ -141,7 +140,7 @@ def _samples(result: Result) -> str:
     found = summarise(metric_seconds(result))
     parts = {"median": found.median, "mean": found.mean, "p90": found.p90, "p99": found.p99}
     parts |= {"fastest": found.minimum, "slowest": found.maximum}
-    text = pairs_text({name: ms(value) for name, value in parts.items()}, ", ")
+    text = pairs_text({name: _ms(value) for name, value in parts.items()}, ", ")
     return f"{found.count}: {text}; standard deviation {found.spread:.1%} of the mean"
 
 
@@ -171,3 +170,7 @@ def _gpu_state(state: GpuState) -> str:
     ]
     reasons = [f"{reason} in {count} of {state.readings} readings" for reason, count in state.reasons.items()]
     return "; ".join(filter(None, [*spans, *reasons, state.error]))
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.3f} ms"

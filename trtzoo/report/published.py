@@ -1,5 +1,6 @@
 """The published document's numbers, as printed: published.toml."""
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 
@@ -66,6 +67,13 @@ class Document(msgspec.Struct, frozen=True):
         printed = self.latency.get(gpu, {}).get(precision, {}).get(model, {}).get(f"b{batch}")
         return None if printed is None else printed / 1000
 
+    def latencies(self) -> Iterator[tuple[str, str, str, int, float]]:
+        """Return GPU, precision, model, batch and seconds of each published latency."""
+        for gpu, by_precision in self.latency.items():
+            for precision, by_model in by_precision.items():
+                for model, by_batch in by_model.items():
+                    yield from ((gpu, precision, model, int(name[1:]), printed / 1000) for name, printed in by_batch.items())
+
 
 BATCHES = (1, 4, 8)
 """The batches of the published latencies."""
@@ -78,5 +86,4 @@ def document() -> Document:
 
 def printed_batches(gpu: str, precision: str) -> set[int]:
     """Return the batches with published latencies of a GPU and precision."""
-    rows = document().latency.get(gpu, {}).get(precision, {}).values()
-    return {int(batch.removeprefix("b")) for row in rows for batch in row}
+    return {row[3] for row in document().latencies() if row[:2] == (gpu, precision)}

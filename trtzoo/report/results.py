@@ -1,5 +1,10 @@
-"""Read result files. A file that is not a result is skipped with a sentence that says why."""
+"""Results: read from files, grouped by what shares a table, and described in phrases that tables, page and figures share.
 
+A file that is not a result is skipped with a sentence that says why.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -8,8 +13,10 @@ from trtzoo.benchmark.protocols import METRICS, PROTOCOLS, reported_latency
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import decode
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import Result
+from trtzoo.core.records import Device, Result, Weights
+from trtzoo.hardware.gpus import identify_gpu
 from trtzoo.models.table import MODELS
+from trtzoo.report.published import printed_batches
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -31,12 +38,9 @@ def load_files(folder: Path) -> tuple[list[Found], list[str]]:
     complaints = []
     for path in sorted(folder.glob("*/*.json")):
         try:
-            here = Found(path, parse_result(path.read_bytes(), source=str(path)))
+            here = Found(path, parse_result(path.read_bytes, source=str(path)))
         except StoreError as error:
             complaints.append(str(error))
-            continue
-        except OSError as error:
-            complaints.append(f"{path} cannot be read: {error.strerror}.")
             continue
         case = (here.result.device.key, here.result.case.name)
         if rival := newest.get(case):
@@ -58,14 +62,17 @@ class _AnyVersion(msgspec.Struct):
     device: msgspec.Raw
 
 
-def parse_result(data: bytes, *, source: str) -> Result:
-    """Parse the bytes of a result file; `source` is its name for messages.
+def parse_result(read: Callable[[], bytes], *, source: str) -> Result:
+    """Parse a result file, whose bytes `read` returns; `source` is its name for messages.
 
-    Raises StoreError if it is damaged, has another schema version, or is not a result that can be shown.
+    Raises StoreError if it cannot be read, is damaged, has another schema version, or is not a result that can be shown.
     """
     try:
+        data = read()
         msgspec.json.decode(data, type=_AnyVersion)
         result = decode(data, Result, name=source)
+    except OSError as error:
+        raise StoreError(f"{source} cannot be read: {error.strerror}.") from error
     except msgspec.ValidationError as error:
         raise StoreError(f"{source} is not a result file.") from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -73,12 +80,6 @@ def parse_result(data: bytes, *, source: str) -> Result:
     if fault := _fault(result):
         raise StoreError(f"{source} {fault}.")
     return result
-
-
-def metric_seconds(result: Result) -> list[float]:
-    """Return the samples in seconds, by the protocol's metric."""
-    metric = METRICS[PROTOCOLS[result.case.protocol].metric]
-    return [metric(sample) for sample in result.samples]
 
 
 def _fault(result: Result) -> str:
@@ -96,3 +97,89 @@ def _fault(result: Result) -> str:
     except ValueError as error:
         return f"is damaged: {error}"
     return "" if latency > 0 and case.batch > 0 else "is damaged: its latency or batch is not positive"
+
+
+def metric_seconds(result: Result) -> list[float]:
+    """Return the samples in seconds, by the protocol's metric."""
+    metric = METRICS[PROTOCOLS[result.case.protocol].metric]
+    return [metric(sample) for sample in result.samples]
+
+
+# --- groups ---
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Results of one device, precision, protocol and CUDA graph setting; of one runtime, or all that trials selected.
+
+    `gpu` is the GPU with published latencies of this precision that they are of, or empty; `name` describes them. `results` has
+    the newest result by model and batch; `older` maps its case name to a note on the results left out.
+    """
+
+    precision: str
+    gpu: str = ""
+    protocol: str = ""
+    short: str = "here"
+    name: str = ""
+    results: dict[tuple[str, int], Result] = {}
+    older: dict[str, str] = {}
+
+
+def groups(results: Iterable[Result]) -> list[Group]:
+    """Group results by device, runtime, protocol, CUDA graph and precision, FP32 first."""
+
+    def key(result: Result) -> tuple[object, ...]:
+        case = result.case
+        kind = (result.device.key, _runtime(result), case.protocol, str(case.cuda_graph))
+        return (*kind, case.precision != "fp32", case.precision)
+
+    return [_group(list(members)) for _, members in groupby(sorted(results, key=key), key=key)]
+
+
+def _group(members: list[Result]) -> Group:
+    newest: dict[tuple[str, int], Result] = {}
+    older: dict[str, str] = {}
+    for result in sorted(members, key=lambda result: (result.started, result.case.name)):
+        cell = (result.case.model, result.case.batch)
+        if past := newest.get(cell):
+            older[result.case.name] = f"an older result of this cell, by {past.case.runtime}, is left out"
+        newest[cell] = result
+    case, device = members[0].case, members[0].device
+    gpu = identify_gpu(device.name, device.sm) if device.kind == "gpu" else None
+    published = gpu.name if gpu and printed_batches(gpu.name, case.precision) else ""
+    parts = [device.name if gpu else device_text(device), _runtime(members[0])]
+    parts += ["" if case.protocol == "trtzoo" else case.protocol]
+    parts += [{None: "", True: "CUDA graph", False: "no CUDA graph"}[case.cuda_graph]]
+    name = ", ".join(filter(None, parts))
+    return Group(case.precision, published, case.protocol, gpu.title if gpu else "CPU", name, newest, older)
+
+
+def _runtime(result: Result) -> str:
+    """Return the runtime, or "auto" if a trial selected it."""
+    return "auto" if result.selection_reason else result.case.runtime
+
+
+# --- phrases ---
+
+
+def device_text(device: Device) -> str:
+    """Describe a device, and what distinguishes it from another with its name."""
+    return f"{device.name}, {device.cores} cores" if device.kind == "cpu" else f"{device.name}, driver {device.driver}"
+
+
+def pairs_text(pairs: Mapping[str, str], separator: str = " ") -> str:
+    """List names and values, such as versions."""
+    return separator.join(f"{name} {value}" for name, value in pairs.items())
+
+
+def protocol_text(name: str) -> str:
+    """Describe a protocol: its statistic, metric and loop."""
+    row = PROTOCOLS[name]
+    return f"{name}: {row.statistic} of {row.metric}; {row.note}"
+
+
+def weights_text(weights: Weights | None) -> str:
+    """Describe the source of the weights, with a warning for seeded ones."""
+    if weights is None:
+        return "weights unknown"
+    seeded = "SEEDED weights (latency is valid, accuracy is not)"
+    return seeded if weights.source == "seeded" else f"weights of {weights.source}"

@@ -30,12 +30,9 @@ def read_side(text: str) -> tuple[list[Result], list[str]]:
         for name, read in _files(part.strip()):
             source = "".join(letter if letter.isprintable() else "?" for letter in name)
             try:
-                result = parse_result(read(), source=source)
+                result = parse_result(read, source=source)
             except StoreError as error:
                 complaints.append(str(error))
-                continue
-            except OSError as error:
-                complaints.append(f"{source} cannot be read: {error.strerror}.")
                 continue
             key = (result.case, result.device.key, result.started, result.samples)
             if key in known and not result.failure:

@@ -3,17 +3,18 @@
 drawing.py draws them; nothing here needs its library.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from trtzoo.accuracy.records import Evaluation
 from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
 from trtzoo.core.records import Result
-from trtzoo.core.statistics import interval
+from trtzoo.core.statistics import Interval, interval
 from trtzoo.models.table import MODELS
-from trtzoo.report.groups import Group, groups
 from trtzoo.report.published import document
+from trtzoo.report.results import Group, groups
+from trtzoo.report.tables.accuracy import comparable
 
 BATCH = 4
 
@@ -46,95 +47,75 @@ class Picture(msgspec.Struct, frozen=True):
 
 def pictures(results: Iterable[Result], evaluations: Iterable[Evaluation] = ()) -> list[Picture]:
     """Make the four figures of published and measured points."""
-    known, accuracy, rows = groups(results), _measured_accuracy(evaluations), document().models
-    gflops = {model: row.gflops for model, row in rows.items()}, {model: MODELS[model].flops / 1e9 for model in rows}
-    mparams = {model: row.mparams for model, row in rows.items()}, {model: MODELS[model].params / 1e6 for model in rows}
+    trained = [row for row in comparable(evaluations) if row.weights.source != "seeded"]
+    known = groups(results)
     return [
-        _counts("flops", "FLOPs", "FLOPs (G, 2 x multiply-accumulates)", *gflops, accuracy),
-        _counts("params", "parameters", "Parameters (M)", *mparams, accuracy),
-        _latency("t4", "fp32", known, accuracy),
-        _latency("t4", "fp16", known, accuracy),
+        _counts("flops", "FLOPs", "FLOPs (G, 2 x multiply-accumulates)", "gflops", 1e9, trained),
+        _counts("params", "parameters", "Parameters (M)", "mparams", 1e6, trained),
+        _latency("t4", "fp32", known, trained),
+        _latency("t4", "fp16", known, trained),
     ]
 
 
-Accuracies = dict[tuple[str, str], float]
+def _counts(name: str, quantity: str, axis: str, printed: str, unit: float, trained: list[Evaluation]) -> Picture:
+    """Make a figure of a count: field `name` of the networks, in `unit`, and field `printed` of their published rows."""
+    rows = document().models
+    hollow, _ = _points({model: getattr(row, printed) for model, row in rows.items()})
+    full, accuracy = _points({model: getattr(MODELS[model], name) / unit for model in rows}, "fp32", trained)
+    caption = f"Hollow: as published. Full: counted exactly. {accuracy}"
+    return Picture(name, f"Accuracy against {quantity}", axis, hollow, full, "counted exactly", caption)
 
 
-def _measured_accuracy(evaluations: Iterable[Evaluation]) -> Accuracies:
-    """Return top-1 accuracy by model and precision, from the newest evaluation with trained weights and published sizes."""
-    good = [
-        row for row in evaluations if row.images and row.weights.source != "seeded" and (row.classes, row.size) == (1000, 224)
-    ]
-    return {(row.model, row.precision): row.top1 / row.images for row in sorted(good, key=lambda row: row.started)}
+def _latency(gpu: str, precision: str, known: list[Group], trained: list[Evaluation]) -> Picture:
+    """Make a figure of latencies: published, and measured by the group that fits best.
 
-
-def _counts(
-    name: str, quantity: str, axis: str, printed: dict[str, float], exact: dict[str, float], accuracy: Accuracies
-) -> Picture:
-    caption = f"Hollow: as published. Full: counted exactly. {_accuracy_source(accuracy, 'fp32', exact)}"
-    title, points = f"Accuracy against {quantity}", _points(exact, "fp32", accuracy)
-    return Picture(name, title, axis, _points(printed), points, "counted exactly", caption)
-
-
-def _latency(gpu: str, precision: str, known: list[Group], accuracy: Accuracies) -> Picture:
-    printed = {model: by_batch[f"b{BATCH}"] for model, by_batch in document().latency[gpu][precision].items()}
-    group = max(known, key=lambda group: _rank(group, gpu, precision), default=None)
-    good = _good(group, precision) if group else {}
-    full, sources = "", f"Nothing was measured at {precision.upper()}, batch {BATCH}."
-    if group and good:
-        other = "" if group.gpu == gpu else " (other hardware than the published)"
-        row = PROTOCOLS[next(iter(good.values())).case.protocol]
-        bars = "; bars: its 95 % interval" if row.statistic == "median" else ""
-        sources = f"Full: measured on {group.name}{other}. Protocol {row.name}: {row.statistic}{bars}. "
-        sources += _accuracy_source(accuracy, precision, good)
-        full = f"measured, {group.short}"
+    A group of the published GPU fits better than another, then protocol trtzoo, then the most good results.
+    """
+    full: tuple[Point, ...] = ()
+    label, sources = "", f"Nothing was measured at {precision.upper()}, batch {BATCH}."
+    if fitting := [group for group in known if group.precision == precision and _good(group)]:
+        group = max(fitting, key=lambda group: (group.gpu == gpu, group.protocol == "trtzoo", len(_good(group))))
+        good, row = _good(group), PROTOCOLS[group.protocol]
+        costs = {model: reported_latency(result) * 1e3 for model, result in good.items()}
+        bars = {model: interval([sample.total for sample in result.samples]) for model, result in good.items()}
+        full, accuracy = _points(costs, precision, trained, bars if row.statistic == "median" else {})
+        label, other = f"measured, {group.short}", "" if group.gpu == gpu else " (other hardware than the published)"
+        statistic = "median; bars: its 95 % interval" if row.statistic == "median" else row.statistic
+        sources = f"Full: measured on {group.name}{other}. Protocol {row.name}: {statistic}. {accuracy}"
     return Picture(
         f"{gpu}-{precision}-b{BATCH}",
         f"Accuracy against latency, {precision.upper()}, batch {BATCH}",
         f"Milliseconds for {BATCH} images (logarithmic)",
-        _points(printed),
-        _points({model: reported_latency(row) * 1e3 for model, row in good.items()}, precision, accuracy, good),
+        _points({model: batches[f"b{BATCH}"] for model, batches in document().latency[gpu][precision].items()})[0],
         full,
+        label,
         f"Hollow: published, Tesla T4. {sources}",
     )
 
 
-def _good(group: Group, precision: str) -> dict[str, Result]:
+def _good(group: Group) -> dict[str, Result]:
     """Return the group's good results at BATCH by model."""
-    cells = group.of(precision)
-    return {model: cells[model, BATCH] for model in MODELS if (model, BATCH) in cells and not cells[model, BATCH].failure}
-
-
-def _rank(group: Group, gpu: str, precision: str) -> tuple[bool, bool, int]:
-    """Prefer the published GPU, then protocol trtzoo, then the group with the most good results."""
-    good = list(_good(group, precision).values())
-    return (bool(good) and group.gpu == gpu, bool(good) and good[0].case.protocol == "trtzoo", len(good))
+    cells = {model: group.results.get((model, BATCH)) for model in MODELS}
+    return {model: result for model, result in cells.items() if result and not result.failure}
 
 
 def _points(
-    costs: dict[str, float], precision: str = "", accuracy: Accuracies | None = None, results: dict[str, Result] | None = None
-) -> tuple[Point, ...]:
-    """Make points with measured accuracy, or else the published one with the four digits of the publisher's own figures.
+    costs: dict[str, float], precision: str = "", trained: Sequence[Evaluation] = (), bars: Mapping[str, Interval] | None = None
+) -> tuple[tuple[Point, ...], str]:
+    """Make points, and describe the source of their accuracy; `bars` are in seconds.
 
-    Results measured by a protocol that reports the median have the median's 95 % interval.
+    It is the newest one measured, or else the published one with the four digits of the publisher's own figures.
     """
+    newest = sorted((row for row in trained if row.precision == precision), key=lambda row: row.started)
+    measured = {row.model: row.top1 / row.images for row in newest}
     points = []
     for model, x in costs.items():
-        result = (results or {}).get(model)
-        low = high = x
-        if result and PROTOCOLS[result.case.protocol].statistic == "median":
-            known = interval([sample.total for sample in result.samples])
-            low, high = known.low * 1e3, known.high * 1e3
-        points.append(Point(model, x, (accuracy or {}).get((model, precision), document().later[model].top1), low, high))
-    return tuple(points)
-
-
-def _accuracy_source(accuracy: Accuracies, precision: str, models: Iterable[str]) -> str:
-    """Describe the source of the full points' accuracy."""
-    evaluated = [(model, precision) in accuracy for model in models]
-    if all(evaluated):
-        return "Their accuracy: measured."
-    return "Their accuracy: measured if evaluated, else published." if any(evaluated) else "Their accuracy: published."
+        bar = (bars or {}).get(model)
+        low, high = (bar.low * 1e3, bar.high * 1e3) if bar else (x, x)
+        points.append(Point(model, x, measured.get(model, document().later[model].top1), low, high))
+    known = [model in measured for model in costs]
+    source = "measured" if all(known) else "measured if evaluated, else published" if any(known) else "published"
+    return tuple(points), f"Their accuracy: {source}."
 
 
 def pareto(points: Iterable[Point]) -> list[Point]:

@@ -13,8 +13,8 @@ from trtzoo.hardware.gpus import GPUS, identify_gpu
 from trtzoo.models.table import MODELS
 from trtzoo.report import roofline
 from trtzoo.report.published import document
-from trtzoo.report.results import metric_seconds
-from trtzoo.report.wording import device_text
+from trtzoo.report.results import device_text, metric_seconds
+from trtzoo.report.tables.accuracy import comparable
 
 BINS = 40
 
@@ -60,8 +60,11 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
-    """Make the row of a result, good or failed. Without published numbers of its GPU, the T4's are beside it."""
-    case, device, failure = result.case, result.device, result.failure
+    """Make the row of a result, good or failed. Without published numbers of its GPU, the T4's are beside it.
+
+    Its accuracy was evaluated with the same weights, precision, runtime and device; seeded weights have none.
+    """
+    case, device, failure, weights, check = result.case, result.device, result.failure, result.weights, result.check
     own = identify_gpu(device.name, device.sm).name if device.kind == "gpu" else ""
     gpu = own if own in document().latency else "t4"
     printed = document().seconds(gpu, case.precision, case.model, case.batch)
@@ -69,7 +72,15 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
     samples = [] if failure else metric_seconds(result)
     ends = interval(samples) if samples and PROTOCOLS[case.protocol].statistic == "median" else None
     note = f"{failure.kind}: {failure.reason}" if failure else warning_sentence(result)
-    accuracy = _evaluated(result, evaluations)
+    seeded = weights is not None and weights.source == "seeded"
+    marks = {
+        "seeded weights": seeded,
+        "outputs not checked": check is None,
+        "wrong outputs": check is not None and check.error > check.tolerance,
+    }
+    wanted = (case.model, case.precision, case.runtime, device.key, weights)
+    same = (row for row in evaluations if (row.model, row.precision, row.runtime, row.device.key, row.weights) == wanted)
+    evaluated = None if seeded else next((row.top1 / row.images for row in comparable(same)), None)
     return PageRow(
         model=case.model,
         precision=case.precision,
@@ -86,10 +97,10 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
         gpu=GPUS[gpu].title if printed else "",
         ratio=seconds / printed if gpu == own and seconds and printed else None,
         share=roofline.limit_share(result),
-        top1=_printed_top1(case.model) if accuracy is None else accuracy,
-        evaluated=accuracy is not None,
+        top1=getattr(document().models.get(case.model), "top1", None) if evaluated is None else evaluated,
+        evaluated=evaluated is not None,
         note=note,
-        marks=() if failure else _marks(result),
+        marks=() if failure else tuple(mark for mark, holds in marks.items() if holds),
         histogram=histogram(samples) if samples else None,
     )
 
@@ -97,35 +108,22 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
 def published() -> list[PageRow]:
     """Make a row for each published latency."""
     return [
-        _printed(gpu, precision, model, int(batch.removeprefix("b")), milliseconds / 1000)
-        for gpu, by_precision in document().latency.items()
-        for precision, by_model in by_precision.items()
-        for model, by_batch in by_model.items()
-        for batch, milliseconds in by_batch.items()
+        PageRow(
+            model=model,
+            precision=precision,
+            batch=batch,
+            device=f"{GPUS[gpu].title}, published",
+            runtime="TensorRT of 2020",
+            protocol="as published",
+            state="published",
+            published=seconds,
+            gpu=GPUS[gpu].title,
+            share=limit.seconds / seconds if limit else None,
+            top1=document().models[model].top1,
+        )
+        for gpu, precision, model, batch, seconds in document().latencies()
+        for limit in [roofline.limit_of_published(gpu, MODELS[model], precision, batch)]
     ]
-
-
-def _printed(gpu: str, precision: str, model: str, batch: int, seconds: float) -> PageRow:
-    limit = roofline.limit_of_published(gpu, MODELS[model], precision, batch)
-    return PageRow(
-        model=model,
-        precision=precision,
-        batch=batch,
-        device=f"{GPUS[gpu].title}, published",
-        runtime="TensorRT of 2020",
-        protocol="as published",
-        state="published",
-        published=seconds,
-        gpu=GPUS[gpu].title,
-        share=limit.seconds / seconds if limit else None,
-        top1=_printed_top1(model),
-    )
-
-
-def _printed_top1(model: str) -> float | None:
-    """Return the published top-1 accuracy, or None for an unpublished model."""
-    row = document().models.get(model)
-    return row.top1 if row else None
 
 
 def histogram(samples: Sequence[float]) -> Histogram:
@@ -137,25 +135,3 @@ def histogram(samples: Sequence[float]) -> Histogram:
         if sample <= end:
             counts[min(int((sample - start) / width), BINS - 1) if width else 0] += 1
     return Histogram(start, width, counts, len(samples) - sum(counts), max(samples))
-
-
-def _marks(result: Result) -> tuple[str, ...]:
-    """Return warnings about weights and outputs."""
-    weights, check = result.weights, result.check
-    found = {
-        "seeded weights": weights is not None and weights.source == "seeded",
-        "outputs not checked": check is None,
-        "wrong outputs": check is not None and check.error > check.tolerance,
-    }
-    return tuple(mark for mark, holds in found.items() if holds)
-
-
-def _evaluated(result: Result, evaluations: Iterable[Evaluation]) -> float | None:
-    """Return the top-1 accuracy evaluated with the same weights, precision, runtime and device; seeded weights have none."""
-    case = result.case
-    wanted = (case.model, case.precision, case.runtime, result.device.key, result.weights, (1000, 224))
-    for row in evaluations:
-        same = (row.model, row.precision, row.runtime, row.device.key, row.weights, (row.classes, row.size)) == wanted
-        if same and row.images and row.weights.source != "seeded":
-            return row.top1 / row.images
-    return None

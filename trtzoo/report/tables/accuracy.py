@@ -12,8 +12,8 @@ from trtzoo.accuracy.records import Evaluation
 from trtzoo.core.statistics import proportion
 from trtzoo.models.table import MODELS, Model
 from trtzoo.report.published import Published, document
+from trtzoo.report.results import device_text, pairs_text, weights_text
 from trtzoo.report.tables.model import Column, Table, make_table
-from trtzoo.report.wording import device_text, pairs_text, weights_text
 
 
 class ModelRow(msgspec.Struct, frozen=True):
@@ -94,6 +94,11 @@ def accuracy_table() -> Table:
     return make_table("Accuracy, FLOPs and parameters", ACCURACY_COLUMNS, rows, WHY_COUNTS_DIFFER)
 
 
+def comparable(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
+    """Return the evaluations of known networks with the published classes and image size."""
+    return [row for row in evaluations if (row.classes, row.size) == (1000, 224) and row.model in MODELS and row.images]
+
+
 def evaluation_tables(evaluations: Iterable[Evaluation]) -> list[Table]:
     """Make a table of measured and published accuracy for each device, runtime, precision and data set.
 
@@ -103,20 +108,22 @@ def evaluation_tables(evaluations: Iterable[Evaluation]) -> list[Table]:
     def key(row: Evaluation) -> tuple[str, ...]:
         return (row.device.key, row.runtime, row.precision, row.fingerprint)
 
-    same = (row for row in evaluations if (row.classes, row.size) == (1000, 224) and row.model in MODELS and row.images)
-    return [_evaluation_table(list(members)) for _, members in groupby(sorted(same, key=key), key=key)]
+    same = sorted(comparable(evaluations), key=key)
+    return [_evaluation_table(list(members)) for _, members in groupby(same, key=key)]
 
 
 def _evaluation_table(members: list[Evaluation]) -> Table:
     first, newest = members[0], {row.model: row for row in sorted(members, key=lambda row: row.started)}
     sources = {weights_text(row.weights) for row in members}
-    notes = {
-        name: "; ".join([*([weights_text(row.weights)] if len(sources) > 1 else []), *_uncounted(row)])
-        for name, row in newest.items()
-    }
-    rows = [
-        ModelRow(model, document().models.get(name), newest.get(name), notes.get(name, "")) for name, model in MODELS.items()
-    ]
+    rows = []
+    for name, model in MODELS.items():
+        parts = []
+        if evaluation := newest.get(name):
+            parts = [weights_text(evaluation.weights)] if len(sources) > 1 else []
+            bad, odd = len(evaluation.bad), evaluation.not_finite
+            parts += [f"{bad} of the images could not be read and are not counted"] if bad else []
+            parts += [f"{odd} of the images gave logits that are not numbers"] if odd else []
+        rows.append(ModelRow(model, document().models.get(name), evaluation, "; ".join(parts)))
     facts = [device_text(first.device), pairs_text(first.versions), *(sources if len(sources) == 1 else [])]
     caption = (
         f"Measured: {'; '.join(filter(None, facts))}; data set {first.dataset}, fingerprint {first.fingerprint}.",
@@ -124,9 +131,3 @@ def _evaluation_table(members: list[Evaluation]) -> Table:
     )
     title = f"Accuracy, {first.precision.upper()}, on {first.device.name}, {first.runtime}"
     return make_table(title, EVALUATION_COLUMNS, rows, caption)
-
-
-def _uncounted(row: Evaluation) -> list[str]:
-    """Describe the images that are not counted, or count as wrong."""
-    counts = {"could not be read and are not counted": len(row.bad), "gave logits that are not numbers": row.not_finite}
-    return [f"{count} of the images {reason}" for reason, count in counts.items() if count]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from trtzoo.core.errors import find_row
-from trtzoo.report.tables.model import Cell, Table
+from trtzoo.report.tables.model import Table
 
 SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}
 """Abbreviations for headings, so that tables fit eighty columns."""
@@ -24,7 +24,7 @@ def rich(tables: list[Table]) -> str:
     with console.capture() as capture:
         for table in tables:
             grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-            headings, *rows = _texts(table)
+            headings, *rows = table.texts
             for index, name in enumerate(headings):
                 heading = "\n".join(SHORT.get(word, word) for word in name.split())
                 grid.add_column(heading, justify="right" if index else "left", no_wrap=index == 0)
@@ -32,7 +32,7 @@ def rich(tables: list[Table]) -> str:
                 grid.add_row(*row)
             console.print(table.title, style="italic")
             console.print(grid)
-            for line in _below(table):
+            for line in table.below:
                 console.print(line, style="dim")
             console.print()
     return capture.get()
@@ -41,9 +41,9 @@ def rich(tables: list[Table]) -> str:
 def markdown(tables: list[Table]) -> str:
     parts = []
     for table in tables:
-        headings, *rows = [f"| {' | '.join(texts)} |" for texts in _texts(table)]
+        headings, *rows = [f"| {' | '.join(texts)} |" for texts in table.texts]
         rule = "| --- |" + " ---: |" * (len(table.columns) - 1)
-        parts += [f"### {table.title}", "", headings, rule, *rows, "", "\n\n".join(_below(table)), ""]
+        parts += [f"### {table.title}", "", headings, rule, *rows, "", "\n\n".join(table.below), ""]
     return "\n".join(parts)
 
 
@@ -55,8 +55,8 @@ def comma_separated(tables: list[Table]) -> str:
         out.write(f"# {table.title}\n")
         writer.writerow([*table.columns, *(["Notes"] if table.notes else [])])
         for row in table.rows:
-            noted = "; ".join(f"{name}: {note}" for name, note in _noted(table, row).items())
-            writer.writerow([*(cell.value for cell in row), *([noted] if table.notes else [])])
+            notes = "; ".join(f"{name}: {cell.note}" for name, cell in zip(table.columns, row, strict=True) if cell.note)
+            writer.writerow([*(cell.value for cell in row), *([notes] if table.notes else [])])
         out.write("\n")
     return out.getvalue()
 
@@ -69,9 +69,10 @@ def json(tables: list[Table]) -> str:
             "rows": [{name: cell.value for name, cell in zip(table.columns, row, strict=True)} for row in table.rows],
             "caption": table.caption,
             "marked": [
-                {"row": row[0].value, "column": name, "note": note}
+                {"row": row[0].value, "column": name, "note": cell.note}
                 for row in table.rows
-                for name, note in _noted(table, row).items()
+                for name, cell in zip(table.columns, row, strict=True)
+                if cell.note
             ],
         }
         for table in tables
@@ -90,11 +91,11 @@ def latex(tables: list[Table]) -> str:
     """One `table` environment a table, without LaTeX packages."""
     parts = []
     for table in tables:
-        headings, *rows = [" & ".join(text.translate(LATEX) for text in texts) + r" \\" for texts in _texts(table)]
+        headings, *rows = [" & ".join(text.translate(LATEX) for text in texts) + r" \\" for texts in table.texts]
         align = "l" + "r" * (len(table.columns) - 1)
         parts += [r"\begin{table}", rf"\caption{{{table.title.translate(LATEX)}}}", rf"\begin{{tabular}}{{{align}}}"]
         parts += [r"\hline", headings, r"\hline", *rows, r"\hline", r"\end{tabular}"]
-        parts += [*(rf"\par {line.translate(LATEX)}" for line in _below(table)), r"\end{table}", ""]
+        parts += [*(rf"\par {line.translate(LATEX)}" for line in table.below), r"\end{table}", ""]
     return "\n".join(parts)
 
 
@@ -104,19 +105,3 @@ FORMATS = {"rich": rich, "md": markdown, "csv": comma_separated, "json": json, "
 def render(tables: list[Table], form: str) -> str:
     """Format the tables. Raises UsageError for an unknown format."""
     return find_row("format", form, FORMATS)(tables)
-
-
-def _texts(table: Table) -> list[list[str]]:
-    """The headings, then the texts of each row with the marks of its notes."""
-    rows = ([f"{cell.text} {cell.mark}" if cell.mark else cell.text for cell in row] for row in table.rows)
-    return [list(table.columns), *rows]
-
-
-def _noted(table: Table, row: tuple[Cell, ...]) -> dict[str, str]:
-    """Return the notes of a row's cells, by column."""
-    marked = {name: cell.mark for name, cell in zip(table.columns, row, strict=True) if cell.mark}
-    return {name: table.notes[int(mark.strip("[]")) - 1] for name, mark in marked.items()}
-
-
-def _below(table: Table) -> list[str]:
-    return [*table.caption, *(f"[{number}] {note}" for number, note in enumerate(table.notes, start=1))]

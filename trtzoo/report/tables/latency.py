@@ -4,7 +4,7 @@ A column is a row of LATENCY_COLUMNS or LIMIT_COLUMNS.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Literal
 
@@ -15,11 +15,10 @@ from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.core.records import Result
 from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.table import MODELS
-from trtzoo.report.groups import NOBODY, Group, groups
 from trtzoo.report.published import BATCHES, document, printed_batches
+from trtzoo.report.results import Group, device_text, groups, pairs_text, protocol_text, weights_text
 from trtzoo.report.roofline import limit_of, limit_of_published
 from trtzoo.report.tables.model import DASH, Cell, Column, Table
-from trtzoo.report.wording import device_text, pairs_text, protocol_text, weights_text
 
 PUBLISHED = (("v100", "fp32"), ("t4", "fp32"), ("t4", "fp16"))
 """GPU and precision of the published tables, in the document's order."""
@@ -31,23 +30,14 @@ LIMIT_CAPTION = (
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What a cell shows: one model at one batch. Seconds, or None; `facts` are the result's own."""
+    """What a cell shows: one model at one batch, in seconds, or None. `note` is what the reader must know of the result."""
 
     result: Result | None
     measured: float | None
     published: float | None
     limit: float | None
     published_limit: float | None
-    facts: list[str]
-
-    @property
-    def note(self) -> str:
-        """What the reader must know of the result."""
-        if self.result is None:
-            return ""
-        if failure := self.result.failure:
-            return f"{failure.kind}: {failure.reason}"
-        return "; ".join(filter(None, [*self.facts, _unproven(self.result), warning_sentence(self.result)]))
+    note: str
 
 
 class BatchColumn(Column[Place], frozen=True):
@@ -84,148 +74,140 @@ LIMIT_COLUMNS = (
 )
 
 
-class Section(msgspec.Struct, frozen=True):
-    """The content of one table: a group's results of one precision. `gpu` is the GPU of a published table, or empty.
-
-    `facts` are those that the results share, as lines; `own_facts` those that are a case's own.
-    """
-
-    group: Group
-    precision: str
-    gpu: str
-    results: dict[tuple[str, int], Result]
-    facts: list[str]
-    own_facts: dict[str, list[str]]
-
-    @property
-    def batches(self) -> set[int]:
-        return {batch for _, batch in self.results} | printed_batches(self.gpu, self.precision)
-
-    def place(self, gpu: str, batch: int, model: str) -> Place:
-        result = self.results.get((model, batch))
-        published_limit = limit_of_published(gpu, MODELS[model], self.precision, batch) if gpu else None
-        limit = limit_of(result) if result else published_limit
-        return Place(
-            result=result,
-            measured=reported_latency(result) if result and not result.failure else None,
-            published=document().seconds(gpu, self.precision, model, batch),
-            limit=limit.seconds if limit else None,
-            published_limit=published_limit.seconds if published_limit else None,
-            facts=self.own_facts.get(result.case.name, []) if result else [],
-        )
-
-    def table(self, title: str, columns: Mapping[str, tuple[BatchColumn, ...]], batches: set[int], caption: list[str]) -> Table:
-        """Make a table of all models. `columns` are by GPU; each stands at each batch, except where it lacks what it needs."""
-        bound: list[tuple[BatchColumn, str, int]] = []
-        for gpu, rows in columns.items():
-            known = {"": batches, "results": batches if self.results else (), "published": printed_batches(gpu, self.precision)}
-            bound += [(column, gpu, batch) for batch in sorted(batches) for column in rows if batch in known[column.needs]]
-        device, place, notes = self.group.short, cache(self.place), list[str]()
-        names = [column.name.format(batch=batch, device=device, gpu=gpu.upper()) for column, gpu, batch in bound]
-        cells = [
-            (Cell(model, model), *(column.cell(place(gpu, batch, model), notes) for column, gpu, batch in bound))
-            for model in MODELS
-        ]
-        return Table(title, ("Model", *names), tuple(cells), tuple(caption), tuple(notes))
+# --- tables ---
 
 
 def latency_tables(results: Iterable[Result]) -> list[Table]:
     """Make the three published tables with what was measured on those GPUs, then a table for each other device."""
-    return [_published_table(section) if section.gpu else _own_table(section) for section in _sections(results)]
+    return [_latency_table(group) for group in _groups(results)]
 
 
 def limit_tables(results: Iterable[Result]) -> list[Table]:
     """Make tables of the share of the limit that published and measured latencies reach, where the limit is known."""
-    return [_limit_table(row) for row in _sections(results) if row.gpu or any(map(limit_of, row.results.values()))]
+    tables = []
+    for group in _groups(results):
+        sources = {limit.source for result in group.results.values() if (limit := limit_of(result))}
+        if group.gpu:
+            sources.add(GPUS[group.gpu].cards[0].source)
+        if sources:
+            title = f"Share of the limit, {group.name or GPUS[group.gpu].title}, {group.precision.upper()}"
+            caption = [LIMIT_CAPTION, f"Peaks: {'; '.join(sorted(sources))}."]
+            tables.append(_table(group, title, {group.gpu: LIMIT_COLUMNS}, caption, {}))
+    return tables
 
 
-def _sections(results: Iterable[Result]) -> Iterator[Section]:
+def _groups(results: Iterable[Result]) -> list[Group]:
+    """Return the groups of the published GPUs, empty ones where nothing was measured, then the others."""
     known = groups(result for result in results if result.case.model in MODELS and result.case.protocol in PROTOCOLS)
+    published: list[Group] = []
     for gpu, precision in PUBLISHED:
-        same = [group for group in known if group.gpu == gpu and group.of(precision)]
-        yield from (_section(group, precision, gpu) for group in same or [NOBODY])
-    for group in known:
-        precisions = sorted({row.case.precision for row in group.results}, key=lambda name: (name != "fp32", name))
-        own = [precision for precision in precisions if (group.gpu, precision) not in PUBLISHED]
-        yield from (_section(group, precision, "") for precision in own)
+        same = [group for group in known if (group.gpu, group.precision) == (gpu, precision)]
+        published += same or [Group(precision, gpu)]
+    return [*published, *(group for group in known if not group.gpu)]
 
 
-def _published_table(section: Section) -> Table:
-    gpu, precision, source = GPUS[section.gpu], section.precision.upper(), document().source
-    run = f"trtzoo bench --all --gpu {gpu.name} --precision {section.precision}"
-    nothing = f"Nothing was measured on a {gpu.title} at this precision. On a machine with one, run: {run}"
-    published = (
-        f"Published: {source.name}, {source.document}; crop {source.crop}, short side resized to {source.resize_short}. "
-        "Ratios are measured / published."
-    )
-    title = ", ".join(filter(None, [f"Inference speed on {gpu.title}, {precision}, in ms", section.group.name]))
-    caption = [*(section.facts if section.results else [nothing]), published]
-    return section.table(title, {section.gpu: LATENCY_COLUMNS}, section.batches, caption)
+def _latency_table(group: Group) -> Table:
+    """Make a group's table. A ratio to other hardware's published latencies would be meaningless."""
+    facts, notes = _facts(group)
+    if group.gpu:
+        gpu, precision, source = GPUS[group.gpu], group.precision, document().source
+        run = f"trtzoo bench --all --gpu {gpu.name} --precision {precision}"
+        nothing = f"Nothing was measured on a {gpu.title} at this precision. On a machine with one, run: {run}"
+        published = (
+            f"Published: {source.name}, {source.document}; crop {source.crop}, short side resized to {source.resize_short}. "
+            "Ratios are measured / published."
+        )
+        title = ", ".join(filter(None, [f"Inference speed on {gpu.title}, {precision.upper()}, in ms", group.name]))
+        return _table(group, title, {gpu.name: LATENCY_COLUMNS}, [*(facts if group.results else [nothing]), published], notes)
+    columns = {"": OWN_COLUMNS, "t4": OTHER_HARDWARE, "v100": OTHER_HARDWARE}
+    if any(printed_batches(gpu, group.precision) for gpu in columns):
+        facts = [*facts, "The published columns are of other hardware, so no ratio is shown."]
+    title = f"Latency in ms, {group.precision.upper()}, on {group.name}"
+    return _table(group, title, columns, facts, notes, BATCHES)
 
 
-def _own_table(section: Section) -> Table:
-    """Make the table of a device without published numbers. A ratio to other hardware would be meaningless."""
-    columns, caption = {"": OWN_COLUMNS, "t4": OTHER_HARDWARE, "v100": OTHER_HARDWARE}, section.facts
-    if any(printed_batches(gpu, section.precision) for gpu in columns):
-        caption = [*caption, "The published columns are of other hardware, so no ratio is shown."]
-    title = f"Latency in ms, {section.precision.upper()}, on {section.group.name}"
-    return section.table(title, columns, {*BATCHES, *section.batches}, caption)
+Columns = Mapping[str, tuple[BatchColumn, ...]]
+Notes = Mapping[str, str]
 
 
-def _limit_table(section: Section) -> Table:
-    sources = {limit.source for result in section.results.values() if (limit := limit_of(result))}
-    if section.gpu:
-        sources.add(GPUS[section.gpu].cards[0].source)
-    title = f"Share of the limit, {section.group.name or GPUS[section.gpu].title}, {section.precision.upper()}"
-    caption = [LIMIT_CAPTION, f"Peaks: {'; '.join(sorted(sources))}."]
-    return section.table(title, {section.gpu: LIMIT_COLUMNS}, section.batches, caption)
+def _table(group: Group, title: str, columns: Columns, caption: list[str], notes: Notes, batches: Iterable[int] = ()) -> Table:
+    """Make a table of all models. `columns` are by GPU; each stands at each batch that has what it needs.
+
+    `notes` are by case name; the batches are those of the results, those published, and `batches`.
+    """
+    shown = {*batches, *(batch for _, batch in group.results), *printed_batches(group.gpu, group.precision)}
+    bound: list[tuple[BatchColumn, str, int]] = []
+    for gpu, rows in columns.items():
+        known = {"": shown, "results": shown if group.results else (), "published": printed_batches(gpu, group.precision)}
+        bound += [(column, gpu, batch) for batch in sorted(shown) for column in rows if batch in known[column.needs]]
+
+    @cache
+    def place(gpu: str, batch: int, model: str) -> Place:
+        result = group.results.get((model, batch))
+        published_limit = limit_of_published(gpu, MODELS[model], group.precision, batch) if gpu else None
+        limit = limit_of(result) if result else published_limit
+        return Place(
+            result=result,
+            measured=reported_latency(result) if result and not result.failure else None,
+            published=document().seconds(gpu, group.precision, model, batch),
+            limit=limit.seconds if limit else None,
+            published_limit=published_limit.seconds if published_limit else None,
+            note=notes.get(result.case.name, "") if result else "",
+        )
+
+    names = [column.name.format(batch=batch, device=group.short, gpu=gpu.upper()) for column, gpu, batch in bound]
+    cells = [(Cell(model, model), *(column.cell(place(gpu, batch, model)) for column, gpu, batch in bound)) for model in MODELS]
+    return Table(title, ("Model", *names), tuple(cells), tuple(caption))
 
 
 # --- facts: common ones go to the caption, others to the cells ---
 
-CAPTION_FACTS: tuple[Callable[[Result], str], ...] = (
-    lambda result: device_text(result.device),
-    lambda result: pairs_text(result.versions),
-    lambda result: f"{result.threads} threads" if result.threads else "",
-    lambda result: f"{result.io.upper()} I/O" if result.io else "",
-    lambda result: f"{kind} arithmetic" if (kind := result.settings.get("arithmetic")) else "",
-    lambda result: f"protocol {result.case.protocol}",
-    lambda result: weights_text(result.weights),
-)
-"""The facts that every number carries."""
 
-
-def _section(group: Group, precision: str, gpu: str) -> Section:
-    results = group.of(precision)
-    good = [result for result in results.values() if not result.failure]
-    shared, own = _split_facts(good)
-    for name, older in group.older.items():
-        own.setdefault(name, []).append(older)
-    return Section(group, precision, gpu, results, _caption(good, shared) if good else [], own)
-
-
-def _split_facts(good: list[Result]) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the facts of all or most results, and for each case the facts in which it differs."""
+def _facts(group: Group) -> tuple[list[str], Notes]:
+    """Return the caption's lines about the results, and by case name what the reader must know of one of them."""
+    good = [result for result in group.results.values() if not result.failure]
+    unproven = {result.case.name: _unproven(result) for result in good}
     shared, usual, own = [], [], {result.case.name: list[str]() for result in good}
-    for fact in CAPTION_FACTS if good else ():
-        texts = {result.case.name: fact(result) for result in good}
-        most, count = Counter(texts.values()).most_common(1)[0]
+    for texts in zip(*map(_carried, good), strict=True):
+        most, count = Counter(texts).most_common(1)[0]
         if count == len(good):
             shared.append(most)
             continue
         most = most if 2 * count > len(good) else ""
         usual += [f"{most} unless marked"] if most else []
-        for name, text in texts.items():
+        for name, text in zip(own, texts, strict=True):
             own[name] += [text] if text != most else []
-    return [*shared, *usual, "" if any(map(_unproven, good)) else "outputs checked"], own
-
-
-def _caption(good: list[Result], shared: list[str]) -> list[str]:
-    lines = [f"Measured: {'; '.join(filter(None, shared))}.", f"Protocol {protocol_text(good[0].case.protocol)}."]
+    notes: dict[str, str] = {}
+    for result in group.results.values():
+        name = result.case.name
+        if result.failure:
+            notes[name] = f"{result.failure.kind}: {result.failure.reason}"
+        else:
+            parts = [*own[name], group.older.get(name), unproven[name], warning_sentence(result)]
+            notes[name] = "; ".join(filter(None, parts))
+    if not good:
+        return [], notes
+    proven = "" if any(unproven.values()) else "outputs checked"
+    lines = [f"Measured: {'; '.join(filter(None, [*shared, *usual, proven]))}."]
+    lines.append(f"Protocol {protocol_text(group.protocol)}.")
     if any(result.selection_reason for result in good):
         lines.append("Each cell's runtime is the fastest in a short trial. See `--explain` for a cell's runtime.")
     reasons = {result.weights.fallback for result in good if result.weights and result.weights.fallback}
-    return [*lines, *(f"Why seeded: {reason}" for reason in sorted(reasons))]
+    return [*lines, *(f"Why seeded: {reason}" for reason in sorted(reasons))], notes
+
+
+def _carried(result: Result) -> list[str]:
+    """Return the facts that every number carries."""
+    arithmetic = result.settings.get("arithmetic")
+    return [
+        device_text(result.device),
+        pairs_text(result.versions),
+        f"{result.threads} threads" if result.threads else "",
+        f"{result.io.upper()} I/O" if result.io else "",
+        f"{arithmetic} arithmetic" if arithmetic else "",
+        f"protocol {result.case.protocol}",
+        weights_text(result.weights),
+    ]
 
 
 def _unproven(result: Result) -> str:

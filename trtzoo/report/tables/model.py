@@ -12,21 +12,36 @@ T = TypeVar("T")
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """A value and its text. The value is None if it was never measured. `mark` refers to one of the table's notes."""
+    """A value, its text, and a note to it. The value is None if it was never measured."""
 
     value: Value
     text: str = DASH
-    mark: str = ""
+    note: str = ""
 
 
 class Table(msgspec.Struct, frozen=True):
-    """Column names, rows of as many cells, a caption for the whole table, and notes to single cells."""
+    """Column names, rows of as many cells, and a caption for the whole table."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     caption: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes to cells, in reading order; equal notes are one, and share its number."""
+        return tuple(dict.fromkeys(cell.note for row in self.rows for cell in row if cell.note))
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The headings, then the texts of each row's cells with the numbers of their notes."""
+        marks = {"": "", **{note: f" [{number}]" for number, note in enumerate(self.notes, start=1)}}
+        return [list(self.columns), *([cell.text + marks[cell.note] for cell in row] for row in self.rows)]
+
+    @property
+    def below(self) -> list[str]:
+        """The caption and the numbered notes."""
+        return [*self.caption, *(f"[{number}] {note}" for number, note in enumerate(self.notes, start=1))]
 
 
 class Column(msgspec.Struct, Generic[T], frozen=True):
@@ -41,17 +56,11 @@ class Column(msgspec.Struct, Generic[T], frozen=True):
     note: Callable[[T], str] = lambda row: ""
     missing: Callable[[T], str] = lambda row: DASH
 
-    def cell(self, row: T, notes: list[str]) -> Cell:
-        """Make the row's cell. A new note is appended to `notes`; an equal note shares its number."""
-        value, note = self.value(row), self.note(row)
-        if note and note not in notes:
-            notes.append(note)
-        mark = f"[{notes.index(note) + 1}]" if note else ""
-        return Cell(value, self.missing(row) if value is None else self.form.format(value), mark)
+    def cell(self, row: T) -> Cell:
+        value = self.value(row)
+        return Cell(value, self.missing(row) if value is None else self.form.format(value), self.note(row))
 
 
 def make_table(title: str, columns: Sequence[Column[T]], rows: Iterable[T], caption: Iterable[str] = ()) -> Table:
-    """Make a table of the rows. Notes are numbered in reading order."""
-    notes: list[str] = []
-    cells = tuple(tuple(column.cell(row, notes) for column in columns) for row in rows)
-    return Table(title, tuple(column.name for column in columns), cells, tuple(caption), tuple(notes))
+    cells = tuple(tuple(column.cell(row) for column in columns) for row in rows)
+    return Table(title, tuple(column.name for column in columns), cells, tuple(caption))

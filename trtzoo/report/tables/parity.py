@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable
 
+from trtzoo.report.results import weights_text
 from trtzoo.report.tables.model import Column, Table, Value, make_table
-from trtzoo.report.wording import weights_text
 from trtzoo.verification import tolerances
 from trtzoo.verification.tolerances import Divergence, LabelledOutcome, PairedMetrics, ParityVerdict
 
