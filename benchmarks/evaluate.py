@@ -24,8 +24,8 @@ from figures import write
 from PIL import Image
 
 from trtzoo.accuracy.evaluate import EvaluationProgress, evaluate, open_for_evaluation
-from trtzoo.accuracy.records import EvaluationTask
 from trtzoo.artifacts.graphs import ExportOrder
+from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.modules import resolve
 from trtzoo.core.records import Preprocessing
 from trtzoo.exporter.plan import export
@@ -60,17 +60,17 @@ def photographs(folder: Path, count: int, *, size: tuple[int, int], quality: int
     return folder
 
 
-def exported(name: str, folder: Path, *, classes: int = 1000, size: int = 224) -> EvaluationTask:
+def exported(name: str, folder: Path, *, classes: int = 1000, size: int = 224) -> Candidate:
     model = find_model(name)
     checkpoint = folder / f"{name}.pth"
     torch.save(seed(build_network(model, classes=classes, device="meta")).state_dict(), checkpoint)
     order = ExportOrder(model=name, precision="fp32", classes=classes, size=size)
     (done,) = export(model, locate(model, str(checkpoint)), [order], folder)
     assert not done.error, done.error
-    return EvaluationTask(artifact=str(done.path), precision="fp32", runtime="onnxruntime", device=cpu_device(), batch=BATCH)
+    return Candidate(artifact=str(done.path), precision="fp32", runtime="onnxruntime", device=cpu_device(), batch=BATCH)
 
 
-def alone(task: EvaluationTask, images: int) -> float:
+def alone(task: Candidate, images: int) -> float:
     """Images/s of the session on one batch in memory."""
     found = open_for_evaluation(task)
     batch, _ = found.golden.batch(BATCH)
@@ -82,10 +82,10 @@ def alone(task: EvaluationTask, images: int) -> float:
     return images // BATCH * BATCH / (time.perf_counter() - start)
 
 
-def whole(task: EvaluationTask, images: Path, folder: Path) -> float:
+def whole(task: Candidate, images: Path, folder: Path) -> float:
     """Images/s from the first batch's line in the journal to the last one's."""
     found = open_for_evaluation(task)
-    data = dataset.read_dataset(images, classes=found.classes)
+    data = dataset.read_dataset(images, classes=found.sidecar.classes)
     seen: list[EvaluationProgress] = []
     with Decoders() as decoders:
         evaluate(task, found, data, folder / "results", decoders, on_progress=seen.append)
@@ -115,12 +115,12 @@ class Photographs(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return planes.sub_(mean).div_(std), int(path.parent.name)
 
 
-def eager(task: EvaluationTask, images: Path, checkpoint: Path) -> float:
+def eager(task: Candidate, images: Path, checkpoint: Path) -> float:
     """Images/s in the manner of timm's validate.py, without the first batch: PIL in DataLoader's workers, torch eager, topk."""
     found = open_for_evaluation(task)
-    network = build_network(find_model(found.model))
+    network = build_network(find_model(found.sidecar.model))
     network.load_state_dict(torch.load(checkpoint, weights_only=True))
-    photos = Photographs(images, found.weights.preprocessing)  # type: ignore[union-attr]
+    photos = Photographs(images, found.sidecar.weights.preprocessing)  # type: ignore[union-attr]
     loader = torch.utils.data.DataLoader(photos, batch_size=BATCH, num_workers=os.cpu_count() or 1)
     counts, ends = torch.zeros(2), []
     with torch.inference_mode():

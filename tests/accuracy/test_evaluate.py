@@ -12,7 +12,8 @@ from tests.classifier import CLASSES, HOW, WEIGHTS, classifier, logits
 from tests.photographs import class_folders
 from trtzoo.accuracy.evaluate import evaluate, open_for_evaluation, ranks
 from trtzoo.accuracy.journal import Entry, exclusive
-from trtzoo.accuracy.records import EvaluationTask, load_evaluations
+from trtzoo.accuracy.records import load_evaluations
+from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.errors import DataError, MachineError, RunError, StoreError, UsageError, WrongOutputError
 from trtzoo.images import dataset, preprocessing
 from trtzoo.images.decoders import Decoders
@@ -33,7 +34,7 @@ def case(tmp_path, decoders):
     path = classifier(tmp_path / "onnx")
 
     def run(file=path, batch=4, **options):
-        task = EvaluationTask(artifact=str(file), precision="", runtime="onnxruntime", device=DEVICE, batch=batch)
+        task = Candidate(artifact=str(file), precision="", runtime="onnxruntime", device=DEVICE, batch=batch)
         data = dataset.read_dataset(folder, classes=CLASSES)
         return evaluate(task, open_for_evaluation(task), data, tmp_path / "results", decoders, **options)
 
@@ -248,14 +249,14 @@ def test_cached_crops_need_no_photographs_and_damaged_ones_are_decoded_again(cas
     assert pixels.read_bytes()[:size] == first
     for image in data.photographs:
         image.path.write_bytes(b"")
-    task = EvaluationTask(artifact=str(case.path), precision="", runtime="onnxruntime", device=DEVICE)
+    task = Candidate(artifact=str(case.path), precision="", runtime="onnxruntime", device=DEVICE)
     with Decoders(1) as own:
         done = evaluate(task, open_for_evaluation(task), data, tmp_path / "again", own, crop_folder=crops)
     assert (done.images, done.top1) == (IMAGES, expected.top1)
 
 
 def test_a_killed_decoder_is_an_error_and_finished_images_are_kept(case, tmp_path):
-    task = EvaluationTask(artifact=str(case.path), precision="", runtime="onnxruntime", device=DEVICE, batch=1)
+    task = Candidate(artifact=str(case.path), precision="", runtime="onnxruntime", device=DEVICE, batch=1)
     data = dataset.read_dataset(case.folder, classes=CLASSES)
     with Decoders(1) as own:
         list(own.stream(data, [0], HOW, 8))

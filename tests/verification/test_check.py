@@ -1,13 +1,17 @@
 """A candidate and its reference on the same images, each in its own process."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from PIL import Image
 
+from tests.benchmark.fakes import DEVICE
 from trtzoo.artifacts.graphs import ExportOrder
+from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.errors import DataError, ImageError
 from trtzoo.exporter.plan import export
 from trtzoo.images.dataset import Photograph
@@ -16,7 +20,7 @@ from trtzoo.models.seeded import seed
 from trtzoo.models.sources import Checkpoint, locate
 from trtzoo.models.table import build_network, find_model
 from trtzoo.runtimes.pytorch import Session
-from trtzoo.verification.check import Candidate, ImageSet, parity
+from trtzoo.verification.check import ImageSet, parity
 from trtzoo.verification.tolerances import TOLERANCES, ParityVerdict
 
 
@@ -43,13 +47,13 @@ def photographs(tmp_path):
     return ImageSet(photographs=tuple(Photograph(path, tmp_path) for path in paths))
 
 
-def candidate(folder, precision="fp32", batch=1, runtime="onnxruntime", **rest):
+def candidate(folder, precision="fp32", batch=1, runtime="onnxruntime"):
     path = folder / f"dpn68-{precision}-c10-s32.onnx"
-    return Candidate(model="dpn68", precision=precision, batch=batch, runtime=runtime, artifact=path, onnx=path, **rest)
+    return Candidate(artifact=str(path), precision=precision, batch=batch, runtime=runtime, device=DEVICE)
 
 
 def compared(todo, images):
-    return list(parity(todo, lambda classes: images, on_progress=lambda who, done: None))
+    return list(parity("dpn68", todo, Path("onnx"), lambda classes: images, on_progress=lambda who, done: None))
 
 
 def test_each_precision_is_judged_by_its_own_limits_at_each_batch(folder):
@@ -130,10 +134,7 @@ def test_a_missing_checkpoint_of_the_reference_is_the_reason(folder, tmp_path):
 def test_a_graph_with_a_fixed_batch_is_not_compared_at_another(folder, tmp_path):
     order = ExportOrder(model="dpn68", precision="fp32", batch=2, classes=10, size=32)
     (done,) = export(find_model("dpn68"), Checkpoint("seeded", origin="seeded"), [order], tmp_path)
-    at = [
-        Candidate(model="dpn68", precision="fp32", batch=b, runtime="onnxruntime", artifact=done.path, onnx=done.path)
-        for b in (2, 3)
-    ]
+    at = [replace(candidate(tmp_path, batch=batch), artifact=str(done.path)) for batch in (2, 3)]
     good, bad = compared(at, ImageSet(synthetic=3))
     assert isinstance(good, ParityVerdict) and good.reasons == () and good.metrics.images == 3
     assert bad.reasons == (f"{done.path} takes batches of 2 only. Run: trtzoo parity --batch 2",)
@@ -144,14 +145,16 @@ def test_an_unusable_data_set_ends_the_comparison(folder):
         raise DataError(f"no images of {classes} classes")
 
     with pytest.raises(DataError, match="no images of 10 classes"):
-        list(parity([candidate(folder)], images, on_progress=lambda who, done: None))
+        list(parity("dpn68", [candidate(folder)], folder, images, on_progress=lambda who, done: None))
 
 
 def test_progress_is_reported_for_the_reference_and_for_the_candidate(folder):
     progress = []
     list(
         parity(
+            "dpn68",
             [candidate(folder, batch=2)],
+            folder,
             lambda classes: ImageSet(synthetic=3),
             on_progress=lambda who, done: progress.append((who, done)),
         )

@@ -11,21 +11,22 @@ from contextlib import closing, nullcontext
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
-from trtzoo.accuracy.journal import Entry, Header, Journal, exclusive
-from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation, EvaluationTask, evaluation_path
+from trtzoo.accuracy.journal import Entry, Journal, exclusive
+from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation, evaluation_path
 from trtzoo.artifacts import golden
-from trtzoo.artifacts.subjects import Subject, open_subject
+from trtzoo.artifacts.subjects import Candidate, Subject, open_subject
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import DataError, RunError, StoreError, TrtzooError, UsageError
 from trtzoo.core.files import read_record, write_record
 from trtzoo.core.modules import resolve
 from trtzoo.core.precisions import find_precision
-from trtzoo.core.records import Preprocessing
+from trtzoo.core.records import SCHEMA, Preprocessing
 from trtzoo.images.dataset import DataSet
 from trtzoo.images.decoders import CropCache, CroppedImage, Decoders
 from trtzoo.images.preprocessing import VERSIONS, normalise
@@ -35,7 +36,7 @@ from trtzoo.runtimes.registry import find_runtime
 class EvaluationProgress(msgspec.Struct, frozen=True, kw_only=True):
     """`done` of `total` images are finished; `correct` of `classified` had their class first.
 
-    `new` of them took `seconds` since this run started; a resumed one skips the others. `note` is a warning.
+    `new` of them took `seconds` since this run started; a resumed one skips the others.
     """
 
     done: int
@@ -44,17 +45,16 @@ class EvaluationProgress(msgspec.Struct, frozen=True, kw_only=True):
     correct: int
     new: int
     seconds: float
-    note: str = ""
 
 
-def open_for_evaluation(task: EvaluationTask) -> Subject:
-    """The task's file. Raises StoreError if it is missing or changed, UsageError if it cannot be evaluated.
+def open_for_evaluation(candidate: Candidate) -> Subject:
+    """The candidate's file. Raises StoreError if it is missing or changed, UsageError if it cannot be evaluated.
 
     Seeded weights classify nothing and are refused.
     """
-    subject = open_subject(Path(task.artifact), remedy=task.remedy)
+    subject = open_subject(Path(candidate.artifact), remedy=candidate.remedy)
     path, weights, batch = subject.path, subject.sidecar.weights, subject.sidecar.batch
-    if batch not in ("dynamic", _batch(task, subject)):
+    if batch != "dynamic" and candidate.batch not in (None, batch):
         raise UsageError(f"{path} takes batches of {batch} only. Say --batch {batch}.")
     if weights is None:
         raise UsageError(f"{path} does not record its weights, so the preprocessing of its images is unknown.")
@@ -67,12 +67,8 @@ def open_for_evaluation(task: EvaluationTask) -> Subject:
     return subject
 
 
-def _batch(task: EvaluationTask, subject: Subject) -> int:
-    return task.batch or (DEFAULT_BATCH if subject.sidecar.batch == "dynamic" else subject.sidecar.batch)
-
-
 def evaluate(
-    task: EvaluationTask,
+    candidate: Candidate,
     subject: Subject,
     data: DataSet,
     results: Path,
@@ -87,29 +83,32 @@ def evaluate(
     `crop_folder` caches decoded images. Raises WrongOutputError if the file does not reproduce its golden sample, StoreError
     for the journal of another evaluation, RunError for any other error of the runtime.
     """
-    evaluation = _evaluation(task, subject, data)
+    evaluation = _unfinished(candidate, subject, data)
     path, preprocessing = evaluation_path(results, evaluation), evaluation.weights.preprocessing
     batch, size = evaluation.batch, evaluation.size
     try:
         with (
             exclusive(path.with_suffix(".journal")) as journal_path,
-            closing(resolve(find_runtime(task.runtime).opener)(subject.path, batch=batch, **task.options)) as session,
+            closing(resolve(find_runtime(candidate.runtime).opener)(subject.path, batch=batch, **candidate.options)) as session,
             closing(CropCache(crop_folder, data, preprocessing, size)) if crop_folder else nullcontext() as cache,
         ):
             images, reference = subject.golden.batch(batch)
             tolerance = find_precision(evaluation.precision).tolerance
             golden.check_logits(session.infer(images), reference, tolerance=tolerance)
             evaluation = replace(evaluation, versions=session.versions | VERSIONS)
-            if resume and (finished := _finished(path, evaluation)):
+            header = _header(evaluation, images=len(data.photographs))
+            if resume and (finished := _finished(path, header)):
                 return finished
-            own = {"kind": "evaluation journal", "images": len(data.photographs), "preprocessing": preprocessing}
-            header = msgspec.convert(asdict(evaluation) | own, Header)  # which has a part of the record's fields
             journal = Journal(journal_path, header, resume=resume)
-            crops = decoders.stream(data, journal.remaining(), preprocessing, size, cache=cache)
+            remaining = sorted(set(range(len(data.photographs))) - journal.ranks.keys() - journal.bad.keys())
+            crops = decoders.stream(data, remaining, preprocessing, size, cache=cache)
             with closing(_batches(crops, batch, size, preprocessing)) as batches:
                 for progress in _classify(session.infer, batches, data, journal):
-                    on_progress(replace(progress, note=cache.error if cache else ""))
-            return _conclude(evaluation, data, journal, path)
+                    on_progress(progress)
+            evaluation = _finish(evaluation, data, journal)
+            write_record(path, evaluation)
+            journal_path.unlink()
+            return evaluation
     except TrtzooError:
         raise
     except Exception as error:  # a runtime may raise anything; the other files are evaluated
@@ -124,18 +123,18 @@ def ranks(logits: Array, labels: Array) -> Array:
     return np.asarray(np.where(np.isfinite(logits).all(axis=1), before.sum(axis=1), logits.shape[1]))
 
 
-def _evaluation(task: EvaluationTask, subject: Subject, data: DataSet) -> Evaluation:
+def _unfinished(candidate: Candidate, subject: Subject, data: DataSet) -> Evaluation:
     """The record before anything is evaluated."""
     sidecar = subject.sidecar
     assert sidecar.weights is not None
     return Evaluation(
         model=sidecar.model,
-        precision=task.precision or sidecar.precision,
-        runtime=task.runtime,
-        batch=_batch(task, subject),
+        precision=candidate.precision or sidecar.precision,
+        runtime=candidate.runtime,
+        batch=candidate.batch or (DEFAULT_BATCH if sidecar.batch == "dynamic" else sidecar.batch),
         classes=sidecar.classes,
         size=sidecar.size,
-        device=task.device,
+        device=candidate.device,
         dataset=data.name,
         fingerprint=data.fingerprint,
         images=0,
@@ -147,14 +146,21 @@ def _evaluation(task: EvaluationTask, subject: Subject, data: DataSet) -> Evalua
     )
 
 
-def _finished(path: Path, evaluation: Evaluation) -> Evaluation | None:
+def _header(evaluation: Evaluation, *, images: int) -> dict[str, Any]:
+    """Everything that decides an image's rank, and the number of images: the first line of the journal."""
+    names = ("fingerprint", "artifact_sha256", "precision", "runtime", "batch", "versions")
+    facts = {name: getattr(evaluation, name) for name in names}
+    preprocessing = evaluation.weights.preprocessing
+    return {"schema": SCHEMA, "kind": "evaluation journal", "images": images, "preprocessing": preprocessing, **facts}
+
+
+def _finished(path: Path, header: dict[str, Any]) -> Evaluation | None:
     """The record in the file, if it is of this evaluation."""
     try:
         found = read_record(path, Evaluation)
     except (OSError, StoreError):
         return None
-    names = ("fingerprint", "artifact_sha256", "weights", "batch", "versions", "classes", "size")
-    return found if all(getattr(found, name) == getattr(evaluation, name) for name in names) else None
+    return found if _header(found, images=found.images + len(found.bad)) == header else None
 
 
 _Batch = tuple[list[CroppedImage], Array]
@@ -203,14 +209,14 @@ def _batches(
             yield ready
 
 
-def _conclude(evaluation: Evaluation, data: DataSet, journal: Journal, path: Path) -> Evaluation:
-    """Write the record, and delete the journal afterwards."""
+def _finish(evaluation: Evaluation, data: DataSet, journal: Journal) -> Evaluation:
+    """The record with the journal's counts. Raises DataError if no image could be read."""
     bad = {data.photographs[index].title: reason for index, reason in sorted(journal.bad.items())}
     if not journal.ranks:
         name, reason = next(iter(bad.items()))
         raise DataError(f"None of the {len(bad)} images of {data.folder} can be read. The first is {name}: {reason}.")
     found = np.array(list(journal.ranks.values()))
-    evaluation = replace(
+    return replace(
         evaluation,
         images=len(found),
         top1=int((found == 0).sum()),
@@ -219,6 +225,3 @@ def _conclude(evaluation: Evaluation, data: DataSet, journal: Journal, path: Pat
         bad=bad,
         seconds=journal.seconds,
     )
-    write_record(path, evaluation)
-    journal.path.unlink()
-    return evaluation

@@ -4,29 +4,14 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from filelock import Timeout
 
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import locked
-from trtzoo.core.records import SCHEMA, Preprocessing, Record
-
-
-class Header(Record, frozen=True, kw_only=True):
-    """Everything that decides an image's rank. A journal with another header belongs to another evaluation."""
-
-    schema: int = SCHEMA
-    kind: str = "evaluation journal"
-    fingerprint: str
-    images: int
-    artifact_sha256: str
-    preprocessing: Preprocessing
-    precision: str
-    runtime: str
-    batch: int
-    versions: dict[str, str]
-
+from trtzoo.core.records import Record
 
 CHANGES = {
     "fingerprint": "the data set has changed: its fingerprint was {old} and is {new}",
@@ -46,29 +31,36 @@ class Entry(Record, frozen=True, kw_only=True):
 class Journal:
     """The finished images of an evaluation: `ranks[index]`, or for an unreadable image `bad[index]`."""
 
-    def __init__(self, path: Path, header: Header, *, resume: bool = False) -> None:
-        """Start a new journal, or `resume` the one in the file; then raises StoreError if it does not match or is damaged."""
-        self.path, self.header = path, header
+    def __init__(self, path: Path, header: dict[str, Any], *, resume: bool = False) -> None:
+        """Start a new journal, or `resume` the one in the file; then raises StoreError if it does not match or is damaged.
+
+        `header` is everything that decides an image's rank, and the number of `images`.
+        """
+        self.path, self.seconds = path, 0.0
         self.ranks: dict[int, int] = {}
         self.bad: dict[int, str] = {}
-        self.seconds = 0.0
+        first = msgspec.json.encode(header) + b"\n"
         lines = path.read_bytes().splitlines(keepends=True) if resume and path.exists() else []
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()  # cut short by a kill
         if not lines:
-            path.write_bytes(msgspec.json.encode(header) + b"\n")
+            path.write_bytes(first)
             return
         try:
-            self._check_header(msgspec.json.decode(lines[0], type=Header))
+            known, ours = (msgspec.json.decode(line, type=dict[str, Any]) for line in (lines[0], first))
+            for name, new in ours.items():
+                if (old := known.get(name)) != new:
+                    change = CHANGES.get(name, "{name} was {old} and is {new}").format(
+                        name=name, old=_short(old), new=_short(new)
+                    )
+                    raise StoreError(f"Cannot resume {path}: {change}. Rerun without --resume.")
             for line in lines[1:]:
                 self._add(msgspec.json.decode(line, type=Entry))
+            if unknown := (self.ranks.keys() | self.bad) - set(range(header["images"])):
+                raise msgspec.ValidationError(f"there is no image {min(unknown)}")
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise StoreError(f"{path} is damaged ({error}). Rerun without --resume.") from error
         os.truncate(path, sum(map(len, lines)))
-
-    def remaining(self) -> list[int]:
-        """The indices of the images that are not finished."""
-        return [index for index in range(self.header.images) if index not in self.ranks and index not in self.bad]
 
     def append(self, entry: Entry) -> None:
         """Write an entry and count it. Raises StoreError if it cannot be written; then it is not counted."""
@@ -80,22 +72,15 @@ class Journal:
         self._add(entry)
 
     def _add(self, entry: Entry) -> None:
-        self.ranks |= {index: rank for index, rank in entry.ranks if self._is_new(index)}
-        self.bad |= {index: reason for index, reason in entry.bad if self._is_new(index)}
+        self.ranks |= dict(entry.ranks)
+        self.bad |= dict(entry.bad)
         self.seconds += entry.seconds
 
-    def _is_new(self, index: int) -> bool:
-        if not 0 <= index < self.header.images:
-            raise StoreError(f"{self.path} is damaged (there is no image {index}). Rerun without --resume.")
-        return index not in self.ranks and index not in self.bad
 
-    def _check_header(self, found: Header) -> None:
-        for name in Header.__struct_fields__:
-            old, new = (str(getattr(header, name)) for header in (found, self.header))
-            if old != new:
-                old, new = (text[:12] if len(text) == 64 else text for text in (old, new))  # hashes are shortened
-                change = CHANGES.get(name, "{name} was {old} and is {new}").format(name=name, old=old, new=new)
-                raise StoreError(f"Cannot resume {self.path}: {change}. Rerun without --resume.")
+def _short(value: object) -> str:
+    """A header's value as text; hashes are shortened."""
+    text = str(value)
+    return text[:12] if len(text) == 64 else text
 
 
 @contextmanager

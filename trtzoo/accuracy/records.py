@@ -1,30 +1,15 @@
-"""Tasks and records of evaluations: one record per model, precision and runtime, in benchmarks/<device>/accuracy/."""
+"""Records of evaluations: one per model, precision and runtime, in benchmarks/<device>/accuracy/."""
 
 from pathlib import Path
 from typing import Literal
 
-from msgspec import field
+import msgspec
 
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import read_record
 from trtzoo.core.records import SCHEMA, Device, Record, Weights
 
 DEFAULT_BATCH = 8
-
-
-class EvaluationTask(Record, frozen=True, kw_only=True):
-    """A file to evaluate with a runtime on a device. `remedy` is the command that makes the file.
-
-    An empty precision means the file's own; the batch None too, or DEFAULT_BATCH if the file takes any.
-    """
-
-    artifact: str
-    precision: str
-    runtime: str
-    device: Device
-    batch: int | None = None
-    options: dict[str, bool | int] = field(default_factory=dict)
-    remedy: str = ""
 
 
 class Evaluation(Record, frozen=True, kw_only=True):
@@ -49,18 +34,18 @@ class Evaluation(Record, frozen=True, kw_only=True):
     top1: int
     top5: int
     not_finite: int = 0
-    bad: dict[str, str] = field(default_factory=dict)
+    bad: dict[str, str] = msgspec.field(default_factory=dict)
     weights: Weights
     artifact_sha256: str
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
     started: str = ""
     seconds: float = 0.0
 
     @property
     def name(self) -> str:
-        classes = [f"c{self.classes}"] if self.classes != 1000 else []
-        size = [f"s{self.size}"] if self.size != 224 else []
-        return "-".join([self.model, self.precision, *classes, *size, self.runtime])
+        classes = f"-c{self.classes}" if self.classes != 1000 else ""
+        size = f"-s{self.size}" if self.size != 224 else ""
+        return f"{self.model}-{self.precision}{classes}{size}-{self.runtime}"
 
 
 def evaluation_path(results: Path, evaluation: Evaluation) -> Path:

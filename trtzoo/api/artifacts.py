@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-from trtzoo.accuracy.records import DEFAULT_BATCH, EvaluationTask
+from trtzoo.accuracy.records import DEFAULT_BATCH
 from trtzoo.api.selection import engines_folder
 from trtzoo.artifacts import engines
+from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Device, Record
@@ -34,12 +35,12 @@ class ArtifactPaths(Record, frozen=True, kw_only=True):
         folder = engines_folder(engines_root, device, runtime) if runtime.reads == "engine" else None
         return cls(device=device, runtime=runtime, onnx=onnx, engines=folder)
 
-    def for_model(self, model: str, *, precision: str, batch: int | None) -> EvaluationTask:
+    def for_model(self, model: str, *, precision: str, batch: int | None) -> Candidate:
         """The model's file; it may not exist."""
         graph = PRECISIONS[precision].graph
         return self._for_graph(graph_path(self.onnx, model, graph), graph, precision=precision, batch=batch)
 
-    def for_file(self, path: Path, *, precision: str | None, batch: int | None) -> EvaluationTask:
+    def for_file(self, path: Path, *, precision: str | None, batch: int | None) -> Candidate:
         """An exported graph or an engine. Raises StoreError for a graph without a sidecar, UsageError for a wrong kind."""
         if path.suffix == ".engine":
             if self.runtime.reads == "graph":
@@ -54,7 +55,7 @@ class ArtifactPaths(Record, frozen=True, kw_only=True):
             raise UsageError(f"{path} is {sidecar.precision}: it cannot be evaluated as {precision}.")
         return self._for_graph(path, sidecar.precision, precision=precision or sidecar.precision, batch=batch)
 
-    def _for_graph(self, path: Path, graph: str, *, precision: str, batch: int | None) -> EvaluationTask:
+    def _for_graph(self, path: Path, graph: str, *, precision: str, batch: int | None) -> Candidate:
         """The graph itself, or the engine that was built of it."""
         if self.engines is None:
             remedy = f"trtzoo export {path.stem.split('-')[0]} --precision {graph}"
@@ -64,11 +65,11 @@ class ArtifactPaths(Record, frozen=True, kw_only=True):
             self.engines / f"{name}-{precision}-b{batch or DEFAULT_BATCH}.engine", precision=precision, batch=batch
         )
 
-    def _task(self, path: Path, *, precision: str, batch: int | None, remedy: str = "") -> EvaluationTask:
+    def _task(self, path: Path, *, precision: str, batch: int | None, remedy: str = "") -> Candidate:
         options: dict[str, bool | int] = {"device": self.device.index} if self.device.kind == "gpu" else {}
         if self.device.kind == "gpu" and self.runtime.reads == "graph":
             options["tf32"] = PRECISIONS[precision].tf32
-        return EvaluationTask(
+        return Candidate(
             artifact=str(path),
             precision=precision,
             runtime=self.runtime.name,

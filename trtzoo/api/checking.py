@@ -1,32 +1,28 @@
 """`evaluate` and `parity`: whether files compute the right classes, and what their network computes."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.progress import Progress, TaskID
 
-from trtzoo.accuracy.records import Evaluation, EvaluationTask
+from trtzoo.accuracy.records import Evaluation
 from trtzoo.api.artifacts import ArtifactPaths
 from trtzoo.api.selection import Folder, Names, Sizes, select_batches, select_models, select_precisions, select_runtime
-from trtzoo.artifacts.engines import read_sidecar_unchecked
 from trtzoo.core.console import log, progress_bars
-from trtzoo.core.errors import ImageError, TrtzooError, UsageError
+from trtzoo.core.errors import DataError, ImageError, TrtzooError, UsageError
 from trtzoo.core.modules import require_module
-from trtzoo.images.dataset import LISTS, SUFFIXES, DataSet, Photograph, read_dataset
+from trtzoo.images.dataset import DataSet, Photograph, read_dataset, unlabelled_images
 from trtzoo.verification import check
-from trtzoo.verification.check import Candidate, ImageSet
+from trtzoo.verification.check import ImageSet
 from trtzoo.verification.tolerances import ParityVerdict
 
 if TYPE_CHECKING:
     from trtzoo.accuracy.evaluate import EvaluationProgress
 
-SYNTHETIC_IMAGES = 32
-"""Made-up images that parity uses without data."""
-
-SHOWN = 5
-"""Bad images that are reported one by one; the record has all."""
+SYNTHETIC_IMAGES = 32  # made-up images that parity uses without data
+SHOWN = 5  # bad images that are reported one by one; the record has all
 
 
 def evaluate(
@@ -72,7 +68,7 @@ def evaluate(
         tasks = [paths.for_file(Path(onnx), precision=precisions[0] if precision else None, batch=batch)]
     else:
         tasks = [paths.for_model(name, precision=kind, batch=batch) for name in select_models(models) for kind in precisions]
-    read = cache(lambda count: _read_data(Path(data), count, limit, classes, labels))
+    read = _data_reader(Path(data), limit, classes, labels)
     records = []
 
     from trtzoo.accuracy.evaluate import evaluate as evaluate_file
@@ -81,16 +77,11 @@ def evaluate(
 
     with Decoders() as decoders, progress_bars() as bars:
         for task in tasks:
-            name = Path(task.artifact).name
+            name, images = Path(task.artifact).name, None
+            bar = bars.add_task(f"reading {data}", total=None)
             try:
                 subject = open_for_evaluation(task)
-            except TrtzooError as error:
-                _fail(name, error, on_error)
-                continue
-            bar = bars.add_task(f"reading {data}", total=None)
-            images = read(subject.sidecar.classes)
-            crops = None if keep_crops is None else Path(keep_crops)
-            try:
+                images = read(subject.sidecar.classes)
                 record = evaluate_file(
                     task,
                     subject,
@@ -98,11 +89,13 @@ def evaluate(
                     Path(results),
                     decoders,
                     resume=resume,
-                    crop_folder=crops,
-                    on_progress=_Follower(bars, bar, name),
+                    crop_folder=None if keep_crops is None else Path(keep_crops),
+                    on_progress=partial(_show, bars, bar, name),
                 )
             except TrtzooError as error:
-                _fail(name, error, on_error)
+                if on_error is None or (images is None and isinstance(error, DataError)):
+                    raise
+                on_error(name, error)
                 continue
             finally:
                 bars.remove_task(bar)
@@ -113,26 +106,9 @@ def evaluate(
     return records
 
 
-def _fail(name: str, error: TrtzooError, on_error: Callable[[str, TrtzooError], None] | None) -> None:
-    if on_error is None:
-        raise error
-    on_error(name, error)
-
-
-class _Follower:
-    """Shows an evaluation's progress in its bar and each of its notes once."""
-
-    def __init__(self, bars: Progress, bar: TaskID, name: str) -> None:
-        self._bars, self._bar, self._name = bars, bar, name
-        self._note = ""
-
-    def __call__(self, now: "EvaluationProgress") -> None:
-        if now.note not in ("", self._note):
-            log.warning(now.note)
-            self._note = now.note
-        rate, share = now.new / max(now.seconds, 1e-9), now.correct / max(now.classified, 1)
-        text = f"{self._name}  {rate:.1f} images/s  top-1 {share:.2%}"
-        self._bars.update(self._bar, total=now.total, completed=now.done, description=text)
+def _show(bars: Progress, bar: TaskID, name: str, now: "EvaluationProgress") -> None:
+    rate, share = now.new / max(now.seconds, 1e-9), now.correct / max(now.classified, 1)
+    bars.update(bar, total=now.total, completed=now.done, description=f"{name}  {rate:.1f} images/s  top-1 {share:.2%}")
 
 
 def _report_bad_images(record: Evaluation) -> None:
@@ -144,14 +120,21 @@ def _report_bad_images(record: Evaluation) -> None:
         log.warning("    %d images gave a logit that is not finite; they count as wrong", record.not_finite)
 
 
-def _read_data(data: Path, count: int, limit: int | None, classes: Folder | None, labels: Folder | None) -> DataSet:
-    """The labelled images of a network with `count` classes."""
+def _data_reader(folder: Path, limit: int | None, classes: Folder | None, labels: Folder | None) -> Callable[[int], DataSet]:
+    """A function from the number of a network's classes to the labelled images, which reads them once."""
     class_file, label_list = (None if path is None else Path(path) for path in (classes, labels))
-    found = read_dataset(data, classes=count, limit=limit or 0, class_file=class_file, labels=label_list)
-    for note in found.notes:
-        log.warning(note)
-    log.info("%d images of %s, %d classes, fingerprint %s", len(found.photographs), found.name, count, found.fingerprint[:12])
-    return found
+
+    @cache
+    def read(count: int) -> DataSet:
+        found = read_dataset(folder, classes=count, limit=limit, class_file=class_file, labels=label_list)
+        for note in found.notes:
+            log.warning(note)
+        log.info(
+            "%d images of %s, %d classes, fingerprint %s", len(found.photographs), found.name, count, found.fingerprint[:12]
+        )
+        return found
+
+    return read
 
 
 def parity(
@@ -195,7 +178,7 @@ def parity(
 
         for name in names:
             tasks = [paths.for_model(name, precision=kind, batch=size) for kind in precisions for size in batches]
-            for found in check.parity([_candidate(name, task, paths.onnx) for task in tasks], images, on_progress=show):
+            for found in check.parity(name, tasks, paths.onnx, images, on_progress=show):
                 if isinstance(found, ImageError):
                     log.warning("skipped: %s", found)
                     continue
@@ -203,21 +186,6 @@ def parity(
                 if on_result:
                     on_result(found)
     return verdicts
-
-
-def _candidate(model: str, task: EvaluationTask, onnx: Path) -> Candidate:
-    """The file to be compared, with the ONNX file of its network."""
-    artifact = Path(task.artifact)
-    sidecar = read_sidecar_unchecked(artifact) if artifact.suffix == ".engine" else None
-    return Candidate(
-        model=model,
-        precision=task.precision,
-        batch=task.batch or 1,
-        runtime=task.runtime,
-        artifact=artifact,
-        onnx=onnx / sidecar.onnx.name if sidecar else artifact,
-        options=task.options,
-    )
 
 
 def parity_images(
@@ -232,21 +200,8 @@ def parity_images(
     for module in ("cv2", "PIL"):
         require_module("trtzoo parity --data", module=module, extra="eval")
     folder = Path(data)
-
-    @cache
-    def read(count: int) -> ImageSet:
-        if unlabelled := _unlabelled(folder, labels)[:limit]:
-            return ImageSet(photographs=tuple(Photograph(path, folder) for path in unlabelled))
-        return ImageSet(photographs=_read_data(folder, count, limit, classes, labels).photographs)
-
-    return read
-
-
-def _unlabelled(folder: Path, labels: Folder | None) -> list[Path]:
-    """The images of a folder that has neither class folders nor a label list."""
-    if not folder.is_dir() or labels or any((folder / name).is_file() for name in LISTS):
-        return []
-    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    if any(path.is_dir() for path in entries):
-        return []
-    return sorted(path for path in entries if path.name.lower().endswith(SUFFIXES))
+    paths = [] if labels else unlabelled_images(folder)[:limit]
+    if paths:
+        return lambda count: ImageSet(photographs=tuple(Photograph(path, folder) for path in paths))
+    read = _data_reader(folder, limit, classes, labels)
+    return lambda count: ImageSet(photographs=read(count).photographs)

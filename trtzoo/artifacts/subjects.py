@@ -9,6 +9,22 @@ from trtzoo.artifacts.golden import Golden, load
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import read_sidecar, sha256_file
+from trtzoo.core.records import Device, Record
+
+
+class Candidate(Record, frozen=True, kw_only=True):
+    """A file to evaluate or compare, with a runtime on a device. `remedy` is the command that makes the file.
+
+    An empty precision means the file's own; the batch None too, or a usual one if the file takes any.
+    """
+
+    artifact: str
+    precision: str
+    runtime: str
+    device: Device
+    batch: int | None = None
+    options: dict[str, bool | int] = msgspec.field(default_factory=dict)
+    remedy: str = ""
 
 
 class Subject(msgspec.Struct, frozen=True):

@@ -66,7 +66,7 @@ def read_dataset(
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
     notes: list[str] = []
-    label_file = labels or next((folder / name for name in LISTS if (folder / name).is_file()), None)
+    label_file = labels or _label_list(folder)
     try:
         images = _read_labels(label_file, folder, notes) if label_file else _class_folders(folder, notes)
         names = {name for _, name in images} if label_file else {path.name for path in _subfolders(folder)}
@@ -106,6 +106,17 @@ def _class_folders(folder: Path, notes: list[str]) -> NamedPaths:
     if loose:
         notes.append(f"{loose} images in {folder} are outside its class folders: they have no label and are skipped.")
     return [(path, sub.name) for sub in classes for path in _images_below(sub)]
+
+
+def unlabelled_images(folder: Path) -> list[Path]:
+    """The images of a folder that has neither class folders nor a label list."""
+    if not folder.is_dir() or _label_list(folder) or _subfolders(folder):
+        return []
+    return sorted(filter(_is_image, folder.iterdir()))
+
+
+def _label_list(folder: Path) -> Path | None:
+    return next((folder / name for name in LISTS if (folder / name).is_file()), None)
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from trtzoo.core.arrays import Array
+from trtzoo.core.console import log
 from trtzoo.core.errors import ImageError, MachineError
 from trtzoo.core.records import Preprocessing
 from trtzoo.core.system import available_cores
@@ -43,14 +44,14 @@ class CroppedImage(msgspec.Struct, frozen=True):
 class CropCache:
     """Crops of one data set and preprocessing in a file, and their checksums in another; a damaged crop counts as missing.
 
-    Crops are written one by one, so an interrupted evaluation keeps them. `error` is why no more are written, if that failed.
+    Crops are written one by one, so an interrupted evaluation keeps them. After an error no more are written.
     """
 
     def __init__(self, folder: Path, data: DataSet, preprocessing: Preprocessing, size: int) -> None:
         contents = msgspec.json.encode([data.fingerprint, preprocessing, size, VERSIONS])
         stem = folder / hashlib.sha256(contents).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
-        self._shape, self.error = (size, size, 3), ""
+        self._shape, self._writable = (size, size, 3), True
         paths = stem.with_suffix(".crops"), stem.with_suffix(".sums")
         for path in paths:
             path.touch()
@@ -70,17 +71,20 @@ class CropCache:
             images.append(CroppedImage(index, np.frombuffer(data, np.uint8).reshape(self._shape)))
         return images
 
-    def put(self, index: int, pixels: Array) -> None:
-        if self.error:
-            return
-        try:
-            self._pixels.seek(index * pixels.nbytes)
-            self._pixels.write(pixels.tobytes())
-            self._checksums[index] = _checksum(pixels.tobytes())
-            self._sums.seek(index * 8)
-            self._sums.write(self._checksums[index].tobytes())
-        except OSError as error:
-            self.error = f"Crops are no longer cached: {error.strerror}."
+    def put(self, images: list[CroppedImage]) -> None:
+        for image in images:
+            if image.pixels is None or not self._writable:
+                continue
+            try:
+                data = image.pixels.tobytes()
+                self._pixels.seek(image.index * len(data))
+                self._pixels.write(data)
+                self._checksums[image.index] = _checksum(data)
+                self._sums.seek(image.index * 8)
+                self._sums.write(self._checksums[image.index].tobytes())
+            except OSError as error:
+                self._writable = False
+                log.warning("Crops are no longer cached: %s.", error.strerror)
 
     def close(self) -> None:
         self._pixels.close()
@@ -92,41 +96,50 @@ def _checksum(data: bytes) -> int:
     return zlib.crc32(data) | 1 << 32
 
 
-class Decoders:
+class Decoders(ProcessPoolExecutor):
     """A pool of worker processes for a `with` block. They ignore Ctrl-C, and end when this process ends, even if killed."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or min(available_cores(), MAX_WORKERS)
+        super().__init__(self.workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+        masks = hasattr(signal, "pthread_sigmask")  # Windows has no signal masks: `_start_worker` ignores Ctrl-C later
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
+        try:
+            for _ in range(self.workers):  # each submission starts a process, which never receives Ctrl-C
+                self.submit(os.getpid)
+        finally:
+            if masks:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def __enter__(self) -> "Decoders":
-        self._pool = ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-        with _interrupts_blocked():
-            for _ in range(self.workers):  # each submission starts a process
-                self._pool.submit(os.getpid)
-        return self
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(cancel_futures=True)
 
     @property
     def processes(self) -> list[int]:
         """The workers' process ids."""
-        return list(self._pool._processes)
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        return list(self._processes)
 
     def stream(
         self, data: DataSet, indices: list[int], preprocessing: Preprocessing, size: int, *, cache: CropCache | None = None
     ) -> Iterator[CroppedImage]:
         """The images of `indices` in that order. Raises MachineError if a worker dies."""
-        queue: deque[list[CroppedImage] | Future[list[CroppedImage]]] = deque()
+
+        def start(first: int) -> list[CroppedImage] | Future[list[CroppedImage]]:
+            chunk = indices[first : first + CHUNK_SIZE]
+            cached, paths = cache.get(chunk) if cache else None, {index: data.photographs[index].path for index in chunk}
+            return cached or self.submit(_decode, paths, preprocessing, size)
+
+        chunks, queue = map(start, range(0, len(indices), CHUNK_SIZE)), deque[list[CroppedImage] | Future[list[CroppedImage]]]()
         try:
-            for start in range(0, len(indices), CHUNK_SIZE):
-                chunk = indices[start : start + CHUNK_SIZE]
-                cached, paths = cache.get(chunk) if cache else None, {index: data.photographs[index].path for index in chunk}
-                queue.append(cached or self._pool.submit(_decode, paths, preprocessing, size))
-                if len(queue) > CHUNKS_AHEAD * self.workers:
-                    yield from _collect(queue.popleft(), cache)
+            queue.extend(islice(chunks, CHUNKS_AHEAD * self.workers))
             while queue:
-                yield from _collect(queue.popleft(), cache)
+                images = queue.popleft()
+                if isinstance(images, Future):
+                    images = images.result()
+                    if cache:
+                        cache.put(images)
+                yield from images
+                queue.extend(islice(chunks, 1))
         except BrokenProcessPool as error:
             raise MachineError(
                 "A process that decodes images died, most likely because the machine ran out of memory. "
@@ -138,31 +151,7 @@ class Decoders:
                     images.cancel()
 
 
-def _collect(images: list[CroppedImage] | Future[list[CroppedImage]], cache: CropCache | None) -> Iterator[CroppedImage]:
-    """The images of a chunk; decoded ones go to the cache."""
-    if isinstance(images, list):
-        yield from images
-        return
-    for image in images.result():
-        if cache and image.pixels is not None:
-            cache.put(image.index, image.pixels)
-        yield image
-
-
 # --- in a worker ---
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Processes that start meanwhile never receive Ctrl-C. Windows has no signal masks: `_start_worker` ignores it later."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:

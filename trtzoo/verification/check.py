@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from trtzoo.artifacts.engines import build_command
+from trtzoo.artifacts.engines import EngineSidecar, build_command
 from trtzoo.artifacts.graphs import OnnxSidecar
-from trtzoo.artifacts.subjects import Subject, open_subject
+from trtzoo.artifacts.subjects import Candidate, Subject, open_subject
 from trtzoo.core.errors import DataError, ImageError, RunError, StoreError, TrtzooError
 from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.records import Record, Weights
@@ -43,81 +42,89 @@ class ImageSet(Record, frozen=True, kw_only=True):
         return self.photographs[number].title if self.photographs else f"synthetic {number}"
 
 
-class Candidate(Record, frozen=True, kw_only=True):
-    """The file that `runtime` runs, to be compared, and the ONNX file whose checkpoint is its reference."""
-
-    model: str
-    precision: str
-    batch: int
-    runtime: str
-    artifact: Path
-    onnx: Path
-    options: dict[str, bool | int] = msgspec.field(default_factory=dict)
-
-    def verdict(self, **fields: Any) -> ParityVerdict:
-        return ParityVerdict(model=self.model, precision=self.precision, batch=self.batch, runtime=self.runtime, **fields)
-
-
 def parity(
-    candidates: list[Candidate], images: Callable[[int], ImageSet], *, on_progress: Callable[[str, int], None]
+    model: str,
+    candidates: list[Candidate],
+    onnx: Path,
+    images: Callable[[int], ImageSet],
+    *,
+    on_progress: Callable[[str, int], None],
 ) -> Iterator[ParityVerdict | ImageError]:
     """Compare candidates of one model with their reference; yield each verdict when it is known. A failure stops nothing.
 
-    `images` returns the images for a number of classes; a DataError that it raises ends the comparison. Those that the
-    reference cannot read are yielded as errors and excluded. `on_progress` receives the title of the running network and how
-    many images are done.
+    `onnx` is the folder of the ONNX files, whose checkpoints are the references. `images` returns the images for a number of
+    classes; a DataError that it raises ends the comparison. Those that the reference cannot read are yielded as errors and
+    excluded. `on_progress` receives the title of the running network and how many images are done.
     """
     with tempfile.TemporaryDirectory(prefix="trtzoo-") as folder:
-        comparison = _Comparison(Path(folder), images, on_progress)
+        comparison = _Comparison(model, onnx, Path(folder), images, on_progress)
         for candidate in candidates:
+            batch = candidate.batch or 1
+            verdict = ParityVerdict(model=model, precision=candidate.precision, batch=batch, runtime=candidate.runtime)
             try:
-                subject = _open(candidate)
+                subject = open_subject(Path(candidate.artifact), remedy=candidate.remedy)
+                if subject.sidecar.batch not in ("dynamic", batch):
+                    only = f"takes batches of {subject.sidecar.batch} only"
+                    raise StoreError(f"{subject.path} {only}. Run: trtzoo parity --batch {subject.sidecar.batch}")
                 yield from comparison.run_reference(candidate, subject)
-                yield comparison.run_candidate(candidate, subject)
+                yield comparison.run_candidate(candidate, subject, verdict)
             except DataError:
                 raise
             except TrtzooError as error:
-                yield candidate.verdict(reasons=(str(error),))
+                yield replace(verdict, reasons=(str(error),))
 
 
-class _Comparison:
+class _Comparison(msgspec.Struct):
     """The reference's logits, computed when a candidate first needs them, and the images that it could read."""
 
-    def __init__(self, folder: Path, images: Callable[[int], ImageSet], on_progress: Callable[[str, int], None]) -> None:
-        self._folder, self._images_for, self._on_progress = folder, images, on_progress
-        self._images = ImageSet()
-        self._reference: tuple[Weights | None, int] | None = None
+    model: str
+    onnx: Path
+    folder: Path
+    images_for: Callable[[int], ImageSet]
+    on_progress: Callable[[str, int], None]
+    images: ImageSet = ImageSet()
+    reference: tuple[Weights | None, int] | None = None
 
     def run_reference(self, candidate: Candidate, subject: Subject) -> Iterator[ImageError]:
         """Raises StoreError if the candidate has no reference or the reference cannot run."""
-        if self._reference == (subject.sidecar.weights, subject.sidecar.size):
+        sidecar = subject.sidecar
+        if self.reference == (sidecar.weights, sidecar.size):
             return
-        _check_reference(candidate, subject)
-        self._reference, self._images = None, self._images_for(subject.sidecar.classes)
-        reference = replace(candidate, artifact=candidate.onnx, runtime=REFERENCE, batch=REFERENCE_BATCH, options={})
+        onnx = self.onnx / sidecar.onnx.name if isinstance(sidecar, EngineSidecar) else subject.path
+        if sidecar.weights is None:
+            raise StoreError(f"{subject.path} was built from a graph that trtzoo did not export, so it has no reference.")
+        if not sidecar_path(onnx).is_file():
+            raise StoreError(
+                f"{sidecar_path(onnx)} does not exist; it records the reference of {subject.path.name}. "
+                f"Run: trtzoo export {self.model} --precision {candidate.precision}"
+            )
+        if read_record(sidecar_path(onnx), OnnxSidecar).weights != sidecar.weights:
+            raise StoreError(f"{subject.path} was made from other weights than {onnx}. Run: {build_command(subject.path)}")
+        self.reference, self.images = None, self.images_for(sidecar.classes)
+        reference = replace(candidate, artifact=str(onnx), runtime=REFERENCE, batch=REFERENCE_BATCH, options={})
         try:
-            bad = self._run(reference, subject, f"{candidate.model} {REFERENCE}", "reference.npy").bad
+            bad = self._run(reference, subject, f"{self.model} {REFERENCE}", "reference.npy").bad
         except RunError as error:
             raise StoreError(f"the reference: {error}") from error
         for number, reason in bad.items():
-            yield ImageError(self._images.title(number), reason)
-        readable = tuple(image for number, image in enumerate(self._images.photographs) if number not in bad)
-        self._images = replace(self._images, photographs=readable)
-        self._reference = subject.sidecar.weights, subject.sidecar.size
+            yield ImageError(self.images.title(number), reason)
+        readable = tuple(image for number, image in enumerate(self.images.photographs) if number not in bad)
+        self.images = replace(self.images, photographs=readable)
+        self.reference = sidecar.weights, sidecar.size
 
-    def run_candidate(self, candidate: Candidate, subject: Subject) -> ParityVerdict:
-        result = self._run(candidate, subject, candidate.verdict().title, "candidate.npy")
+    def run_candidate(self, candidate: Candidate, subject: Subject, verdict: ParityVerdict) -> ParityVerdict:
+        result = self._run(candidate, subject, verdict.title, "candidate.npy")
         if result.bad:
             raise RunError(f"{len(result.bad)} images that the reference could read cannot be read any more")
-        logits, reference = (np.load(self._folder / name, mmap_mode="r") for name in ("candidate.npy", "reference.npy"))
-        photographs = self._images.photographs
+        logits, reference = (np.load(self.folder / name, mmap_mode="r") for name in ("candidate.npy", "reference.npy"))
+        photographs, weights = self.images.photographs, subject.sidecar.weights
         labels = [image.label for image in photographs if image.label is not None]
         metrics = compare(logits, reference, np.array(labels) if labels else None)
-        weights = subject.sidecar.weights
         trained = weights is not None and weights.source != SEEDED
-        return candidate.verdict(
+        return replace(
+            verdict,
             metrics=metrics,
-            worst=self._images.title(metrics.worst),
+            worst=self.images.title(metrics.worst),
             weights=weights,
             versions=result.versions,
             reasons=tuple(judge(candidate.precision, metrics, classes_count=trained and bool(photographs))),
@@ -125,15 +132,8 @@ class _Comparison:
 
     def _run(self, network: Candidate, subject: Subject, title: str, file_name: str) -> LogitsResult:
         """Compute the logits of all images in a child process, into a file in the folder."""
-        task = LogitsTask(
-            runtime=network.runtime,
-            artifact=str(network.artifact),
-            batch=network.batch,
-            into=str(self._folder / file_name),
-            inputs=_inputs(subject, self._images),
-            options=network.options,
-        )
-        command, report = module_command("trtzoo.verification.worker"), partial(self._on_progress, title)
+        task = LogitsTask(network=network, inputs=_inputs(subject, self.images), into=str(self.folder / file_name))
+        command, report = module_command("trtzoo.verification.worker"), partial(self.on_progress, title)
         try:
             return run_child(command, task, answer=LogitsResult, progress=int, on_progress=report)
         except ChildError as error:
@@ -145,30 +145,6 @@ def _inputs(subject: Subject, images: ImageSet) -> ImageInputs:
     paths = tuple(os.fsencode(image.path) for image in images.photographs)
     preprocessing = subject.sidecar.weights.preprocessing
     return ImageInputs(size=subject.sidecar.size, preprocessing=preprocessing, paths=paths, synthetic=images.synthetic)
-
-
-def _open(candidate: Candidate) -> Subject:
-    """Raises StoreError if the file is missing, changed or of another batch."""
-    remedy = f"trtzoo export {candidate.model} --precision {candidate.precision}"
-    subject = open_subject(candidate.artifact, remedy=remedy)
-    batch = subject.sidecar.batch
-    if batch not in ("dynamic", candidate.batch):
-        raise StoreError(f"{candidate.artifact} takes batches of {batch} only. Run: trtzoo parity --batch {batch}")
-    return subject
-
-
-def _check_reference(candidate: Candidate, subject: Subject) -> None:
-    """Raises StoreError if the ONNX file does not name the candidate's own weights."""
-    artifact, path = candidate.artifact, sidecar_path(candidate.onnx)
-    if subject.sidecar.weights is None:
-        raise StoreError(f"{artifact} was built from a graph that trtzoo did not export, so it has no reference.")
-    if not path.is_file():
-        raise StoreError(
-            f"{path} does not exist; it records the reference of {artifact.name}. "
-            f"Run: trtzoo export {candidate.model} --precision {candidate.precision}"
-        )
-    if read_record(path, OnnxSidecar).weights != subject.sidecar.weights:
-        raise StoreError(f"{artifact} was made from other weights than {candidate.onnx}. Run: {build_command(artifact)}")
 
 
 def block_divergences(model: str, fp32: Path, fp16: Path, images: Callable[[int], ImageSet]) -> list[Divergence]:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from trtzoo.artifacts import golden
+from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import DataError, ImageError
 from trtzoo.core.modules import resolve
@@ -35,14 +36,11 @@ class ImageInputs(Record, frozen=True, kw_only=True):
 
 
 class LogitsTask(Record, frozen=True, kw_only=True):
-    """The file `artifact` with a runtime on all inputs; the logits go to the .npy file `into`."""
+    """The logits of `network` for all inputs go to the .npy file `into`."""
 
-    runtime: str
-    artifact: str
-    batch: int
-    into: str
+    network: Candidate
     inputs: ImageInputs
-    options: dict[str, bool | int] = msgspec.field(default_factory=dict)
+    into: str
 
 
 class LogitsResult(Record, frozen=True, kw_only=True):
@@ -56,10 +54,13 @@ def compute_logits(task: LogitsTask, on_progress: Callable[[int], None]) -> Logi
     """Write the logits (N, classes) float32 of the readable images, in order. A smaller last batch is padded."""
     bad: dict[int, str] = {}
     rows: list[Array] = []
-    with closing(resolve(find_runtime(task.runtime).opener)(Path(task.artifact), batch=task.batch, **task.options)) as session:
-        images = read_images(task.inputs, bad, ahead=max(2 * task.batch, 8))
-        while batch := list(islice(images, task.batch)):
-            padded = np.stack(batch + batch[-1:] * (task.batch - len(batch)))
+    network, size = task.network, task.network.batch or 1
+    with closing(
+        resolve(find_runtime(network.runtime).opener)(Path(network.artifact), batch=size, **network.options)
+    ) as session:
+        images = read_images(task.inputs, bad, ahead=max(2 * size, 8))
+        while batch := list(islice(images, size)):
+            padded = np.stack(batch + batch[-1:] * (size - len(batch)))
             rows.append(np.array(session.infer(padded)[: len(batch)], np.float32))
             on_progress(sum(map(len, rows)) + len(bad))
         if not rows:
