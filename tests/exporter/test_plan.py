@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from trtzoo.artifacts.graphs import ExportOrder, OnnxSidecar
 from trtzoo.core.errors import MachineError
 from trtzoo.core.files import read_sidecar, sha256_file, sidecar_path
 from trtzoo.core.precisions import PRECISIONS
+from trtzoo.exporter import plan
 from trtzoo.exporter.plan import CODE, ExportResult, export
 from trtzoo.models.seeded import seed
 from trtzoo.models.sources import Checkpoint, locate
@@ -192,6 +194,16 @@ def test_every_module_of_ours_that_decides_the_bytes_is_hashed() -> None:
     }
     free = {name for name in loaded if not any(name == row or name.startswith(f"{row}.") for row in hashed)}
     assert free <= decides_nothing
+
+
+@pytest.mark.parametrize("name", ["models/models.toml", "models/publishers.toml", "models/densenet.py", "artifacts/golden.py"])
+def test_a_change_of_code_or_of_a_table_makes_files_out_of_date(name: str, tmp_path: Path, monkeypatch: Any) -> None:
+    shutil.copytree(Path(plan.__file__).parent.parent, tmp_path / "trtzoo", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(plan, "__file__", str(tmp_path / "trtzoo" / "exporter" / "plan.py"))
+    before = plan.inputs_sha256(SMALL, Checkpoint("seeded"))
+    with (tmp_path / "trtzoo" / name).open("a") as file:
+        file.write("# changed")
+    assert plan.inputs_sha256(SMALL, Checkpoint("seeded")) != before
 
 
 def test_a_failed_order_stops_nothing_and_leaves_nothing(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint) -> str:
     package = Path(__file__).parent.parent
     code = hashlib.sha256()
     for name in CODE:
-        for path in sorted((package / name).rglob("*.py")) or [package / name]:
+        for path in sorted(path for path in (package / name).rglob("*") if path.suffix in (".py", ".toml")) or [package / name]:
             code.update(path.read_bytes())
     weights = checkpoint.source if checkpoint.path is None else sha256_file(checkpoint.path)
     versions = [version(name) for name in PACKAGES]
