@@ -53,7 +53,7 @@ def test_a_steady_run_has_no_warning():
         (on_gpu(h2d=0.006, d2h=0.002), "copy-bound: transfers take 2.0 times the compute time: export with FP16 input"),
         (monitored(error="NVML: GPU is lost"), "the GPU was monitored for 30 readings only (NVML: GPU is lost): check the GPU"),
     ],
-    ids=[row.name for row in WARNINGS],
+    ids=list(WARNINGS),
 )
 def test_each_warning_shows_its_value_and_what_helps(run, sentence):
     assert warning_sentence(run).startswith(sentence)

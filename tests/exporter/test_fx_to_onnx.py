@@ -24,8 +24,7 @@ from trtzoo.artifacts import golden
 from trtzoo.artifacts.graphs import Batch, ExportOrder
 from trtzoo.core.errors import ExportError
 from trtzoo.core.files import sha256_file
-from trtzoo.exporter.fx_to_onnx import OPERATIONS, translate, write
-from trtzoo.exporter.make import reference_logits
+from trtzoo.exporter.fx_to_onnx import OPERATIONS, reference_logits, translate, write
 from trtzoo.exporter.onnx_writer import OnnxGraph, varint
 from trtzoo.models.seeded import seed
 from trtzoo.models.table import MODELS, build_network

@@ -1,6 +1,8 @@
 """The loops that take samples: policy only. The session times its own inferences."""
 
+import tempfile
 import time
+from typing import Any
 
 import numpy as np
 
@@ -38,3 +40,35 @@ def fresh_inputs(session: Session, protocol: MeasurementProtocol, images: Array)
         session.infer(pool[query % POOL]).ravel()
         seconds.append(time.perf_counter() - start)
     return [Sample(total=value, compute=value) for value in seconds[protocol.warm_up_queries :]]
+
+
+def mlperf_single_stream(session: Session, protocol: MeasurementProtocol, images: Array, *, logs: str = "") -> list[Sample]:
+    """MLPerf's LoadGen issues one query after another (SingleStream, performance mode) until both minima are reached.
+
+    Its own summary is discarded, or kept in the folder `logs`: the samples are the session's.
+    """
+    import mlperf_loadgen as loadgen
+
+    warm_up = take_samples(session, seconds=protocol.warm_up_seconds, queries=protocol.warm_up_queries)
+    samples: list[Sample] = []
+
+    def issue(queries: list[Any]) -> None:
+        for query in queries:
+            samples.append(session.sample())
+            loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(query.id, 0, 0)])
+
+    settings, log_settings = loadgen.TestSettings(), loadgen.LogSettings()
+    settings.scenario, settings.mode = loadgen.TestScenario.SingleStream, loadgen.TestMode.PerformanceOnly
+    settings.min_duration_ms, settings.min_query_count = round(protocol.seconds * 1000), protocol.queries
+    settings.single_stream_expected_latency_ns = max(1, round(warm_up[-1].total * 1e9))
+    log_settings.enable_trace = False
+    system = loadgen.ConstructSUT(issue, lambda: None)
+    library = loadgen.ConstructQSL(len(images), len(images), lambda _: None, lambda _: None)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            log_settings.log_output.outdir = logs or folder
+            loadgen.StartTestWithLogSettings(system, library, settings, log_settings)
+    finally:
+        loadgen.DestroyQSL(library)
+        loadgen.DestroySUT(system)
+    return samples

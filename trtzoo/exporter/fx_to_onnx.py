@@ -99,7 +99,7 @@ def split(graph: OnnxGraph, node: fx.Node, module: None, whole: Value, sizes: li
     """Split, unless the convolution before it already gives the parts."""
     if isinstance(whole, tuple):
         return whole
-    lengths = graph.integers("split." + ".".join(map(str, sizes)), list(sizes))
+    lengths = graph.weight("split." + ".".join(map(str, sizes)), np.array(sizes))
     names = tuple(f"{node.name}_{index}" for index in range(len(sizes)))
     graph.node("Split", node.name, whole, lengths, outputs=names, axis=dim)
     return names
@@ -209,6 +209,16 @@ def translate(network: nn.Module, order: ExportOrder) -> OnnxGraph:
     graph.inputs.append(helper.make_tensor_value_info(INPUT, ELEMENTS[io], [length, 3, order.size, order.size]))
     graph.outputs.append(helper.make_tensor_value_info(OUTPUT, ELEMENTS[io], [length, len(classes.weight)]))
     return graph
+
+
+def reference_logits(network: nn.Module, images: Array) -> Array:
+    """Images (N, 3, H, W) → PyTorch's float64 logits (N, classes). Afterwards the network is float32 again, bit for bit."""
+    network.double()
+    try:
+        with torch.inference_mode():
+            return np.asarray(network(torch.from_numpy(images).double()).numpy())
+    finally:
+        network.float()
 
 
 def write(path: Path, network: nn.Module, order: ExportOrder) -> str:

@@ -72,13 +72,9 @@ class OnnxGraph:
         return name
 
     def weight(self, name: str, values: Array, scale: Array | None = None) -> str:
-        """Add a floating-point tensor, `values` times `scale` along the first axis, and return its name."""
-        self.weights[name] = Weight(name, _FLOATS[self.precision], values, scale)
-        return name
-
-    def integers(self, name: str, values: list[int]) -> str:
-        """Add an int64 tensor and return its name."""
-        self.weights[name] = Weight(name, np.dtype("<i8"), np.array(values))
+        """Add a tensor, `values` times `scale` along the first axis, and return its name. Integers stay int64."""
+        dtype = np.dtype("<i8") if values.dtype.kind == "i" else _FLOATS[self.precision]
+        self.weights[name] = Weight(name, dtype, values, scale)
         return name
 
     def check(self) -> None:

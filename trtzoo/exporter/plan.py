@@ -6,22 +6,30 @@ Frameworks are imported by `export` only when it starts. An export that is up to
 import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import asdict, replace
 
+from trtzoo.artifacts import golden
 from trtzoo.artifacts.graphs import ExportOrder, OnnxSidecar
 from trtzoo.core.errors import StoreError, TrtzooError
-from trtzoo.core.files import read_sidecar, replacing, sha256_file
+from trtzoo.core.files import encode, read_sidecar, replacing, sha256_file, sidecar_path
+from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Record
 from trtzoo.models.sources import Checkpoint
 from trtzoo.models.table import Model
 
-PACKAGES = ("trtzoo", "torch", "onnx", "numpy")
-"""The packages that decide an export's bytes."""
-CODE = ("exporter", "artifacts/golden.py", "core/precisions.py", "models")
-"""Our own code that decides an export's bytes: a change of it makes every export out of date."""
+PACKAGES = ("trtzoo", "torch", "onnx", "numpy")  # the packages that decide an export's bytes
+CODE = (
+    "exporter",
+    "artifacts/golden.py",
+    "core/precisions.py",
+    "models",
+)  # our code that does: a change makes exports out of date
 
 
 class ExportResult(Record, frozen=True, kw_only=True):
@@ -42,17 +50,50 @@ def export(
 
     A file whose inputs have not changed is not exported again unless `force`.
     """
-    from trtzoo.exporter.make import ModelExporter
+    from trtzoo.exporter import fx_to_onnx
+    from trtzoo.models import weights
+    from trtzoo.runtimes import onnxruntime
 
-    exporter = ModelExporter(model, checkpoint)
+    load = cache(partial(weights.load, model, checkpoint))  # the network is shared by all files
+
+    @cache
+    def golden_sample(classes: int, size: int) -> golden.Golden:
+        images, (network, _) = golden.images(size), load(classes=classes)
+        return golden.Golden(images, fx_to_onnx.reference_logits(network, images))
+
+    def make(order: ExportOrder, path: Path, inputs: str) -> OnnxSidecar:
+        """Write the graph, verified by ONNX Runtime's logits, to `path`, and its golden sample and sidecar beside it."""
+        network, record = load(classes=order.classes)
+        sha256 = fx_to_onnx.write(path, network, order)
+        sample, sample_path = golden_sample(order.classes, order.size), path.with_suffix(".npz")
+        sample.save(sample_path)
+        images, expected = sample.batch(golden.IMAGES if order.batch == "dynamic" else order.batch)
+        with closing(onnxruntime.Session(path, batch=len(images))) as session:
+            logits, runtime = session.infer(images), session.versions
+        own = checkpoint.path  # published checkpoints are found again by their source
+        sidecar = OnnxSidecar(
+            **asdict(order),
+            weights=replace(record, preprocessing=checkpoint.preprocessing(order.size)),
+            checkpoint="" if own is None or "://" in checkpoint.origin else str(own.absolute()),
+            inputs_sha256=inputs,
+            sha256=sha256,
+            bytes=path.stat().st_size,
+            golden=sample_path.name,
+            golden_sha256=sha256_file(sample_path),
+            check=golden.check_logits(logits, expected, tolerance=PRECISIONS[order.precision].tolerance),
+            versions={name: version(name) for name in PACKAGES} | runtime,
+        )
+        sidecar_path(path).write_bytes(encode(sidecar))
+        return sidecar
+
     for order in orders:
         path, start = folder / order.file_name, time.perf_counter()
         sidecar, current, error = None, None, ""
         try:
             with replacing(path) as work:
-                digest = inputs_sha256(order, checkpoint)
-                current = None if force else _up_to_date(path, digest)
-                sidecar = current or exporter.make(order, work / path.name, inputs_sha256=digest, packages=PACKAGES)
+                inputs = inputs_sha256(order, checkpoint)
+                current = None if force else _up_to_date(path, inputs)
+                sidecar = current or make(order, work / path.name, inputs)
         except TrtzooError as failure:
             sidecar, error = None, str(failure)
         seconds, up_to_date = time.perf_counter() - start, current is not None

@@ -1,5 +1,6 @@
-"""RUNTIMES, one row and one file each; AUTO picks the fastest of CANDIDATES. No framework is imported here."""
+"""RUNTIMES, one table of runtimes.toml and one file each; AUTO picks the fastest of CANDIDATES. Imports no framework."""
 
+from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol
 
@@ -26,7 +27,7 @@ class Session(Protocol):
         """Free everything."""
 
 
-class Runtime(msgspec.Struct, frozen=True):
+class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`resolve(opener)(artifact, batch=…)` opens a Session on `device`.
 
     `reads` is the kind of artifact: an exported graph, or an engine built from it. The runtime needs the Python module
@@ -41,27 +42,11 @@ class Runtime(msgspec.Struct, frozen=True):
     reads: Literal["graph", "engine"] = "graph"
 
 
-RUNTIMES: dict[str, Runtime] = {
-    row.name: row
-    for row in (
-        Runtime("onnxruntime", "trtzoo.runtimes.onnxruntime:Session", device="cpu", module="onnxruntime", extra="cpu"),
-        Runtime("openvino", "trtzoo.runtimes.openvino:Session", device="cpu", module="openvino", extra="cpu"),
-        Runtime("pytorch", "trtzoo.runtimes.pytorch:Session", device="cpu", module="torch", extra="cpu"),
-        Runtime("tensorrt", "trtzoo.runtimes.tensorrt:tensorrt", device="gpu", module="tensorrt", extra="gpu", reads="engine"),
-        Runtime("rtx", "trtzoo.runtimes.tensorrt:rtx", device="gpu", module="tensorrt_rtx", extra="cpu", reads="engine"),
-        Runtime("onnxruntime-cuda", "trtzoo.runtimes.onnxruntime:cuda", device="gpu", module="onnxruntime", extra="gpu"),
-        Runtime(
-            "onnxruntime-tensorrt", "trtzoo.runtimes.onnxruntime:tensorrt", device="gpu", module="onnxruntime", extra="gpu"
-        ),
-        Runtime("pytorch-cuda", "trtzoo.runtimes.pytorch:cuda", device="gpu", module="torch", extra="gpu"),
-        Runtime("fake", "trtzoo.runtimes.fake:Session", device="cpu", module="numpy", extra="cpu"),
-    )
-}
-
+_TABLES = msgspec.toml.decode((files("trtzoo.runtimes") / "runtimes.toml").read_bytes())
+RUNTIMES = {name: msgspec.convert({"name": name, **table}, Runtime) for name, table in _TABLES.items()}
 
 AUTO = "auto"
-CANDIDATES = ("onnxruntime", "openvino")
-"""The runtimes that AUTO compares on a CPU, for each case."""
+CANDIDATES = ("onnxruntime", "openvino")  # the runtimes that AUTO compares on a CPU, for each case
 
 
 def installed_candidates() -> list[str]:

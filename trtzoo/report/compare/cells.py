@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from trtzoo.benchmark.protocols import PROTOCOLS, STATISTICS
-from trtzoo.benchmark.warnings import WARNINGS
+from trtzoo.benchmark.warnings import symptoms
 from trtzoo.core.records import Result
 from trtzoo.report.compare.verdicts import UNCLEAR, Moment, Ratio, moment, ratio
 from trtzoo.report.results import metric_seconds
@@ -224,7 +224,7 @@ def _time(run: Result) -> tuple[float, float]:
 
 
 def _disturbance(run: Result) -> str:
-    return next((symptom for row in WARNINGS if row.name in DISTURBED and (symptom := row.symptom(run))), "")
+    return next((clause for name, clause in symptoms(run) if name in DISTURBED), "")
 
 
 def _moment(run: Result) -> Moment:
