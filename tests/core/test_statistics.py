@@ -84,7 +84,7 @@ def test_mlperf_s_estimate_needs_sixty_four_queries():
 
 @pytest.mark.parametrize("function", [summarise, interval, lambda values: percentile(values, 0.5)])
 def test_no_values_have_no_statistics(function):
-    with pytest.raises(ValueError, match="no values"):
+    with pytest.raises(ValueError, match=r"no values|requires at least one"):
         function([])
 
 

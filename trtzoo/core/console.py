@@ -14,8 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 log = logging.getLogger("trtzoo")
 log.addHandler(logging.NullHandler())  # without a handler, Python would print warnings by itself
 
-ALERT = 35
-"""A warning that must not be missed, like the one about seeded weights. --quiet shows only alerts and errors."""
+ALERT = 35  # a warning that must not be missed, as of seeded weights; --quiet shows only alerts and errors
 logging.addLevelName(ALERT, "ALERT")
 
 STYLES = {logging.ERROR: "red", ALERT: "bold red", logging.WARNING: "yellow"}

@@ -4,8 +4,7 @@ from typing import Literal
 
 import msgspec
 
-SCHEMA = 1
-"""Version of every JSON file that trtzoo writes. Readers refuse any other."""
+SCHEMA = 1  #: Version of every JSON file that trtzoo writes. Readers refuse any other.
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,8 +137,7 @@ class GpuState(Record, frozen=True, kw_only=True):
     error: str = ""
 
 
-RUNS = "runs"
-"""The folder inside a device's folder with the second and further results of each case, for comparisons."""
+RUNS = "runs"  #: The folder in a device's folder with the second and further results of each case, for comparisons.
 
 
 class Result(Record, frozen=True, kw_only=True):

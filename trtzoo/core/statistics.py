@@ -39,8 +39,6 @@ def percentile(values: Sequence[float], fraction: float) -> float:
 
 def summarise(values: Sequence[float]) -> Summary:
     """Summarise latencies in seconds. Raises ValueError if there are none."""
-    if not values:
-        raise ValueError("no values")
     mean = fmean(values)  # the deviation is within 1e-12 of statistics.stdev, and ten times as fast
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1))
     return Summary(

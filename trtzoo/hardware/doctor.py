@@ -8,13 +8,10 @@ from trtzoo.core.files import free_space
 from trtzoo.core.records import SCHEMA, Record
 from trtzoo.hardware import probes
 from trtzoo.hardware.gpus import FLAVOURS, GPUS, check_target, identify_gpu, requirement
-from trtzoo.hardware.probes import ProbeResult
+from trtzoo.hardware.probes import CudaDevice, ProbeResult
 
 PROBED = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "pycuda")
-SPACE = 10_000_000_000
-"""Bytes that the ten networks take in FP32 and FP16: 2.3 GB of graphs and 7 GB of engines."""
-
-NO_GPU = "use a machine with an NVIDIA GPU"
+SPACE = 10_000_000_000  # bytes that the ten networks take in FP32 and FP16: 2.3 GB of graphs and 7 GB of engines
 
 
 class Ability(Record, frozen=True, kw_only=True):
@@ -44,71 +41,60 @@ def examine(folder: Path) -> Report:
 
 def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
     """Judge what was found; `free` is in bytes."""
+    cuda, rtx, onnxruntime = found["cuda"], found["tensorrt_rtx"], found["onnxruntime"]
+    missing = [name for name in ("torch", "onnx", "onnxruntime") if found[name].error]
+    targets = ", ".join(row.name for row in GPUS.values() if not row.not_rtx and f"SM{row.sm}" in rtx.features)
+    providers = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.features if "Azure" not in name)
+    flavours = " and ".join(row.title for row in FLAVOURS.values() if not found[row.module].error)
+    gpu = cuda.devices[0].name if cuda.devices else ""
+    building = running = (cuda.error or "the driver reports no GPU", "use a machine with an NVIDIA GPU")
+    if cuda.devices:
+        building = _building_problem(cuda.devices[0], found["tensorrt"])
+        absent = _error("PyCUDA", found["pycuda"]) or ("" if flavours else _error("TensorRT", found["tensorrt"]))
+        running = (absent, "pip install 'trtzoo[gpu]'")
     space = f"{free / 1e9:.0f} GB free; the ten networks in FP32 and FP16 take about {SPACE / 1e9:.0f} GB"
-    answers = {
-        "export": _export(found),
-        "build ahead of time": _build_ahead_of_time(found["tensorrt_rtx"]),
-        "build for this GPU": _build_for_the_gpu(found["cuda"], found["tensorrt"]),
-        "run ONNX files": _run_onnx(found["onnxruntime"]),
-        "run engines": _run_engines(found),
-        "keep all files": (space, "" if free >= SPACE else "use a folder on a larger disk"),
+    rows = {  # what this machine can do, or else the problem and its remedy
+        "export": (
+            "the ten networks to ONNX, checked",
+            "; ".join(f"{name} {found[name].error}" for name in missing),
+            f"pip install {' '.join(missing)}",
+        ),
+        "build ahead of time": (
+            f"TensorRT-RTX {rtx.version} for {targets}",
+            _error("TensorRT-RTX", rtx),
+            f"pip install {FLAVOURS['rtx'].install}",
+        ),
+        "build for this GPU": (f"TensorRT {found['tensorrt'].version} for {gpu}", *building),
+        "run ONNX files": (
+            f"ONNX Runtime {onnxruntime.version} on {providers}",
+            _error("onnxruntime", onnxruntime),
+            "pip install onnxruntime",
+        ),
+        "run engines": (f"{flavours} on {gpu}", *running),
+        "keep all files": (space, "" if free >= SPACE else space, "use a folder on a larger disk"),
     }
     return Report(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         free=free,
         found=found,
-        abilities=tuple(Ability(name=n, can=not remedy, why=why, remedy=remedy) for n, (why, remedy) in answers.items()),
+        abilities=tuple(
+            Ability(name=name, can=not problem, why=problem or good, remedy=remedy if problem else "")
+            for name, (good, problem, remedy) in rows.items()
+        ),
     )
 
 
-Answer = tuple[str, str]
-"""Ability's why and remedy; without a remedy, the machine can do it."""
+def _error(title: str, found: ProbeResult) -> str:
+    return f"{title} is {found.error}" if found.error else ""
 
 
-def _export(found: dict[str, ProbeResult]) -> Answer:
-    missing = [name for name in ("torch", "onnx", "onnxruntime") if found[name].error]
-    if not missing:
-        return "the ten networks to ONNX, checked", ""
-    return "; ".join(f"{name} {found[name].error}" for name in missing), f"pip install {' '.join(missing)}"
-
-
-def _build_ahead_of_time(rtx: ProbeResult) -> Answer:
-    if rtx.error:
-        return f"TensorRT-RTX is {rtx.error}", f"pip install {FLAVOURS['rtx'].install}"
-    targets = [row.name for row in GPUS.values() if not row.not_rtx and f"SM{row.sm}" in rtx.features]
-    return f"TensorRT-RTX {rtx.version} for {', '.join(targets)}", ""
-
-
-def _build_for_the_gpu(cuda: ProbeResult, tensorrt: ProbeResult) -> Answer:
-    """TensorRT, for the first GPU."""
-    if not cuda.devices:
-        return cuda.error or "the driver reports no GPU", NO_GPU
-    device = cuda.devices[0]
-    gpu = identify_gpu(device.name, device.sm)
-    remedy = f"pip install '{requirement(gpu)}'"
-    if tensorrt.error:
-        return f"TensorRT is {tensorrt.error}", remedy
+def _building_problem(device: CudaDevice, tensorrt: ProbeResult) -> tuple[str, str]:
+    """What keeps TensorRT from building for a GPU, empty if nothing does, and what to install then."""
+    gpu, problem = identify_gpu(device.name, device.sm), _error("TensorRT", tensorrt)
     try:
-        check_target(gpu, FLAVOURS["tensorrt"], tensorrt.version)
+        if not problem:
+            check_target(gpu, FLAVOURS["tensorrt"], tensorrt.version)
     except MachineError as error:
-        return str(error), remedy
-    return f"TensorRT {tensorrt.version} for {device.name}", ""
-
-
-def _run_onnx(onnxruntime: ProbeResult) -> Answer:
-    if onnxruntime.error:
-        return f"onnxruntime is {onnxruntime.error}", "pip install onnxruntime"
-    providers = [provider.removesuffix("ExecutionProvider") for provider in onnxruntime.features if "Azure" not in provider]
-    return f"ONNX Runtime {onnxruntime.version} on {', '.join(providers)}", ""
-
-
-def _run_engines(found: dict[str, ProbeResult]) -> Answer:
-    cuda, pycuda = found["cuda"], found["pycuda"]
-    if not cuda.devices:
-        return cuda.error or "the driver reports no GPU", NO_GPU
-    flavours = [row.title for row in FLAVOURS.values() if not found[row.module].error]
-    if pycuda.error or not flavours:
-        missing = f"PyCUDA is {pycuda.error}" if pycuda.error else f"TensorRT is {found['tensorrt'].error}"
-        return missing, "pip install 'trtzoo[gpu]'"
-    return f"{' and '.join(flavours)} on {cuda.devices[0].name}", ""
+        problem = str(error)
+    return problem, f"pip install '{requirement(gpu)}'"

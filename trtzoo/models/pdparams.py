@@ -13,8 +13,7 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.errors import WeightsError
 from trtzoo.models.table import Model
 
-NAME_TABLE = "StructuredToParameterName@@"
-"""The last key of a saved state dict: structured names to parameter names. Not a tensor."""
+NAME_TABLE = "StructuredToParameterName@@"  # a saved state dict's last key: structured to parameter names, not a tensor
 
 
 def read(path: Path) -> dict[str, Array]:

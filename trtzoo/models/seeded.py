@@ -12,40 +12,23 @@ import numpy as np
 import torch
 from torch import nn
 
-IMAGES, SIZE = 4, 96
-"""The calibration batch: the last stage, at 3x3, still has 36 values a channel."""
+IMAGES, SIZE = 4, 96  # the calibration batch: the last stage, at 3x3, still has 36 values a channel
 
 
 def seed(network: nn.Module) -> nn.Module:
     """Fill a network on any device with seeded float32 weights on the CPU. Returns it, in eval mode."""
     network.to_empty(device="cpu")
-    for name, parameter in network.named_parameters():
-        parameter.data.copy_(_initial(name, parameter))
+    for name, parameter in network.named_parameters():  # He's uniform bound, from integers: the same on every machine
+        bound = math.sqrt(6 / math.prod(parameter.shape[1:])) if parameter.dim() > 1 else 0.1
+        if name.endswith("c1x1_c.conv.weight"):  # the last of a residual branch; it makes FP16 five times more exact
+            bound *= 0.3
+        values = np.random.default_rng(zlib.crc32(name.encode())).random(tuple(parameter.shape), np.float32)
+        parameter.data.copy_(torch.from_numpy(values).mul_(2 * bound).sub_(bound))
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_parameters()
-    _calibrate(network, norms)
-    return network
-
-
-def _initial(name: str, parameter: nn.Parameter) -> torch.Tensor:
-    """He's uniform bound, sqrt(6 / fan in), from integers: the same on every machine.
-
-    The last convolution of a residual branch has 0.3 of the bound, which makes FP16 five times more exact.
-    """
-    fan_in = math.prod(parameter.shape[1:])
-    bound = math.sqrt(6 / fan_in) if parameter.dim() > 1 else 0.1
-    if name.endswith("c1x1_c.conv.weight"):
-        bound *= 0.3
-    values = np.random.default_rng(zlib.crc32(name.encode())).random(tuple(parameter.shape), np.float32)
-    return torch.from_numpy(values).mul_(2 * bound).sub_(bound)
-
-
-def _calibrate(network: nn.Module, norms: list[nn.BatchNorm2d]) -> None:
-    """Set the running statistics of every BN from one batch, rounded to six bits."""
-    images = np.random.default_rng(0).random((IMAGES, 3, SIZE, SIZE)) * 4 - 2
-    for norm in norms:
         norm.momentum = 1.0
+    images = np.random.default_rng(0).random((IMAGES, 3, SIZE, SIZE)) * 4 - 2
     network.double().train()
     with torch.no_grad():
         network(torch.from_numpy(images))
@@ -57,3 +40,4 @@ def _calibrate(network: nn.Module, norms: list[nn.BatchNorm2d]) -> None:
         norm.running_mean.copy_((norm.running_mean / deviation * 64).round() / 64 * deviation)
         norm.running_var.copy_(deviation**2)
         norm.num_batches_tracked.zero_()
+    return network

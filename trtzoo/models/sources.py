@@ -73,9 +73,8 @@ def locate(model: Model, choice: str | None) -> Checkpoint:
         raise unknown("weights source or checkpoint file", choice, [*PUBLISHERS, SEEDED, *(f"FILE{s}" for s in SUFFIXES)])
     if not path.is_file():
         raise WeightsError(f"{path} is not a file.")
-    by_family = {"densenet": "torchvision", "dpn": "timm"}
-    source = "paddle" if path.suffix == ".pdparams" else by_family[model.family]  # whose format and names it has
-    return Checkpoint(source, path, path.name)
+    names = "paddle" if path.suffix == ".pdparams" else {"densenet": "torchvision", "dpn": "timm"}[model.family]
+    return Checkpoint(names, path, path.name)  # the publisher whose format and names the file has
 
 
 def _download(source: str, model: Model) -> Checkpoint:
