@@ -58,7 +58,7 @@ def commands(_: str) -> str:
     """A section for every command of the program, in the order of `trtzoo --help`."""
     from typer.main import get_command
 
-    from trtzoo.cli import app
+    from trtzoo.cli.commands import app
 
     sections = [help_text("")]
     for name in get_command(app).commands:  # type: ignore[attr-defined]
@@ -100,7 +100,7 @@ def filled(text: str) -> str:
 # --- the picture of the layers ---
 
 CAPTIONS = {
-    "cli": "one file per command: parse, call a stage, print",
+    "cli": "one function per command: parse, call a stage, print",
     "api": "the public Python functions; the commands call them",
     "report": "tables, figures, page, comparison; reads result files only",
     "exporter": "network to checked ONNX file",

@@ -144,14 +144,10 @@ def test_a_wrong_argument_is_a_usage_error(call, sentence):
 
 
 def test_every_option_of_a_command_is_an_argument_of_its_function_with_the_same_default():
-    from trtzoo.cli.bench import bench_command
-    from trtzoo.cli.build import build_command
-    from trtzoo.cli.eval import eval_command
-    from trtzoo.cli.export import export_command
-    from trtzoo.cli.parity import parity_command
+    from trtzoo.cli import checking, making, measuring
 
-    commands = (export_command, build_command, bench_command, eval_command, parity_command)
-    own = {"names", "every", "print_trtexec", "layers", "form", "data", "batch"}
+    commands = (making.export, making.build, measuring.bench, checking.evaluate, checking.parity)
+    own = {"every", "print_trtexec", "layers", "form", "data", "batch"}
     for command, name in zip(commands, FUNCTIONS, strict=False):
         parameters = inspect.signature(getattr(trtzoo, name)).parameters
         for option in inspect.signature(command).parameters.values():

@@ -2,7 +2,7 @@
 
 import json
 
-from trtzoo.cli.audit import text
+from trtzoo.cli.describing import audit_text
 from trtzoo.report.audit import findings
 
 
@@ -20,7 +20,7 @@ def test_json_has_the_same_findings(trtzoo):
 
 
 def test_lines_are_wrapped_on_a_terminal():
-    assert max(map(len, text(findings(), 80).splitlines())) <= 80
+    assert max(map(len, audit_text(findings(), 80).splitlines())) <= 80
 
 
 def test_an_unknown_format_is_a_usage_error(trtzoo):

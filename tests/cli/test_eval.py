@@ -14,7 +14,7 @@ import pytest
 from tests.classifier import CLASSES, WEIGHTS, classifier
 from tests.photographs import class_folders
 from trtzoo.accuracy.records import Evaluation, load_evaluations
-from trtzoo.cli.eval import sentence
+from trtzoo.cli.checking import sentence
 from trtzoo.hardware.devices import cpu_device
 from trtzoo.images import dataset
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from trtzoo.cli import app
+from trtzoo.cli.commands import app
 
 COMMANDS = sorted(row.name for row in app.registered_commands)
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "paddle", "matplotlib")

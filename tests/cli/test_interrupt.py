@@ -69,8 +69,8 @@ def test_an_interrupt_after_the_command_is_done_does_not_change_its_exit_code(tm
 def test_a_process_in_the_background_keeps_ignoring_interrupts(tmp_path):
     code = (
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); sys.argv = ['trtzoo', 'models'];"
-        "from trtzoo.cli import main, models;"
-        "models.accuracy_table = lambda: os.kill(os.getpid(), signal.SIGINT) or sys.exit(7); main()"
+        "from trtzoo.cli import describing, main;"
+        "describing.accuracy_table = lambda: os.kill(os.getpid(), signal.SIGINT) or sys.exit(7); main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (7, "")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.report.pages import written
 from tests.report.runs import run
-from trtzoo.cli.report import report_command
+from trtzoo.cli.showing import report
 from trtzoo.core.errors import MachineError
 
 
@@ -57,4 +57,4 @@ def test_a_page_that_cannot_be_written_is_one_sentence(trtzoo, tmp_path, out):
 def test_a_missing_plotting_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(MachineError, match=r"pip install 'trtzoo\[report\]'"):
-        report_command(Path("nowhere"), Path("report.html"))
+        report(Path("nowhere"), Path("report.html"))

@@ -1,6 +1,6 @@
 """What a machine can do, judged from its probes' results."""
 
-from trtzoo.cli.doctor import text
+from trtzoo.cli.describing import doctor_text
 from trtzoo.hardware.doctor import diagnose
 from trtzoo.hardware.probes import CudaDevice, ProbeResult
 
@@ -78,7 +78,7 @@ def test_a_small_disk_is_reported():
 
 def test_the_text_has_a_line_for_each_ability():
     report = diagnose(found(), free=1 << 40)
-    assert text(report).split("\n\n")[1] == (
+    assert doctor_text(report, 1000).split("\n\n")[1] == (
         "export                  yes  the ten networks to ONNX, checked\n"
         "build ahead of time     yes  TensorRT-RTX 1.7.1.116 for t4, a10, rtx3080, rtx3090\n"
         "build for this GPU      no   no NVIDIA driver\n"

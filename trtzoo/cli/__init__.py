@@ -1,4 +1,4 @@
-"""The command line: one file a command, each a short function that parses, calls `trtzoo.api` and prints.
+"""The command line: each command is a short function that parses, calls `trtzoo.api` and prints.
 
 Results go to stdout, messages to stderr. Exit code 0: done; 1: something failed and the rest is kept; 2: usage error; 3: this
 machine cannot do it; 130: interrupted by Ctrl-C.
@@ -7,25 +7,10 @@ machine cannot do it; 130: interrupted by Ctrl-C.
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from trtzoo.cli.commands import app
-
-__all__ = ["InterruptError", "app", "main"]
 
 
 class InterruptError(Exception):
     """Ctrl-C; the text says what is kept and how to continue."""
-
-
-def __getattr__(name: str) -> Any:
-    """`trtzoo.cli.app`, the application; all its commands load when it is first used."""
-    if name != "app":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from trtzoo.cli.commands import app
-
-    return app
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
-"""The Typer application, to which each command adds itself, and the options that all commands take."""
+"""The Typer application, to which each command adds itself, and how commands call, fail and print."""
 
+import inspect
 import shutil
 import sys
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -12,13 +14,19 @@ from typer.core import TyperCommand, TyperGroup
 
 from trtzoo.core.console import print_result, show_messages
 
+T = TypeVar("T")
+
 
 class Command(TyperCommand):
-    """A command that takes the application's `--quiet` too, so that it works before and after the command's name."""
+    """A command takes the application's `--quiet` too, and returns whether a part failed; then the exit code is 1."""
 
     def get_params(self, ctx: Any) -> Any:
         shared = [option for option in ctx.find_root().command.params if option.name == "quiet"]
         return [*self.params, *shared, *super().get_params(ctx)[len(self.params) :]]
+
+    def invoke(self, ctx: Any) -> None:
+        if super().invoke(ctx):
+            raise typer.Exit(1)
 
 
 class Application(TyperGroup):
@@ -52,14 +60,12 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+QUIET = "Print errors and the warning about seeded weights only."
+
+
 @app.callback()
 def root(
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", help="Print errors and the warning about seeded weights only.", callback=_set_quiet, expose_value=False
-        ),
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help=QUIET, callback=_set_quiet, expose_value=False)] = False,
     show_version: Annotated[
         bool,
         typer.Option(
@@ -70,11 +76,20 @@ def root(
     """Every command works on the ten models of `trtzoo models`."""
 
 
-def terminal_width() -> int | None:
-    """Columns of the terminal; None if stdout is not one, so that lines are not wrapped."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def forward(function: Callable[..., T], options: dict[str, Any], **handlers: Callable[..., None]) -> T:
+    """Call a public function with those of a command's arguments that it has, by name."""
+    names = inspect.signature(function).parameters.keys() & options.keys()
+    return function(**{name: options[name] for name in names}, **handlers)
 
 
 def print_json(value: object) -> None:
     """Print a value as the result."""
     print_result(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_value(value: T, form: str, text: Callable[[T, int], str]) -> None:
+    """Print a value as JSON, or as text; lines are wrapped at the terminal's width, or not at all where there is none."""
+    if form == "json":
+        print_json(value)
+    else:
+        print_result(text(value, shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize))

@@ -1,8 +1,6 @@
-"""The application with all its commands; importing a command's file adds it."""
+"""The application with all its commands: importing a file adds its commands, in the order of the help."""
 
-from trtzoo.cli import audit, bench, build, compare, doctor, eval, export, figures, models, parity, report, table, trtexec
+from trtzoo.cli import making, measuring, checking, showing, describing  # noqa: F401, I001
 from trtzoo.cli.application import app
 
-COMMANDS = (export, build, bench, eval, parity, table, figures, report, compare, audit, models, doctor, trtexec)
-
-__all__ = ["COMMANDS", "app"]
+__all__ = ["app"]

@@ -1,17 +1,37 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments that several commands share, and the completion of names from our tables; it imports no framework."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from trtzoo.cli import completion
 from trtzoo.core.errors import UsageError, unknown
+from trtzoo.core.precisions import PRECISIONS
+from trtzoo.hardware.gpus import GPUS
+from trtzoo.models.table import MODELS
 from trtzoo.report.tables.formats import FORMATS
+from trtzoo.runtimes.registry import AUTO, RUNTIMES
+
+Complete = Callable[[str], list[str]]
 
 
-def _one_of(*formats: str) -> Callable[[str], str]:
+def one_of(names: Iterable[str]) -> Complete:
+    """A function that completes a name."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+def list_of(names: Iterable[str]) -> Complete:
+    """A function that completes the last name of a comma list with a new one."""
+
+    def complete(incomplete: str) -> list[str]:
+        *said, last = incomplete.split(",")
+        return [",".join([*said, name]) for name in names if name.startswith(last) and name not in said]
+
+    return complete
+
+
+def _known(*formats: str) -> Callable[[str], str]:
     """A check of --format. It raises UsageError for an unknown one."""
 
     def check(name: str) -> str:
@@ -24,51 +44,33 @@ def _one_of(*formats: str) -> Callable[[str], str]:
 
 Models = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[MODEL]...", help="Names from `trtzoo models` (default: all ten).", autocompletion=completion.model
-    ),
+    Argument(metavar="[MODEL]...", help="Names from `trtzoo models` (default: all ten).", autocompletion=one_of(MODELS)),
 ]
-All = Annotated[bool, typer.Option("--all", help="All ten models.")]
-Precisions = Annotated[
-    str, typer.Option("--precision", help="Comma list of fp32, tf32, fp16.", autocompletion=completion.precisions)
-]
-Batches = Annotated[str, typer.Option("--batch", help="Comma list of batch sizes.")]
+All = Annotated[bool, Option("--all", help="All ten models.")]
+Precisions = Annotated[str, Option(help="Comma list of fp32, tf32, fp16.", autocompletion=list_of(PRECISIONS))]
+Batches = Annotated[str, Option(help="Comma list of batch sizes.")]
+DEVICES = ["auto", "cpu", *GPUS]
 Gpu = Annotated[
-    str,
-    typer.Option(
-        "--gpu",
-        help="cpu, a GPU's name such as t4, or auto: the first GPU, else the CPU.",
-        autocompletion=completion.device,
-    ),
+    str, Option(help="cpu, a GPU's name such as t4, or auto: the first GPU, else the CPU.", autocompletion=one_of(DEVICES))
 ]
+runtime_names = one_of([AUTO, *RUNTIMES])
 Runtime = Annotated[
     str | None,
-    typer.Option(
-        "--runtime", help="The runtime that executes the networks (default: the device's).", autocompletion=completion.runtime
-    ),
+    Option(help="The runtime that executes the networks (default: the device's).", autocompletion=runtime_names),
 ]
 Format = Annotated[
-    str,
-    typer.Option("--format", help=f"{', '.join(FORMATS)}.", callback=_one_of(*FORMATS), autocompletion=completion.form),
+    str, Option("--format", help=f"{', '.join(FORMATS)}.", callback=_known(*FORMATS), autocompletion=one_of(FORMATS))
 ]
-TextFormat = Annotated[str, typer.Option("--format", help="text or json.", callback=_one_of("text", "json"))]
-Limit = Annotated[int | None, typer.Option("--limit", help="Use at most this many images, spread over all classes.", min=1)]
-ClassFile = Annotated[
-    Path | None, typer.Option("--classes", help="A file with the class names in the network's order, one per line.")
-]
-Labels = Annotated[
-    Path | None,
-    typer.Option("--labels", help='A label list ("path class" per line) or ground truth outside the data\'s folder.'),
-]
-Results = Annotated[Path, typer.Option("--results", help="Folder of the result files.")]
-EnginesFolder = Annotated[Path, typer.Option("--engines-dir", help="Folder of the engines.")]
-OnnxFolder = Annotated[Path, typer.Option("--onnx-dir", help="Folder of the exported graphs.")]
+TextFormat = Annotated[str, Option("--format", help="text or json.", callback=_known("text", "json"))]
+ClassFile = Annotated[Path | None, Option(help="A file with the class names in the network's order, one per line.")]
+Labels = Annotated[Path | None, Option(help='A label list ("path class" per line) or ground truth outside the data\'s folder.')]
+Results = Annotated[Path, Option("--results", help="Folder of the result files.")]
+EnginesFolder = Annotated[Path, Option(help="Folder of the engines.")]
+OnnxFolder = Annotated[Path, Option(help="Folder of the exported graphs.")]
 
 
-def select(names: list[str] | None, every: bool, onnx: Path | None = None) -> list[str] | None:
-    """Model names, or None for all ten or for a file. Raises UsageError for more than one of names, --all and --onnx."""
+def select(names: list[str] | None, every: bool) -> list[str] | None:
+    """Names of models, None if none are named. Raises UsageError for names and --all."""
     if names and every:
         raise UsageError("Give either model names or --all, not both.")
-    if onnx and (names or every):
-        raise UsageError("Give either model names or --onnx FILE, not both.")
-    return names or None
+    return list(MODELS) if every else names or None

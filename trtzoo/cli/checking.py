@@ -1,0 +1,171 @@
+"""`trtzoo eval` and `trtzoo parity`."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from trtzoo import api
+from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation
+from trtzoo.api import checking, selection
+from trtzoo.api.artifacts import graph_path
+from trtzoo.cli import InterruptError, options
+from trtzoo.cli.application import command, forward
+from trtzoo.core.console import log, print_result, progress_bars
+from trtzoo.core.errors import DataError, TrtzooError, UsageError
+from trtzoo.core.precisions import PRECISIONS
+from trtzoo.report.published import document
+from trtzoo.report.tables import parity as report
+from trtzoo.report.tables.formats import render
+from trtzoo.verification.check import ImageSet, block_divergences
+from trtzoo.verification.tolerances import ParityVerdict
+
+
+@command("eval")
+def evaluate(
+    models: options.Models = None,
+    data: Annotated[Path | None, Option(help="Labelled photographs: class folders, or a label list.")] = None,
+    every: options.All = False,
+    runtime: options.Runtime = None,
+    precision: Annotated[
+        str | None,
+        Option(
+            help="Comma list of fp32, tf32, fp16 (default: fp32; with --onnx the file's).",
+            autocompletion=options.list_of(PRECISIONS),
+        ),
+    ] = None,
+    batch: Annotated[int | None, Option(help=f"Batch size (default: the file's or {DEFAULT_BATCH}).", min=1, max=1024)] = None,
+    limit: Annotated[int | None, Option(help="Use at most this many images, spread over all classes.", min=1)] = None,
+    classes: options.ClassFile = None,
+    labels: options.Labels = None,
+    resume: Annotated[bool, Option("--resume", help="Continue interrupted evaluations and keep finished ones.")] = False,
+    onnx: Annotated[Path | None, Option(help="Evaluate one exported file, or on a GPU its engine, instead of models.")] = None,
+    keep_crops: Annotated[Path | None, Option(help="A folder for decoded images, which the next evaluation reuses.")] = None,
+    gpu: options.Gpu = "auto",
+    onnx_dir: options.OnnxFolder = Path("onnx"),
+    engines_dir: options.EnginesFolder = Path("engines"),
+    results: options.Results = Path("benchmarks"),
+) -> bool:
+    """Measure top-1 and top-5 accuracy on labelled photographs, preprocessed as the publisher of the weights does.
+
+    Data is one folder: class folders; or images and val_list.txt (PaddleClas); or images with the ground truth and meta.mat of
+    ImageNet's devkit. If the only export of a model has other classes or input size (onnx/densenet121-fp32-c10-s32.onnx), the
+    model's name selects it; so does --onnx.
+
+    Examples: trtzoo eval --all --data ILSVRC2012/val; trtzoo eval dpn68 --data digits --precision fp32,fp16;
+    trtzoo eval --onnx onnx/densenet121-fp32-c10-s32.onnx --data digits --limit 100
+    """
+    if data is None:
+        raise UsageError("Give the folder of the labelled photographs: --data DIR")
+    models = options.select(models, every)
+    arguments, failed = locals(), []
+
+    def show(record: Evaluation) -> None:
+        print_result(sentence(record))
+
+    def show_failure(name: str, error: TrtzooError) -> None:
+        failed.append(name)
+        print_result(f"{name}: failed: {error}")
+
+    try:
+        records = forward(api.evaluate, arguments, on_result=show, on_error=show_failure)
+    except KeyboardInterrupt:
+        raise InterruptError("Interrupted. Finished images are kept; rerun with --resume to continue.") from None
+    if failed:
+        folder = results / records[0].device.key if records else results
+        log.error("%d of %d evaluations failed; the others are kept in %s.", len(failed), len(records) + len(failed), folder)
+    return bool(failed)
+
+
+def sentence(record: Evaluation) -> str:
+    """The result of an evaluation beside what was published for that network, if it is that network."""
+    top1, top5 = record.top1 / record.images, record.top5 / record.images
+    row = document().models.get(record.model) if (record.classes, record.size) == (1000, 224) else None
+    published = "nothing published for this network"
+    if row:
+        difference = f"{100 * (top1 - row.top1):+.2f} and {100 * (top5 - row.top5):+.2f} points"
+        published = f"published {row.top1:.1%} and {row.top5:.1%}: {difference}"
+    return (
+        f"{record.name} (batch {record.batch}, {record.weights.source} weights): top-1 {top1:.2%}, top-5 {top5:.2%}; "
+        f"{published}; {record.images} images of {record.dataset}, {len(record.bad)} bad, fingerprint {record.fingerprint[:12]}"
+    )
+
+
+@command("parity")
+def parity(
+    models: options.Models = None,
+    every: options.All = False,
+    data: Annotated[
+        Path | None,
+        Option(help="Photographs, with or without labels (default: synthetic images, on which only logits count)."),
+    ] = None,
+    gpu: options.Gpu = "auto",
+    precision: options.Precisions = "fp32",
+    batch: options.Batches = "1,4,8",
+    runtime: options.Runtime = None,
+    limit: Annotated[
+        int | None,
+        Option(help=f"Use at most this many images (default: all, or {checking.SYNTHETIC_IMAGES} synthetic).", min=1),
+    ] = None,
+    classes: options.ClassFile = None,
+    labels: options.Labels = None,
+    layers: Annotated[
+        bool, Option("--layers", help="Compare the FP16 graph with the FP32 graph block by block, in ONNX Runtime.")
+    ] = False,
+    form: options.Format = "rich",
+    onnx_dir: options.OnnxFolder = Path("onnx"),
+    engines_dir: options.EnginesFolder = Path("engines"),
+) -> bool:
+    """Compare engines with the PyTorch reference on the same images, each engine at its own batch size.
+
+    Exit code 1 if one fails. The table's caption has the limits of each precision. A plain folder of photographs without labels
+    is enough. --layers names the first block at which FP16 leaves tolerance.
+
+    Examples: trtzoo parity densenet121 --data photographs; trtzoo parity --all --precision fp32,fp16 --batch 1,8;
+    trtzoo parity dpn131 --layers
+    """
+    models = options.select(models, every)
+    if layers:
+        selection.select_runtime(gpu, runtime, selection.select_precisions(precision))
+        images = checking.parity_images(data, limit=limit, classes=classes, labels=labels)
+        return _compare_layers(selection.select_models(models), images, onnx_dir, form)
+    verdicts = forward(api.parity, locals(), on_result=_log)
+    used = "synthetic images"
+    if data:
+        labelled = any(row.metrics and row.metrics.labelled for row in verdicts)
+        used = f"photographs of {data.resolve().name}, {'labelled' if labelled else 'without labels'}"
+    print(render(report.tables(verdicts, used), form), end="")
+    failed = [row for row in verdicts if row.reasons]
+    for row in failed:
+        log.error("%s cannot replace the reference: %s", row.title, "; ".join(row.reasons))
+    return bool(failed)
+
+
+def _log(verdict: ParityVerdict) -> None:
+    log.info("%s %s", verdict.title, "fails" if verdict.reasons else "passes")
+
+
+def _compare_layers(models: list[str], images: Callable[[int], ImageSet], onnx: Path, form: str) -> bool:
+    """Print every model's blocks and the first of each that leaves tolerance; return whether one does, or a model fails."""
+    shown, failed = [], False
+    for model in models:
+        fp32, fp16 = (graph_path(onnx, model, kind) for kind in ("fp32", "fp16"))
+        try:
+            with progress_bars() as bars:
+                bars.add_task(f"comparing the blocks of {model}", total=None)
+                blocks = block_divergences(model, fp32, fp16, images)
+        except DataError:
+            raise
+        except TrtzooError as error:
+            failed = True
+            log.error("%s: %s", model, error)
+            continue
+        shown.append(report.layer_table(model, blocks))
+        diverged = report.first_divergence(blocks) is not None
+        failed |= diverged
+        log.log(logging.ERROR if diverged else logging.INFO, "%s: %s", model, report.divergence_sentence(blocks))
+    if shown:
+        print(render(shown, form), end="")
+    return failed

@@ -1,0 +1,97 @@
+"""`trtzoo export` and `trtzoo build`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from trtzoo import api
+from trtzoo.artifacts.engines import EngineSidecar
+from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildResult
+from trtzoo.cli import options
+from trtzoo.cli.application import command, forward
+from trtzoo.core.console import log, print_result
+from trtzoo.exporter.plan import ExportResult
+from trtzoo.hardware.gpus import GPUS
+from trtzoo.models.sources import PUBLISHERS
+
+
+@command("export")
+def export(
+    models: options.Models = None,
+    every: options.All = False,
+    weights: Annotated[
+        str | None,
+        Option(
+            help=f"{', '.join(PUBLISHERS)}, seeded, or a .pdparams, .pth or .safetensors file "
+            "(default: paddle's, or seeded ones if they cannot be downloaded).",
+            autocompletion=options.one_of([*PUBLISHERS, "seeded"]),
+        ),
+    ] = None,
+    precision: options.Precisions = "fp32",
+    batch: Annotated[str, Option(help="dynamic, or one fixed batch size.")] = "dynamic",
+    opset: Annotated[int, Option(help="ONNX opset.", min=13, max=25)] = 17,
+    io: Annotated[str, Option(help="Input and output type of an FP16 graph: fp32 or fp16.")] = "fp32",
+    classes: Annotated[int, Option(help="Number of classes of your own checkpoint.", min=2)] = 1000,
+    input_size: Annotated[int, Option(help="Height and width of the images.", min=32)] = 224,
+    onnx_dir: options.OnnxFolder = Path("onnx"),
+    force: Annotated[bool, Option("--force", help="Re-export even if up to date.")] = False,
+) -> bool:
+    """Export networks to ONNX files, each checked against float64 before it is written.
+
+    Examples: trtzoo export dpn131; trtzoo export --all --precision fp32,fp16; trtzoo export densenet121 --weights my.pth
+    """
+    models = options.select(models, every)
+    return any(record.error for record in forward(api.export, locals(), on_result=_print))
+
+
+@command("build")
+def build(
+    models: options.Models = None,
+    every: options.All = False,
+    precision: options.Precisions = "fp32",
+    batch: Annotated[
+        str | None,
+        Option(help="Comma list of batch sizes, one engine each (default: 1,4,8; 1 with --onnx).", show_default=False),
+    ] = None,
+    gpu: Annotated[
+        str,
+        Option(
+            help=f"auto (the GPU of this machine, else t4), {', '.join(GPUS)}.",
+            autocompletion=options.one_of(["auto", *GPUS]),
+        ),
+    ] = "auto",
+    flavour: Annotated[str, Option(help="auto, tensorrt (for this machine's GPU), or rtx (ahead of time).")] = "auto",
+    onnx: Annotated[Path | None, Option(help="Build any classifier's ONNX file instead of models.")] = None,
+    jobs: Annotated[
+        int | None, Option(help="Number of parallel builds (default: one per core, or one on a GPU).", min=0)
+    ] = None,
+    workspace: Annotated[int, Option(help="Scratch memory for kernels in MiB.", min=1)] = WORKSPACE >> 20,
+    detailed: Annotated[bool, Option("--detailed", help="Keep layer details in the engine for profilers.")] = False,
+    timeout: Annotated[float, Option(help="Time limit per build in seconds.", min=0.1)] = TIMEOUT,
+    onnx_dir: options.OnnxFolder = Path("onnx"),
+    engines_dir: options.EnginesFolder = Path("engines"),
+    force: Annotated[bool, Option("--force", help="Rebuild even if up to date.")] = False,
+) -> bool:
+    """Build TensorRT engines: for this machine's NVIDIA GPU, or ahead of time with TensorRT-RTX on any machine.
+
+    Examples: trtzoo build --precision fp16; trtzoo build dpn131 --batch 1 --gpu rtx4090; trtzoo build --onnx my.onnx --batch 8
+    """
+    models = options.select(models, every)
+    return any(record.error for record in forward(api.build, locals(), on_result=_print))
+
+
+def _print(record: BuildResult | ExportResult) -> None:
+    sidecar = record.sidecar
+    if record.error:
+        log.error("%s: %s", record.path, record.error)
+    elif record.up_to_date:
+        print_result(f"{record.path}  up to date")
+    elif isinstance(sidecar, EngineSidecar):
+        layers, size, memory = sidecar.layers, sidecar.bytes / 2**20, sidecar.peak_memory / 2**20
+        types = sorted(layers.types, key=lambda name: -layers.types[name])
+        shares = ", ".join(f"{name} {layers.share(name):.1%}" for name in types)
+        print_result(f"{record.path}  {size:.0f} MiB  layers {shares}  {record.seconds:.1f} s  peak {memory:.0f} MiB")
+    elif sidecar:
+        size, error = sidecar.bytes / 2**20, sidecar.check.error
+        print_result(f"{record.path}  {size:.0f} MiB  error {error:.1e}  {record.seconds:.1f} s")

@@ -1,0 +1,159 @@
+"""`trtzoo table`, `figures`, `report` and `compare`: what was published and measured, from the result files alone."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from trtzoo.accuracy.records import Evaluation, load_evaluations
+from trtzoo.builder.plan import pluralize
+from trtzoo.cli import options
+from trtzoo.cli.application import command, print_json
+from trtzoo.core.console import log, print_result
+from trtzoo.core.errors import UsageError
+from trtzoo.core.files import replacing
+from trtzoo.core.modules import require_module
+from trtzoo.core.records import Device
+from trtzoo.report.compare.sides import read_side
+from trtzoo.report.explain import explain, listing, select
+from trtzoo.report.figures.pictures import pictures
+from trtzoo.report.results import Found, load_files
+from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
+from trtzoo.report.tables.formats import render
+from trtzoo.report.tables.latency import latency_tables, limit_tables
+
+EMPTY = "%s has no results. To measure: trtzoo bench --all --gpu auto"
+
+
+def _read(folder: Path) -> tuple[list[Found], list[Evaluation], list[str]]:
+    """Results with their files, evaluations, and a sentence for each file that was skipped; the sentences are logged."""
+    found, complaints = load_files(folder)
+    evaluations, more = load_evaluations(folder)
+    for complaint in [*complaints, *more]:
+        log.warning("skipped: %s", complaint)
+    return found, evaluations, [*complaints, *more]
+
+
+@command("table")
+def table(
+    folder: options.Results = Path("benchmarks"),
+    form: options.Format = "rich",
+    gpu: Annotated[str | None, Option(help="Only results of devices with this word in their name; cpu for all CPUs.")] = None,
+    limits: Annotated[bool, Option("--limits", help="Add each latency's share of the device's theoretical limit.")] = False,
+    cell: Annotated[
+        str | None, Option("--explain", metavar="WORDS", help="Everything known about one number: dpn131,fp16,b4.")
+    ] = None,
+) -> bool:
+    """Show the published tables with the measured values beside them, from the result files alone.
+
+    Examples: trtzoo table; trtzoo table --format md > TABLES.md; trtzoo table --gpu cpu; trtzoo table --explain dpn68,fp32,b1
+    """
+    found, evaluations, complaints = _read(folder)
+    if gpu:
+        found = [row for row in found if _is_called(row.result.device, gpu)]
+        evaluations = [row for row in evaluations if _is_called(row.device, gpu)]
+    if cell is not None:
+        _explain(found, cell, form)
+        return bool(complaints)
+    if not found:
+        log.warning(EMPTY, folder)
+    results = [row.result for row in found]
+    tables = [accuracy_table(), *evaluation_tables(evaluations), *latency_tables(results)]
+    print(render([*tables, *(limit_tables(results) if limits else [])], form), end="")
+    return bool(complaints)
+
+
+def _is_called(device: Device, word: str) -> bool:
+    return word.lower() in (device.kind, *device.key.split("-"))
+
+
+def _explain(found: list[Found], words: str, form: str) -> None:
+    """Print everything about the one result that the words select, or the words for each of several."""
+    selected = select(found, words)
+    facts = [explain(row) for row in selected]
+    if form == "json":
+        print_json(facts)
+    elif len(selected) > 1:
+        log.info("%r selects %d results. To see one:", words, len(selected))
+        print("\n".join(f"--explain {line}" for line in listing(selected)))
+    else:
+        print("\n".join(f"{name:<18}{value}" for name, value in facts[0].items()))
+
+
+@command("figures")
+def figures(
+    folder: options.Results = Path("benchmarks"),
+    out: Annotated[Path, Option(help="Folder for the figures.")] = Path("benchmarks/plots"),
+) -> bool:
+    """Draw the four published figures with the measured points: accuracy against FLOPs, parameters and the T4's latencies.
+
+    Examples: trtzoo figures; trtzoo figures --out plots
+    """
+    for module in ("matplotlib", "adjustText"):
+        require_module("trtzoo figures", module=module, extra="report")
+    from trtzoo.report.figures.drawing import write
+
+    found, evaluations, complaints = _read(folder)
+    for picture in pictures([row.result for row in found], evaluations):
+        for path in write(picture, out):
+            print_result(str(path))
+    return bool(complaints)
+
+
+@command("report")
+def report(
+    folder: options.Results = Path("benchmarks"),
+    out: Annotated[Path, Option(help="The file to write.")] = Path("report.html"),
+) -> bool:
+    """Write one self-contained HTML page: tables, figures, raw samples, and the source of each number.
+
+    Examples: trtzoo report; trtzoo report --results benchmarks --out page.html
+    """
+    require_module("trtzoo report", module="vl_convert", extra="report")
+    found, evaluations, complaints = _read(folder)
+    if not found:
+        log.warning(EMPTY, folder)
+    from trtzoo.report.page.page import page
+
+    text = page(found, evaluations, complaints, folder=folder)
+    with replacing(out, lock=False) as work:
+        (work / out.name).write_bytes(text)
+    print_result(f"{out}  {pluralize(len(found), 'result')}, {len(text) / 1e6:.2f} MB")
+    return bool(complaints)
+
+
+@command("compare")
+def compare(
+    before: Annotated[
+        str, Argument(metavar="A", help="A result file, a folder of them, or git's revision:path; a comma list of runs.")
+    ],
+    after: Annotated[str, Argument(metavar="B", help="The same for the other side.")],
+    gate: Annotated[
+        str | None, Option(metavar="PERCENT", help="Exit with 1 if B is proven slower than A by more than this.")
+    ] = None,
+    form: options.Format = "rich",
+) -> bool:
+    """Compare two measurements cell by cell: is B slower than A, faster, or the same, and is that proven?
+
+    Examples: trtzoo compare old/ new/; trtzoo compare HEAD~1:benchmarks benchmarks --gate 3%;
+    trtzoo compare a1,a2,a3 b1,b2,b3
+    """
+    from trtzoo.report.compare import cells
+    from trtzoo.report.compare.table import sentences
+    from trtzoo.report.compare.table import table as comparison_table
+
+    if gate is not None and not re.fullmatch(r"\d{1,3}(\.\d+)?%", gate):
+        raise UsageError(f"--gate {gate!r} is not a percentage. Example: --gate 3%")
+    (old, skipped), (new, also_skipped) = read_side(before), read_side(after)
+    complaints = [*skipped, *also_skipped]
+    for complaint in complaints:
+        log.error("skipped: %s", complaint)
+    found = cells.compare(old, new)
+    if not found.cells and not found.unchanged:
+        raise UsageError(" ".join(["Nothing can be compared.", *sentences(found)]))
+    print(render([comparison_table(found)], form), end="")
+    slower = [cell for cell in found.cells if gate and cell.slower_than(float(gate[:-1]) / 100)]
+    if slower:
+        log.error("%d of %d cells are slower by more than %s.", len(slower), len(found.cells), gate)
+    return bool(slower or complaints or found.refused or found.broken)
