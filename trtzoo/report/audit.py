@@ -1,11 +1,14 @@
 """Check the published tables against themselves: CHECKS, one function each, yield findings with evidence.
 
-Nothing measured here is used: only exact counts, the publisher's counter and later page, and the peaks of the two GPUs.
+Nothing measured here is used: only exact counts, the publisher's counter and later page, and the peaks of the two GPUs. The
+sentences are in audit.toml.
 """
 
 from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
 from itertools import combinations, pairwise, product
-from typing import Literal
+from typing import Any
 
 import msgspec
 
@@ -13,17 +16,17 @@ from trtzoo.models.table import MODELS, Model
 from trtzoo.report.published import BATCHES, document
 from trtzoo.report.roofline import limit_of_published
 
-Verdict = Literal["wrong", "doubtful", "holds"]
-
-COLUMNS = (("v100", "fp32", 1), *product(("t4",), ("fp32", "fp16"), BATCHES))
-"""The published columns of latencies: GPU, precision, batch."""
+COLUMNS = (("v100", "fp32", 1), *product(("t4",), ("fp32", "fp16"), BATCHES))  # GPU, precision, batch
+CLOSE = 0.005  # relative error of a count that still holds
+ALIKE = 0.06  # if latencies differ by less on hardware whose limits differ sixfold, the GPU does not determine them
+VERDICTS = ("wrong", "doubtful", "holds")
 
 
 class Finding(msgspec.Struct, frozen=True):
     """`claim` is a sentence about `subject`, `evidence` the numbers behind it."""
 
     check: str
-    verdict: Verdict
+    verdict: str
     subject: str
     claim: str
     evidence: str
@@ -31,8 +34,17 @@ class Finding(msgspec.Struct, frozen=True):
 
 def findings() -> list[Finding]:
     """Return all findings: wrong before doubtful before what holds, then in the order of CHECKS."""
-    order = ("wrong", "doubtful", "holds")
-    return sorted((row for check in CHECKS for row in check()), key=lambda row: order.index(row.verdict))
+    return sorted((row for check in CHECKS for row in check()), key=lambda row: VERDICTS.index(row.verdict))
+
+
+@cache
+def _outcomes() -> Any:
+    return msgspec.toml.decode((files("trtzoo.report") / "audit.toml").read_bytes())
+
+
+def _finding(check: str, outcome: str, subject: str, **numbers: Any) -> Finding:
+    row = _outcomes()[check][outcome]
+    return Finding(check, row["verdict"], subject, row["claim"].format(**numbers), row["evidence"].format(**numbers))
 
 
 def _ms(gpu: str, precision: str, model: str, batch: int) -> float:
@@ -48,9 +60,6 @@ def _limit_ms(gpu: str, precision: str, model: str, batch: int) -> float:
 
 # --- counts ---
 
-CLOSE = 0.005
-"""Relative error of a count that still holds."""
-
 
 def counts() -> Iterator[Finding]:
     """Compare FLOPs and parameters with the exact counts and the publisher's own counter."""
@@ -60,19 +69,16 @@ def counts() -> Iterator[Finding]:
         flops = ("G FLOPs", row.gflops, model.flops / 1e9, theirs.flops / 1e9, 2 * later.gmacs)
         params = ("M parameters", row.mparams, model.params / 1e6, theirs.params / 1e6, later.mparams)
         for quantity, printed, exact, counter, newer in (flops, params):
-            unit, error = quantity[0], printed / exact - 1
+            numbers = {"quantity": quantity, "unit": quantity[0], "printed": printed, "exact": exact, "counter": counter}
+            error = printed / exact - 1
             if round(counter, 2) != printed:
-                claim = f"{printed:.2f} {quantity} is neither the exact count nor the publisher's counter's: a typing error."
-                evidence = f"exact {exact:.2f} {unit}; that counter gives {counter:.2f} {unit}"
-                yield Finding("counts", "wrong", name, claim, evidence)
+                yield _finding("counts", "typed", name, **numbers)
             if abs(error) <= CLOSE:
                 close.append(abs(error))
-                continue
-            claim = f"{printed:.2f} {quantity} is {error:+.1%} off the exact count."
-            evidence = f"exact {exact:.2f} {unit}; the counter of 2019 gives {counter:.2f}, the publisher's of 2021 {newer:.2f}"
-            yield Finding("counts", "wrong", name, claim, evidence)
-    claim = f"{len(close)} of {2 * len(document().models)} counts are within {CLOSE:.1%} of the exact ones."
-    yield Finding("counts", "holds", "all networks", claim, f"the largest error is {max(close, default=0.0):.2%}")
+            else:
+                yield _finding("counts", "off", name, **numbers, newer=newer, error=error)
+    number, largest = 2 * len(document().models), max(close, default=0.0)
+    yield _finding("counts", "close", "all networks", close=len(close), all=number, limit=CLOSE, largest=largest)
 
 
 def accuracies() -> Iterator[Finding]:
@@ -80,11 +86,9 @@ def accuracies() -> Iterator[Finding]:
     for name, top in product(document().models, ("top1", "top5")):
         printed, later = getattr(document().models[name], top), getattr(document().later[name], top)
         if abs(printed - later) > 0.0005 + 1e-9:
-            claim = f"{top.replace('p', 'p-')} {printed:.3f} is not the rounded value of the publisher's later page."
-            yield Finding("accuracies", "wrong", name, claim, f"later {later:.4f}")
+            yield _finding("accuracies", "off", name, title=top.replace("p", "p-"), printed=printed, later=later)
             return
-    claim = f"All {2 * len(document().models)} accuracies are those of the publisher's later page, rounded."
-    yield Finding("accuracies", "holds", "all networks", claim, "no difference is over 0.0005")
+    yield _finding("accuracies", "same", "all networks", all=2 * len(document().models))
 
 
 # --- latencies ---
@@ -93,18 +97,12 @@ def accuracies() -> Iterator[Finding]:
 def roofline() -> Iterator[Finding]:
     """Compare each column with the shortest time that the GPU's peaks allow."""
     for gpu, precision, batch in COLUMNS:
-        shares = {
-            model: _limit_ms(gpu, precision, model, batch) / _ms(gpu, precision, model, batch) for model in document().models
-        }
-        low, high = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
-        verdict: Verdict = "holds"
-        claim = "No latency is shorter than the limit."
-        if shares[high] > 1:
-            verdict, claim = "wrong", "Some latencies are shorter than the GPU's peaks allow for direct convolutions."
-        elif shares[high] < 0.05:
-            verdict, claim = "doubtful", "No network reaches a twentieth of the limit."
-        evidence = f"from {shares[low]:.1%} ({low}) to {shares[high]:.1%} ({high}) of the limit"
-        yield Finding("roofline", verdict, f"{gpu.upper()} {precision.upper()} b{batch}", claim, evidence)
+        cells = {model: (gpu, precision, model, batch) for model in document().models}
+        shares = sorted((_limit_ms(*cell) / _ms(*cell), model) for model, cell in cells.items())
+        (low, lowest), (high, highest) = shares[0], shares[-1]
+        outcome = "shorter" if high > 1 else "far" if high < 0.05 else "possible"
+        subject = f"{gpu.upper()} {precision.upper()} b{batch}"
+        yield _finding("roofline", outcome, subject, low=low, lowest=lowest, high=high, highest=highest)
 
 
 def batches() -> Iterator[Finding]:
@@ -114,27 +112,23 @@ def batches() -> Iterator[Finding]:
         less, full = (_ms("t4", precision, model, batch) for batch in (fewer, more))
         if less < full <= less * more / fewer:
             good += 1
-            continue
-        claim = f"{more} images take {full / less:.2f} times as long as {fewer}."
-        yield Finding("batches", "doubtful", f"{model}, T4 {precision.upper()}", claim, f"{less:.2f} ms, {full:.2f} ms")
-    yield Finding(
-        "batches", "holds", "T4", f"{good} steps of the batch take longer, but not longer per image.", "b1 to b4 to b8"
-    )
+        else:
+            numbers = {"fewer": fewer, "more": more, "less": less, "full": full, "ratio": full / less}
+            yield _finding("batches", "odd", f"{model}, T4 {precision.upper()}", **numbers)
+    yield _finding("batches", "good", "T4", good=good)
 
 
 def precisions() -> Iterator[Finding]:
     """Compare FP16 with FP32 on the same GPU."""
-    gains = {}
+    gains = []
     for batch, model in product(BATCHES, document().models):
         full, half = (_ms("t4", precision, model, batch) for precision in ("fp32", "fp16"))
-        gains[model, batch] = full / half
+        gains.append((full / half, model, batch))
         if half >= full:
-            claim, evidence = f"FP16 is slower than FP32, by {half / full - 1:.1%}.", f"FP16 {half:.2f} ms, FP32 {full:.2f} ms"
-            yield Finding("precisions", "doubtful", f"{model}, T4 b{batch}", claim, evidence)
-    (model, batch), gain = max(gains.items(), key=lambda item: item[1])
+            yield _finding("precisions", "slower", f"{model}, T4 b{batch}", loss=half / full - 1, half=half, full=full)
+    gain, model, batch = max(gains)
     peaks = _limit_ms("t4", "fp32", "densenet121", 8) / _limit_ms("t4", "fp16", "densenet121", 8)
-    claim = f"FP16 is at most {gain:.2f} times as fast as FP32, although the T4's peaks differ {peaks:.0f}-fold."
-    yield Finding("precisions", "doubtful", "T4", claim, f"the largest gain is {model} b{batch}")
+    yield _finding("precisions", "gain", "T4", gain=gain, peaks=peaks, model=model, batch=batch)
 
 
 def _nested(small: Model, large: Model) -> bool:
@@ -153,10 +147,8 @@ def widths() -> Iterator[Finding]:
         good += less <= more
         if less > more:
             subject = f"{large.name}, {gpu.upper()} {precision.upper()} b{batch}"
-            claim = f"It is faster than {small.name}, which has fewer FLOPs, parameters and layers."
-            yield Finding("widths", "doubtful", subject, claim, f"{more:.2f} ms against {less:.2f} ms")
-    evidence = f"{len(pairs)} pairs a column"
-    yield Finding("widths", "holds", "all columns", f"{good} pairs of nested networks are in order.", evidence)
+            yield _finding("widths", "faster", subject, small=small.name, less=less, more=more)
+    yield _finding("widths", "good", "all columns", good=good, pairs=len(pairs))
 
 
 def devices() -> Iterator[Finding]:
@@ -164,59 +156,38 @@ def devices() -> Iterator[Finding]:
     for model in document().models:
         fast, slow = (_ms(gpu, "fp32", model, 1) for gpu in ("v100", "t4"))
         if fast >= slow:
-            ratio = _limit_ms("t4", "fp32", model, 1) / _limit_ms("v100", "fp32", model, 1)
-            claim = f"A V100 takes {fast / slow - 1:.1%} longer than a T4, although its limit is {ratio:.1f} times lower."
-            why = "the limit is that of the SXM2 card, because the page does not say which"
-            yield Finding("devices", "doubtful", f"{model}, FP32 b1", claim, f"V100 {fast:.2f} ms, T4 {slow:.2f} ms; {why}")
-
-
-ALIKE = 0.06
-"""If latencies differ by less than this on hardware whose limits differ sixfold, the GPU does not determine them."""
+            limits = _limit_ms("t4", "fp32", model, 1) / _limit_ms("v100", "fp32", model, 1)
+            yield _finding("devices", "slower", f"{model}, FP32 b1", loss=fast / slow - 1, limits=limits, fast=fast, slow=slow)
 
 
 def host_bound() -> Iterator[Finding]:
     """Find models whose batch 1 takes the same time on each GPU and precision: the host was timed."""
-    cells = [(gpu, precision) for gpu, precision, batch in COLUMNS if batch == 1]
     for model in document().models:
-        times = {f"{gpu.upper()} {precision.upper()}": _ms(gpu, precision, model, 1) for gpu, precision in cells}
-        limits = [_limit_ms(gpu, precision, model, 1) for gpu, precision in cells]
-        spread, apart = max(times.values()) / min(times.values()) - 1, max(limits) / min(limits)
-        if spread > ALIKE or apart < 6:
-            continue
-        claim = (
-            f"The three latencies are within {spread:.1%} of one another, although their limits are {apart:.1f}-fold apart: "
-            "most likely the host was timed, not the GPU."
-        )
-        latencies = ", ".join(f"{column} {ms:.2f} ms" for column, ms in times.items())
-        four = _ms("t4", "fp16", model, 4) / _ms("t4", "fp16", model, 1)
-        evidence = f"{latencies}; four images take {four:.2f} times as long (T4 FP16)"
-        yield Finding("host-bound", "doubtful", f"{model}, b1", claim, evidence)
+        cells = [(gpu, precision, model, batch) for gpu, precision, batch in COLUMNS if batch == 1]
+        times, limits = [_ms(*cell) for cell in cells], [_limit_ms(*cell) for cell in cells]
+        spread, apart = max(times) / min(times) - 1, max(limits) / min(limits)
+        if spread <= ALIKE and apart >= 6:
+            named = (f"{cell[0].upper()} {cell[1].upper()} {ms:.2f} ms" for cell, ms in zip(cells, times, strict=True))
+            four = _ms("t4", "fp16", model, 4) / _ms("t4", "fp16", model, 1)
+            numbers = {"spread": spread, "limits": apart, "latencies": ", ".join(named), "four": four}
+            yield _finding("host-bound", "alike", f"{model}, b1", **numbers)
 
 
 def later() -> Iterator[Finding]:
     """Compare the V100's column with the publisher's page of December 2021, and that page with itself."""
     for model, row in document().later.items():
-        first, second = _ms("v100", "fp32", model, 1), row.v100_fp32["b1"]
-        if not 0.8 < first / second < 1.25:
-            claim = f"It is {first / second:.1f} times the latency on the publisher's page of December 2021."
-            evidence = f"{first:.2f} ms here; {second:.2f} ms there, of 2100 runs without the first 100"
-            yield Finding("later page", "doubtful", f"{model}, V100 FP32 b1", claim, evidence)
+        here, there = _ms("v100", "fp32", model, 1), row.v100_fp32["b1"]
+        if not 0.8 < here / there < 1.25:
+            yield _finding("later page", "differs", f"{model}, V100 FP32 b1", ratio=here / there, here=here, there=there)
     for model, row in document().later.items():
         one, four = row.v100_fp32["b1"], row.v100_fp32["b4"]
         if four > 4 * one:
-            claim = f"On that page four images take {four / one:.2f} times as long as one, so it is doubtful, too."
-            yield Finding("later page", "doubtful", f"{model}, later V100 FP32", claim, f"{one:.2f} ms, {four:.2f} ms")
+            yield _finding("later page", "itself", f"{model}, later V100 FP32", ratio=four / one, one=one, four=four)
 
 
 def footnote() -> Iterator[Finding]:
     """Check the version of TensorRT that later pages give for these latencies."""
-    note = document().footnote
-    claim = f"The footnote that these latencies are TensorRT {note.version}'s cannot be true: they are older than it."
-    evidence = (
-        f"{note.pages} have it since {note.added} (PaddleClas commit {note.added_commit}); all sixty T4 latencies are "
-        f"unchanged since {note.first} (commit {note.first_commit}); NVIDIA's changelog had {note.newest} on {note.newest_on}"
-    )
-    yield Finding("footnote", "wrong", "T4", claim, evidence)
+    yield _finding("footnote", "impossible", "T4", note=document().footnote)
 
 
 CHECKS = (counts, footnote, host_bound, later, devices, precisions, roofline, batches, widths, accuracies)
