@@ -75,8 +75,7 @@ class Document(msgspec.Struct, frozen=True):
                     yield from ((gpu, precision, model, int(name[1:]), printed / 1000) for name, printed in by_batch.items())
 
 
-BATCHES = (1, 4, 8)
-"""The batches of the published latencies."""
+BATCHES = (1, 4, 8)  # of the published latencies
 
 
 @cache

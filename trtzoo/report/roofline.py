@@ -16,8 +16,7 @@ from trtzoo.hardware.gpus import GPUS, Card, find_card
 from trtzoo.models.table import MODELS, Model
 
 BYTES = {"fp32": 4, "fp16": 2}
-VALUES = 3 * 224 * 224, 1000
-"""Of one image, and of its logits."""
+VALUES = 3 * 224 * 224, 1000  # of one image, and of its logits
 
 
 class Limit(msgspec.Struct, frozen=True):

@@ -5,15 +5,16 @@ front is a grey staircase. Equal inputs give equal bytes.
 """
 
 import textwrap
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import msgspec
 from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
@@ -22,30 +23,15 @@ from matplotlib.transforms import Bbox
 from trtzoo.core.files import replacing
 from trtzoo.report.figures.pictures import Picture, Point, pareto
 
-LOOKS: dict[str, dict[str, Any]] = {
-    "densenet": {"label": "DenseNet", "marker": "o", "markersize": 8, "linestyle": ":", "color": "#8f2d87"},
-    "dpn": {"label": "DPN", "marker": "*", "markersize": 13, "linestyle": "--", "color": "#1f5fd0"},
-}
-"""The look of a family's points and line. Readers with red-green colour blindness can tell these colours apart."""
-
-FRONT = "#9a9a9a"
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10.5,
-    "svg.hashsalt": "trtzoo",
-    "svg.fonttype": "path",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e3e3",
-    "axes.axisbelow": True,
-}
+TABLES = msgspec.toml.decode((files("trtzoo.report.figures") / "looks.toml").read_bytes())
+LOOKS: dict[str, dict[str, Any]] = TABLES["families"]  # of a family's points and line
+FRONT, INK = "#9a9a9a", "#444444"
 
 
 def write(picture: Picture, folder: Path) -> list[Path]:
     """Write the figure as PNG and SVG, both or neither. Raises StoreError if they cannot be written."""
     names = [f"{picture.name}.{kind}" for kind in ("png", "svg")]
-    with mpl.rc_context(STYLE), replacing(folder / names[0], lock=False) as work:
+    with mpl.rc_context(TABLES["style"]), replacing(folder / names[0], lock=False) as work:
         figure = draw(picture)
         figure.savefig(work / names[0], dpi=150, metadata={"Software": None})
         figure.savefig(work / names[1], metadata={"Date": None, "Creator": None})
@@ -64,12 +50,29 @@ def draw(picture: Picture) -> Figure:
         front = pareto(points)  # drawn from each point right to the next, then up
         xs, ys = [point.x for point in front], [point.top1 for point in front]
         axes.step(xs, ys, where="post", color=FRONT if full else "#cfcfcf", linewidth=1.6, zorder=1)
-        for family in LOOKS:
-            _family(
-                axes, family, sorted((point for point in points if point.family == family), key=lambda point: point.x), full
-            )
-    _labels(figure, axes, picture, _legend(axes, picture))
-    figure.text(0.012, 0.02, textwrap.fill(picture.caption, 118), fontsize=8.5, color="#444444", va="bottom")
+        for family, look in LOOKS.items():
+            own = sorted((point for point in points if point.family == family), key=lambda point: point.x)
+            if own:
+                bars = [[point.x - point.low for point in own], [point.high - point.x for point in own]]
+                axes.errorbar(
+                    [point.x for point in own],
+                    [point.top1 for point in own],
+                    xerr=bars if full else None,
+                    linewidth=1.1 if full else 0.7,
+                    markerfacecolor=look["color"] if full else "white",
+                    markeredgewidth=1.2,
+                    capsize=3,
+                    zorder=3 if full else 2,
+                    **look,
+                )
+    square = {"marker": "s", "linestyle": "", "color": INK}
+    entries = [*LOOKS.values(), {**square, "markerfacecolor": "white", "label": "published"}]
+    entries += [{**square, "label": picture.full}] if picture.measured else []
+    entries.append({"color": FRONT, "linewidth": 1.6, "label": "Pareto front"})
+    handles = [Line2D([], [], **entry) for entry in entries]
+    axes.legend(handles=handles, loc="lower right", frameon=True, framealpha=0.95, edgecolor="#dddddd")
+    _labels(figure, axes, picture)
+    figure.text(0.012, 0.02, textwrap.fill(picture.caption, 118), fontsize=8.5, color=INK, va="bottom")
     return figure
 
 
@@ -89,38 +92,12 @@ def _scale(axes: Axes, picture: Picture) -> None:
     axes.set_ylim(min(accuracies) - room, max(accuracies) + room)
 
 
-def _family(axes: Axes, family: str, points: list[Point], full: bool) -> None:
-    if points:
-        axes.errorbar(
-            [point.x for point in points],
-            [point.top1 for point in points],
-            xerr=[[point.x - point.low for point in points], [point.high - point.x for point in points]] if full else None,
-            linewidth=1.1 if full else 0.7,
-            markerfacecolor=LOOKS[family]["color"] if full else "white",
-            markeredgewidth=1.2,
-            capsize=3,
-            zorder=3 if full else 2,
-            **LOOKS[family],
-        )
-
-
-def _legend(axes: Axes, picture: Picture) -> Legend:
-    square = {"marker": "s", "linestyle": "", "color": "#444444"}
-    entries = [*LOOKS.values(), {**square, "markerfacecolor": "white", "label": "published"}]
-    if picture.measured:
-        entries.append({**square, "label": picture.full})
-    entries.append({"color": FRONT, "linewidth": 1.6, "label": "Pareto front"})
-    handles = [Line2D([], [], **entry) for entry in entries]
-    return axes.legend(handles=handles, loc="lower right", frameon=True, framealpha=0.95, edgecolor="#dddddd")
-
-
-def _labels(figure: Figure, axes: Axes, picture: Picture, legend: Legend) -> None:
+def _labels(figure: Figure, axes: Axes, picture: Picture) -> None:
     """Name each network at its point; once if its published and measured points are close together."""
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     pixels = axes.transData.inverted()
-    points = (*picture.published, *picture.measured)
-    boxes = [*(_box(axes, point) for point in points), legend.get_window_extent()]
+    boxes = [*(_box(axes, point) for point in (*picture.published, *picture.measured)), axes.get_legend().get_window_extent()]
     texts: dict[Point, Text] = {}
     for point in (*picture.measured, *picture.published):
         near = _box(axes, point, width=90, height=60)
@@ -134,14 +111,7 @@ def _labels(figure: Figure, axes: Axes, picture: Picture, legend: Legend) -> Non
         target_y=[point.top1 for point in texts],
         objects=[box.transformed(pixels) for box in boxes],
         ax=axes,
-        expand=(1.08, 1.25),
-        force_text=(1, 1),  # weaker forces leave overlaps in crowded figures
-        force_static=(1, 1),
-        max_move=40,
-        prevent_crossings=False,
-        iter_lim=300,  # a limit in seconds would make the result depend on the machine
-        arrowprops={"arrowstyle": "-", "color": "#777777", "linewidth": 0.6, "shrinkB": 5},
-        min_arrow_len=9,
+        **TABLES["names"],
     )
 
 

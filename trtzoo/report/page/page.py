@@ -75,20 +75,21 @@ COLUMNS = (
     PageColumn("State", _state, key="state", wide=True),
 )
 
-FILTERS = ("device", "runtime", "protocol", "precision", "batch", "state")
-"""The fields with a filter above the table."""
-
-PRINTED = {
-    "Source": f"{document().source.name}, {document().source.document}",
-    "Protocol": f"the publisher's, as far as known: {PROTOCOLS['paddle2020'].note}",
-}
-"""The facts of a published number."""
+FILTERS = ("device", "runtime", "protocol", "precision", "batch", "state")  # the fields with a filter above the table
 
 
 def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: Sequence[str], *, folder: Path) -> bytes:
     """Make the whole file, in UTF-8. `folder` is where the results are from; `complaints` are about the files skipped there."""
-    found = sorted(found, key=_order)
+
+    def order(row: Found) -> tuple[Any, ...]:
+        case = row.result.case
+        kind = (case.device, case.runtime, case.protocol, str(case.cuda_graph), case.precision, case.batch)
+        return (*kind, list(MODELS).index(case.model))
+
+    found = sorted(found, key=order)
     cells = [*(measured(row.result, evaluations) for row in found), *published()]
+    source, known = document().source, PROTOCOLS["paddle2020"].note
+    printed = {"Source": f"{source.name}, {source.document}", "Protocol": f"the publisher's, as far as known: {known}"}
     shown = ("Latency", "Published", "Doubts")  # a row has these itself
     facts = [{name: words for name, words in explain(row).items() if name not in shown} for row in found]
     scripts = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), _asset("charts.js") + _asset("page.js")
@@ -101,7 +102,7 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
         style=Markup(style),
         library=Markup(library),
         script=Markup(script),
-        data=Markup(_data(cells, [*facts, *[PRINTED] * len(published())])),
+        data=Markup(_data(cells, [*facts, *[printed] * len(published())])),
         cells=cells,
         columns=COLUMNS,
         choices={name: map(str, sorted({getattr(cell, name) for cell in cells})) for name in FILTERS},
@@ -113,12 +114,6 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
         folder=folder,
     )
     return html.encode("utf-8", "replace")
-
-
-def _order(row: Found) -> tuple[Any, ...]:
-    case = row.result.case
-    kind = (case.device, case.runtime, case.protocol, str(case.cuda_graph), case.precision, case.batch)
-    return (*kind, list(MODELS).index(case.model))
 
 
 def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import msgspec
+import numpy as np
 
 from trtzoo.accuracy.records import Evaluation
 from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
@@ -129,9 +130,6 @@ def published() -> list[PageRow]:
 def histogram(samples: Sequence[float]) -> Histogram:
     """Count samples in BINS bins to the 99th percentile, the slower ones as one number. Raises ValueError without samples."""
     start, end = min(samples), percentile(samples, 0.99)
-    width = (end - start) / BINS
-    counts = [0] * (BINS if width else 1)
-    for sample in samples:
-        if sample <= end:
-            counts[min(int((sample - start) / width), BINS - 1) if width else 0] += 1
-    return Histogram(start, width, counts, len(samples) - sum(counts), max(samples))
+    bins = BINS if end - start > 1e-9 * end else 1  # NumPy refuses bins of no width
+    counts = np.histogram(samples, bins, (start, end))[0].tolist()
+    return Histogram(start, (end - start) / bins, counts, len(samples) - sum(counts), max(samples))

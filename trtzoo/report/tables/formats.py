@@ -13,8 +13,7 @@ from rich.table import Table as RichTable
 from trtzoo.core.errors import find_row
 from trtzoo.report.tables.model import Table
 
-SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}
-"""Abbreviations for headings, so that tables fit eighty columns."""
+SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}  # so that tables fit eighty columns
 
 
 def rich(tables: list[Table]) -> str:

@@ -20,9 +20,7 @@ from trtzoo.report.results import Group, device_text, groups, pairs_text, protoc
 from trtzoo.report.roofline import limit_of, limit_of_published
 from trtzoo.report.tables.model import DASH, Cell, Column, Table
 
-PUBLISHED = (("v100", "fp32"), ("t4", "fp32"), ("t4", "fp16"))
-"""GPU and precision of the published tables, in the document's order."""
-
+PUBLISHED = (("v100", "fp32"), ("t4", "fp32"), ("t4", "fp16"))  # in the document's order
 LIMIT_CAPTION = (
     "The limit is the shortest time, in ms, that the device's peaks allow: FLOPs over the peak of that precision, or weights, "
     "images and logits once over the bandwidth, whichever is longer. Shares are limit / latency."
