@@ -15,6 +15,7 @@ from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
@@ -70,8 +71,8 @@ def draw(picture: Picture) -> Figure:
     entries += [{**square, "label": picture.full}] if picture.measured else []
     entries.append({"color": FRONT, "linewidth": 1.6, "label": "Pareto front"})
     handles = [Line2D([], [], **entry) for entry in entries]
-    axes.legend(handles=handles, loc="lower right", frameon=True, framealpha=0.95, edgecolor="#dddddd")
-    _labels(figure, axes, picture)
+    legend = axes.legend(handles=handles, loc="lower right", frameon=True, framealpha=0.95, edgecolor="#dddddd")
+    _labels(figure, axes, picture, legend)
     figure.text(0.012, 0.02, textwrap.fill(picture.caption, 118), fontsize=8.5, color=INK, va="bottom")
     return figure
 
@@ -92,12 +93,12 @@ def _scale(axes: Axes, picture: Picture) -> None:
     axes.set_ylim(min(accuracies) - room, max(accuracies) + room)
 
 
-def _labels(figure: Figure, axes: Axes, picture: Picture) -> None:
+def _labels(figure: Figure, axes: Axes, picture: Picture, legend: Legend) -> None:
     """Name each network at its point; once if its published and measured points are close together."""
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     pixels = axes.transData.inverted()
-    boxes = [*(_box(axes, point) for point in (*picture.published, *picture.measured)), axes.get_legend().get_window_extent()]
+    boxes = [*(_box(axes, point) for point in (*picture.published, *picture.measured)), legend.get_window_extent()]
     texts: dict[Point, Text] = {}
     for point in (*picture.measured, *picture.published):
         near = _box(axes, point, width=90, height=60)
