@@ -8,7 +8,7 @@ from typing import Literal
 
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
-from trtzoo.core.files import encode, load_sidecar, read_record, sha256_file, sidecar_path
+from trtzoo.core.files import encode, read_record, sha256_file, sidecar_path
 from trtzoo.core.records import SCHEMA, Record, Weights
 from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu
 
@@ -122,12 +122,6 @@ class Recipe(Record, frozen=True, kw_only=True):
         return hashlib.sha256(encode(self)).hexdigest()
 
 
-@cache
-def builder_code() -> str:
-    """The hash of the code that runs TensorRT's builder. If it changes, every engine is out of date."""
-    return sha256_file(Path(__file__).parent.parent / "builder" / "tensorrt_worker.py")
-
-
 def engine_folder(root: Path, gpu: Gpu, flavour: str, version: str) -> Path:
     """The folder of the engines that one TensorRT version built for one GPU."""
     return root / gpu.name / f"{flavour}-{version}"
@@ -182,7 +176,7 @@ def read_source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | N
 def read_sidecar_unchecked(engine: Path) -> EngineSidecar | None:
     """The sidecar of an engine, without a look at the engine; None if it is missing or damaged."""
     try:
-        return load_sidecar(engine, EngineSidecar)
+        return read_record(sidecar_path(engine), EngineSidecar)
     except (OSError, StoreError):
         return None
 
@@ -222,8 +216,3 @@ def load_plan(engine: Path, *, flavour: str, version: str, sm: int, device: str)
         remedy = build_command(engine, sidecar, options=f"{gpu} --flavour {flavour}")
         raise StoreError(f"{built}; this machine has {FLAVOURS[flavour].title} {version}. Run: {remedy}")
     return plan, sidecar
-
-
-def estimate_bytes(onnx_bytes: int) -> int:
-    """The approximate size of an engine: the weights, and kernels, which take 5 to 23 MB in the ten networks."""
-    return onnx_bytes + 20_000_000

@@ -22,7 +22,7 @@ from trtzoo.artifacts import engines
 from trtzoo.artifacts.engines import EngineSidecar, OptimizationProfile, Recipe, Stamp
 from trtzoo.builder.process import BuildJob, run_build
 from trtzoo.core.errors import BuildError, MachineError, StoreError, TrtzooError
-from trtzoo.core.files import encode, free_space, replacing, sidecar_path, size_text
+from trtzoo.core.files import encode, free_space, replacing, sha256_file, sidecar_path, size_text
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Record
 from trtzoo.core.system import available_cores, total_memory
@@ -138,7 +138,7 @@ def check_space(orders: list[BuildOrder], target: Target, folder: Path, *, force
     """The approximate size in bytes of the engines that will be built. Raises StoreError if the disk has less space."""
     place = engines.engine_folder(folder, target.gpu, target.flavour.name, target.version)
     sizes = [
-        engines.estimate_bytes(order.onnx.stat().st_size)
+        order.onnx.stat().st_size + 20_000_000  # the weights, and kernels: 5 to 23 MB in the ten networks
         for order in orders
         if order.onnx.is_file() and (force or not (place / order.file_name).is_file())
     ]
@@ -244,7 +244,7 @@ class _Builder:
             version=self.target.version,
             workspace=self.settings.workspace,
             detailed=self.settings.detailed,
-            code=engines.builder_code(),
+            code=sha256_file(Path(__file__).with_name("tensorrt_worker.py")),
         )
 
     def _build(self, order: BuildOrder, path: Path, work: Path) -> EngineSidecar:

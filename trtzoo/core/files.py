@@ -54,11 +54,6 @@ def read_record(path: Path, kind: type[R]) -> R:
     return decode(path.read_bytes(), kind, name=str(path))
 
 
-def load_sidecar(artifact: Path, kind: type[R]) -> R:
-    """The sidecar of an artifact, without checking the artifact. Raises StoreError as `decode` does, and OSError."""
-    return read_record(sidecar_path(artifact), kind)
-
-
 def read_sidecar(artifact: Path, kind: type[R], *, remedy: str) -> R:
     """The sidecar of an artifact that matches it. Raises StoreError if either file is missing or damaged, or they differ.
 

@@ -3,8 +3,8 @@
 `python -m trtzoo.hardware.cpu_peak` measures it with PyTorch: the best of many products.
 """
 
-import math
-import time
+import timeit
+from functools import partial
 
 from trtzoo.core.subprocesses import ChildError, module_command, run_child, serve
 
@@ -24,12 +24,7 @@ def _measure(threads: int) -> float:
 
     torch.set_num_threads(threads)
     left, right = torch.rand(SIZE, SIZE), torch.rand(SIZE, SIZE)
-    best = math.inf
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        left @ right
-        best = min(best, time.perf_counter() - start)
-    return 2 * SIZE**3 / best
+    return 2 * SIZE**3 / min(timeit.repeat(partial(torch.mm, left, right), number=1, repeat=ROUNDS))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,31 @@
 """Monitors a GPU while a case is sampled: clocks and what limits them, power, temperature, other processes. It sets nothing.
 
-A child process (nvml_worker.py) asks NVML, so neither NVML's calls nor its crashes disturb the measurement.
+A child process asks NVML, so neither NVML's calls nor its crashes disturb the measurement. It is this file:
+`python -m trtzoo.hardware.gpu_monitor BUS_ID SETTLE` prints Readings as lines of JSON until its stdin closes, so it ends with
+its parent. A GPU is named by its PCI bus id, because NVML numbers GPUs in an order of its own.
 """
 
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from statistics import median
+from typing import Any
 
 import msgspec
 
 from trtzoo.core.errors import MachineError
 from trtzoo.core.modules import require_module
 from trtzoo.core.records import Device, GpuState, Record, Span
-from trtzoo.core.subprocesses import end_child, module_command
+from trtzoo.core.subprocesses import end_child, end_with_parent, module_command
 
 QUANTITIES = ("sm_clock", "memory_clock", "power", "temperature")
-START = 10.0  # seconds that the child may take until it is ready
+START, PERIOD = 10.0, 0.1  # seconds that the child may take until it is ready, and between readings
 REASONS = {  # NVML's clock-event bits without idle (1) and application clocks (2), which are the user's wish
     0x4: "software power cap",
     0x8: "hardware slowdown",
@@ -33,6 +37,20 @@ REASONS = {  # NVML's clock-event bits without idle (1) and application clocks (
     0x200: "board limit",
     0x400: "reliability limit",
 }
+
+
+# Field of Reading, NVML's function for it (those of new drivers and bindings first), its arguments, its unit in ours.
+QUERIES: tuple[tuple[str, str, tuple[int, ...], float], ...] = (
+    ("sm_clock", "nvmlDeviceGetClockInfo", (1,), 1e6),  # NVML_CLOCK_SM
+    ("memory_clock", "nvmlDeviceGetClockInfo", (2,), 1e6),  # NVML_CLOCK_MEM
+    ("power", "nvmlDeviceGetPowerUsage", (), 1e-3),
+    ("temperature", "nvmlDeviceGetTemperatureV", (0,), 1),  # NVML_TEMPERATURE_GPU
+    ("temperature", "nvmlDeviceGetTemperature", (0,), 1),
+    ("reasons", "nvmlDeviceGetCurrentClocksEventReasons", (), 1),
+    ("reasons", "nvmlDeviceGetCurrentClocksThrottleReasons", (), 1),
+    ("processes", "nvmlDeviceGetComputeRunningProcesses_v3", (), 1),
+    ("processes", "nvmlDeviceGetComputeRunningProcesses_v2", (), 1),
+)
 
 
 class Reading(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,7 +84,7 @@ class GpuMonitor:
         """Start the child and wait until it is ready, dead or late."""
         if self._device.kind != "gpu":
             return self
-        command = module_command("trtzoo.hardware.nvml_worker", self._device.bus_id, str(self._settle))
+        command = module_command("trtzoo.hardware.gpu_monitor", self._device.bus_id, str(self._settle))
         try:
             require_module("the GPU monitor", module="pynvml", extra="gpu")
             self._lines = tempfile.TemporaryFile()  # a pipe would fill up; __exit__ closes it
@@ -120,3 +138,41 @@ def summarise_readings(readings: Sequence[Reading], failure: str = "") -> GpuSta
 def _span(values: Sequence[float | None]) -> Span | None:
     known = [value for value in values if value is not None]
     return Span(low=min(known), median=median(known), high=max(known)) if known else None
+
+
+def _read(gpu: Any) -> Reading:
+    """One reading; a field that this GPU or driver does not report is None. Raises NVMLError if the GPU is lost."""
+    import pynvml
+
+    reasons = (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission)
+    found: dict[str, Any] = {}
+    for name, function, arguments, unit in QUERIES:
+        if name not in found:
+            with suppress(AttributeError, *reasons):  # old bindings lack some functions
+                answer = getattr(pynvml, function)(gpu, *arguments)
+                found[name] = len({process.pid for process in answer}) if isinstance(answer, list) else answer * unit
+    return Reading(**found)
+
+
+def _send(reading: Reading) -> None:
+    os.write(1, msgspec.json.encode(reading) + b"\n")
+
+
+def _monitor(bus_id: str, settle: float) -> None:
+    """Send an empty Reading when ready, then readings until stdin closes; an error is the last."""
+    import pynvml
+
+    stopped = end_with_parent(grace=60)  # if NVML hangs, the parent kills this process long before
+    try:
+        pynvml.nvmlInit()
+        gpu = pynvml.nvmlDeviceGetHandleByPciBusId(bus_id.encode())
+        _send(Reading())
+        stopped.wait(settle)
+        while not stopped.wait(PERIOD):
+            _send(_read(gpu))
+    except pynvml.NVMLError as error:
+        _send(Reading(error=f"NVML: {error}"))
+
+
+if __name__ == "__main__":
+    _monitor(sys.argv[1], float(sys.argv[2]))

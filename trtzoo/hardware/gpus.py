@@ -106,23 +106,18 @@ def identify_gpu(name: str, sm: int) -> Gpu:
 
 def check_target(gpu: Gpu, flavour: Flavour, version: str) -> None:
     """Raise MachineError if this version of this flavour cannot build for `gpu`; it says what to install."""
-    if flavour.name == "rtx":
-        if gpu.not_rtx:
-            raise MachineError(
-                f"TensorRT-RTX {version} cannot build for {gpu.title} (SM{gpu.sm}): {gpu.not_rtx}. "
-                f"TensorRT can, on a machine with that GPU: pip install '{requirement(gpu)}'"
-            )
-        return
-    here = version_numbers(version)
-    if gpu.newest and here[:2] > version_numbers(gpu.newest):
+    here, problem, remedy = version_numbers(version)[:2], "", f"pip install '{requirement(gpu)}'"
+    if flavour.name == "rtx" and gpu.not_rtx:
+        raise MachineError(
+            f"TensorRT-RTX {version} cannot build for {gpu.title} (SM{gpu.sm}): {gpu.not_rtx}. "
+            f"TensorRT can, on a machine with that GPU: {remedy}"
+        )
+    if gpu.newest and here > version_numbers(gpu.newest):
         problem = f"{gpu.newest} was the last that does"
-    elif here[:2] < version_numbers(gpu.oldest):
+    elif here < version_numbers(gpu.oldest):
         problem = f"{gpu.oldest} is the first that does"
-    else:
-        return
-    raise MachineError(
-        f"TensorRT {version} does not build for {gpu.title} (SM{gpu.sm}): {problem}. Run: pip install '{requirement(gpu)}'"
-    )
+    if problem and flavour.name == "tensorrt":
+        raise MachineError(f"TensorRT {version} does not build for {gpu.title} (SM{gpu.sm}): {problem}. Run: {remedy}")
 
 
 def requirement(gpu: Gpu) -> str:

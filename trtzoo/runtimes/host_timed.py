@@ -10,7 +10,7 @@ import numpy as np
 
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.arrays import Array
-from trtzoo.core.files import load_sidecar
+from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.records import Sample
 
 OUT_OF_MEMORY = ("out of memory", "Failed to allocate memory", "CUDNN_STATUS_ALLOC_FAILED")
@@ -93,4 +93,4 @@ def forbid_tf32() -> None:
 
 def float32_settings(path: Path) -> dict[str, str]:
     """The settings of a session that computes in float32: they say so if the exported file has another precision."""
-    return {} if load_sidecar(path, OnnxSidecar).precision == "fp32" else {"arithmetic": "float32"}
+    return {} if read_record(sidecar_path(path), OnnxSidecar).precision == "fp32" else {"arithmetic": "float32"}

@@ -10,7 +10,7 @@ import onnxruntime
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError
-from trtzoo.core.files import load_sidecar
+from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.system import available_cores
 from trtzoo.runtimes.host_timed import HostSession, StagedSession, forbid_tf32, memory_errors
 
@@ -108,7 +108,7 @@ def cuda(
         onnxruntime.preload_dlls()  # the CUDA and cuDNN libraries that pip installed
     providers: list[Provider] = [("CUDAExecutionProvider", {"device_id": device, "use_tf32": int(tf32)})]
     if with_tensorrt:
-        half = load_sidecar(path, OnnxSidecar).precision == "fp16"
+        half = read_record(sidecar_path(path), OnnxSidecar).precision == "fp16"
         providers.insert(0, ("TensorrtExecutionProvider", {"device_id": device, "trt_fp16_enable": half}))
     return DeviceSession(path, batch=batch, providers=providers, memory="cuda", device=device, transfers=transfers)
 

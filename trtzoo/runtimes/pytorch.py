@@ -9,7 +9,7 @@ import torch
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError, StoreError
-from trtzoo.core.files import load_sidecar, sha256_file
+from trtzoo.core.files import read_record, sha256_file, sidecar_path
 from trtzoo.core.system import available_cores
 from trtzoo.models import sources, weights
 from trtzoo.models.table import find_model
@@ -40,7 +40,7 @@ class DeviceSession(StagedSession):
 
     def __init__(self, path: Path, *, batch: int, name: str, transfers: bool, pinned: bool) -> None:
         super().__init__(transfers=transfers, pinned=pinned)
-        sidecar = load_sidecar(path, OnnxSidecar)
+        sidecar = read_record(sidecar_path(path), OnnxSidecar)
         self._device, dtype = torch.device(name), torch.float16 if sidecar.precision == "fp16" else torch.float32
         self._network = _network(path).to(self._device, dtype)
         self._host = torch.zeros(batch, 3, sidecar.size, sidecar.size, dtype=dtype, pin_memory=pinned)
@@ -86,7 +86,7 @@ def cuda(
 
 def _network(path: Path) -> torch.nn.Module:
     """The network with the weights that the file was made from: a publisher's, or the user's own file if it is unchanged."""
-    sidecar = load_sidecar(path, OnnxSidecar)
+    sidecar = read_record(sidecar_path(path), OnnxSidecar)
     model, origin, source = find_model(sidecar.model), sidecar.weights.origin, sidecar.weights.source
     if origin == sources.SEEDED or "://" in origin:
         checkpoint = sources.locate(model, source)
