@@ -37,8 +37,7 @@ class ArtifactPaths(Record, frozen=True, kw_only=True):
 
     def for_model(self, model: str, *, precision: str, batch: int | None) -> Candidate:
         """The model's file; it may not exist."""
-        graph = PRECISIONS[precision].graph
-        return self._for_graph(graph_path(self.onnx, model, graph), graph, precision=precision, batch=batch)
+        return self._candidate(graph_path(self.onnx, model, PRECISIONS[precision].graph), precision=precision, batch=batch)
 
     def for_file(self, path: Path, *, precision: str | None, batch: int | None) -> Candidate:
         """An exported graph or an engine. Raises StoreError for a graph without a sidecar, UsageError for a wrong kind."""
@@ -47,28 +46,26 @@ class ArtifactPaths(Record, frozen=True, kw_only=True):
                 raise UsageError(
                     f"{path} is an engine, and {self.runtime.name} on {self.device.name} runs exported graphs. Give its graph."
                 )
-            return self._task(path, precision=precision or "", batch=batch)
+            return self._candidate(path, precision=precision or "", batch=batch)
         _, sidecar = engines.read_source(path, None)
         if sidecar is None:
             raise StoreError(f"{path} has no sidecar, so the preprocessing of its images is unknown. Run: trtzoo export")
         if precision and PRECISIONS[precision].graph != sidecar.precision:
             raise UsageError(f"{path} is {sidecar.precision}: it cannot be evaluated as {precision}.")
-        return self._for_graph(path, sidecar.precision, precision=precision or sidecar.precision, batch=batch)
+        return self._candidate(path, precision=precision or sidecar.precision, batch=batch)
 
-    def _for_graph(self, path: Path, graph: str, *, precision: str, batch: int | None) -> Candidate:
-        """The graph itself, or the engine that was built of it."""
-        if self.engines is None:
-            remedy = f"trtzoo export {path.stem.split('-')[0]} --precision {graph}"
-            return self._task(path, precision=precision, batch=batch, remedy=remedy)
-        name = path.stem.replace(f"-{graph}", "", 1)
-        return self._task(
-            self.engines / f"{name}-{precision}-b{batch or DEFAULT_BATCH}.engine", precision=precision, batch=batch
-        )
-
-    def _task(self, path: Path, *, precision: str, batch: int | None, remedy: str = "") -> Candidate:
+    def _candidate(self, path: Path, *, precision: str, batch: int | None) -> Candidate:
+        """An engine or a graph; instead of a graph, the engine that was built of it if the runtime runs engines."""
         options: dict[str, bool | int] = {"device": self.device.index} if self.device.kind == "gpu" else {}
-        if self.device.kind == "gpu" and self.runtime.reads == "graph":
-            options["tf32"] = PRECISIONS[precision].tf32
+        remedy = ""
+        if path.suffix != ".engine":
+            graph = PRECISIONS[precision].graph
+            if self.engines is None:
+                remedy = f"trtzoo export {path.stem.split('-')[0]} --precision {graph}"
+                options |= {"tf32": PRECISIONS[precision].tf32} if self.device.kind == "gpu" else {}
+            else:
+                name = path.stem.replace(f"-{graph}", "", 1)
+                path = self.engines / f"{name}-{precision}-b{batch or DEFAULT_BATCH}.engine"
         return Candidate(
             artifact=str(path),
             precision=precision,

@@ -36,7 +36,13 @@ def layer_divergences(fp32: Path, fp16: Path, images: Array) -> list[Divergence]
             tensor.add(expected.astype(np.float64), actual.astype(np.float64))
     layers = accumulate(int(node.op_type in ("Conv", "BatchNormalization")) for node in reference.graph.node)
     depths = dict(zip(_node_blocks(reference.graph), layers, strict=True))  # of each block's last node
-    return [_divergence(block, depths[block], [statistics[name] for name in names]) for block, names in outputs.items()]
+    found = []
+    for block, names in outputs.items():
+        tensors = [statistics[name] for name in names]
+        error, largest = max(tensor.error for tensor in tensors), max(tensor.largest for tensor in tensors)
+        overflows = sum(tensor.overflows for tensor in tensors)
+        found.append(Divergence(block, error=error, limit=block_limit(depths[block]), largest=largest, overflows=overflows))
+    return found
 
 
 class _Statistics:
@@ -61,16 +67,6 @@ class _Statistics:
             return math.inf
         scale = np.maximum(self.values, self.values.mean())
         return math.sqrt(float(np.divide(self.differences, scale, out=np.zeros_like(scale), where=scale > 0).max()))
-
-
-def _divergence(block: str, depth: int, tensors: list[_Statistics]) -> Divergence:
-    return Divergence(
-        block=block,
-        error=max(tensor.error for tensor in tensors),
-        limit=block_limit(depth),
-        largest=max(tensor.largest for tensor in tensors),
-        overflows=sum(tensor.overflows for tensor in tensors),
-    )
 
 
 def _load(path: Path) -> onnx.ModelProto:

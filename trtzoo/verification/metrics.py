@@ -30,7 +30,12 @@ def compare(logits: Array, reference: Array, labels: Array | None = None) -> Pai
         rows = slice(start, start + ROWS)
         _compare_rows(np.asarray(logits[rows], np.float64), np.asarray(reference[rows], np.float64), images[rows])
     scale = float(max(reference.max(), -reference.min())) or 1.0
-    same = images["top1"] == images["reference"]
+    same, labelled = images["top1"] == images["reference"], None
+    if labels is not None:
+        right, known = images["top1"] == labels, images["reference"] == labels
+        lost, won = int((known & ~right).sum()), int((right & ~known).sum())
+        p = mcnemar(lost, won)
+        labelled = LabelledOutcome(reference=int(known.sum()), engine=int(right.sum()), lost=lost, won=won, p=p)
     return PairedMetrics(
         images=len(images),
         same_top1=int(same.sum()),
@@ -41,7 +46,7 @@ def compare(logits: Array, reference: Array, labels: Array | None = None) -> Pai
         rms=math.sqrt(float(images["square"].mean())) / scale,
         cosine=float(images["cosine"].min()),
         worst=int(images["error"].argmax()),
-        labelled=None if labels is None else _labelled(images["top1"] == labels, images["reference"] == labels),
+        labelled=labelled,
     )
 
 
@@ -57,12 +62,6 @@ def _compare_rows(logits: Array, reference: Array, images: Array) -> None:
     images["cosine"] = np.clip(cosine, -1, 1)
     margin = np.take_along_axis(reference, expected[:, :1], axis=1) - np.take_along_axis(reference, top5[:, :1], axis=1)
     images["margin"] = margin[:, 0]
-
-
-def _labelled(correct: Array, reference_correct: Array) -> LabelledOutcome:
-    lost, won = int((reference_correct & ~correct).sum()), int((correct & ~reference_correct).sum())
-    p = mcnemar(lost, won)
-    return LabelledOutcome(reference=int(reference_correct.sum()), engine=int(correct.sum()), lost=lost, won=won, p=p)
 
 
 def mcnemar(lost: int, won: int) -> float:

@@ -91,8 +91,7 @@ class Divergence(msgspec.Struct, frozen=True):
 
 TOLERANCES = {name: row.tolerance + PRECISIONS["fp32"].tolerance for name, row in PRECISIONS.items()}
 """The limit of a logit's difference / the reference's max|logit|: the tolerances of both against float64."""
-RMS_SHARE = 0.25
-"""The limit of the RMS of all differences / the limit of one."""
+RMS_SHARE = 0.25  # the limit of the RMS of all differences / the limit of one
 
 
 def block_limit(layers: int) -> float:

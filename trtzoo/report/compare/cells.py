@@ -18,12 +18,12 @@ from trtzoo.report.results import metric_seconds
 
 Facts = dict[str, str]
 Runs = Sequence[Result]
+Cells = dict[tuple[str, ...], Runs]
 
 DISTURBED = ("load", "shared", "hot", "capped", "clocks", "trend")
 """A run with one of these warnings is left out if there are undisturbed runs; otherwise the cell proves nothing."""
 
-NEAR = 60.0
-"""Interleaved runs start at most this many seconds after the end of their neighbour."""
+NEAR = 60.0  # interleaved runs start at most this many seconds after the end of their neighbour
 
 NUMPY: dict[str, Callable[..., float]] = {"median": np.median, "mean": np.mean}
 """The same as STATISTICS, but faster: the bootstrap calls them a hundred times."""
@@ -77,11 +77,8 @@ class Comparison(msgspec.Struct, frozen=True):
 
 def compare(before: Runs, after: Runs) -> Comparison:
     """Compare every cell of A with its cell of B. Several results of one cell on one side are repeated runs."""
-    old_cells, new_cells = _cells(before), _cells(after)
-    single = len(old_cells) == len(new_cells) == 1
+    pairs, refused, missing = _match(_cells(before), _cells(after))
     cells, unchanged = [], []
-    pairs = _pair_up(old_cells, new_cells)
-    refused, missing = _near_misses([runs[0] for runs in old_cells.values()], [runs[0] for runs in new_cells.values()], single)
     for old, new in pairs:
         if difference := _difference(old, new):
             refused.append(difference)
@@ -130,7 +127,7 @@ def _identity(result: Result) -> Facts:
     return identity(result) | {"runtime": result.case.runtime}
 
 
-def _cells(results: Runs) -> dict[tuple[str, ...], Runs]:
+def _cells(results: Runs) -> Cells:
     """Return the good runs by cell and runtime, in the order in which they were measured."""
     found: defaultdict[tuple[str, ...], list[Result]] = defaultdict(list)
     for result in sorted((run for run in results if not run.failure), key=lambda run: run.started):
@@ -138,34 +135,28 @@ def _cells(results: Runs) -> dict[tuple[str, ...], Runs]:
     return dict(found)
 
 
-def _pair_up(before: dict[tuple[str, ...], Runs], after: dict[tuple[str, ...], Runs]) -> list[tuple[Runs, Runs]]:
-    """Take the runs of cells that both sides have out of both.
+def _match(before: Cells, after: Cells) -> tuple[list[tuple[Runs, Runs]], list[Refusal], tuple[Runs, Runs]]:
+    """Return the cells to compare, those that differ from their nearest one in a field, and each side's that have none.
 
-    A runtime is paired with itself. If one runtime of a cell is left on each side, those two are paired.
+    A runtime is paired with itself. If one runtime of a cell is left on each side, those two are paired. Near are cells of
+    one model and batch, or any two if each side has one cell, which are then meant to be compared.
     """
+    single = len(before) == len(after) == 1
     pairs = [(before.pop(key), after.pop(key)) for key in list(before) if key in after]
     for key in list(before):
         here, there = ([other for other in side if other[:-1] == key[:-1]] for side in (before, after))
         if len(here) == len(there) == 1:
             pairs.append((before.pop(key), after.pop(there[0])))
-    return pairs
-
-
-def _near_misses(before: Runs, after: Runs, single: bool) -> tuple[list[Refusal], tuple[Runs, Runs]]:
-    """Return pairs that differ in a field only, and each side's cells that have no such partner.
-
-    `single`: each side is one cell, so the two are meant to be compared.
-    """
-    refused, alone, rest = [], [], list(after)
-    for old in before:
-        others = [new for new in after if single or (new.case.model, new.case.batch) == (old.case.model, old.case.batch)]
-        if not others:
-            alone.append(old)
-            continue
-        difference, new = min(((_differing(_identity, old, new), new) for new in others), key=lambda pair: len(pair[0]))
-        refused.append(Refusal(old, *difference[0]))
-        rest = [other for other in rest if other is not new]
-    return refused, (alone, rest)
+    alone, rest = ([runs[0] for runs in side.values()] for side in (before, after))
+    refused, partners = [], []
+    for old in list(alone):
+        others = [new for new in rest if single or (new.case.model, new.case.batch) == (old.case.model, old.case.batch)]
+        if others:
+            difference, new = min(((_differing(_identity, old, new), new) for new in others), key=lambda pair: len(pair[0]))
+            refused.append(Refusal(old, *difference[0]))
+            alone.remove(old)
+            partners.append(new)
+    return pairs, refused, (alone, [new for new in rest if new not in partners])
 
 
 def _differing(facts: Callable[[Result], Facts], old: Result, new: Result) -> list[tuple[str, str, str]]:
@@ -176,8 +167,9 @@ def _differing(facts: Callable[[Result], Facts], old: Result, new: Result) -> li
 
 def _difference(old: Runs, new: Runs) -> Refusal | None:
     """Return the first field in which a cell's runs do not compare. Runs of one side must be of one build, too."""
-    checks = [(subject, old[0], run, ("A", "another run of A")) for run in old]
-    checks += [(subject, new[0], run, ("B", "another run of B")) for run in new]
+    checks = [
+        (subject, side[0], run, (name, f"another run of {name}")) for name, side in (("A", old), ("B", new)) for run in side
+    ]
     checks += [(conditions, old[0], run, ("A", "B")) for run in (*old, *new)]
     for facts, first, run, sides in checks:
         for difference in _differing(facts, first, run):

@@ -17,16 +17,14 @@ import numpy as np
 
 from trtzoo.core.arrays import Array
 
-MARGIN = 0.03
-"""Two builds are the same if their latencies are within 3 % of each other."""
+MARGIN = 0.03  # two builds are the same if their latencies are within 3 % of each other
+RESAMPLES = 100
+PRIOR_FREEDOM = 4  # degrees of freedom of the prior
 APART, INTERLEAVED = 0.024, 0.015
 """The prior: standard deviation of log latency between two runs of one build, and of the log ratio of an interleaved pair.
 
 Measured runs had 0.012 to 0.021. The prior is a little larger because consecutive runs show less spread than there is.
 """
-PRIOR_FREEDOM = 4
-"""Degrees of freedom of the prior."""
-RESAMPLES = 100
 
 SAME, FASTER, SLOWER, UNCLEAR = "SAME", "FASTER", "SLOWER", "UNCLEAR"
 
