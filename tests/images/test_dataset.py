@@ -56,7 +56,7 @@ def test_synsets_are_classes_in_sorted_order(synsets):
     data = read_dataset(synsets, classes=3)
     assert labelled(data) == [(f"ILSVRC2012_val_{number + 1:08d}.JPEG", number % 3) for number in range(6)]
     assert data.name == "synsets" and len(data.photographs) == 6 and data.notes == ()
-    assert data.photographs[0].title.startswith("n014") and "/ILSVRC2012_val_" in data.photographs[0].title
+    assert data.title(0).startswith("n014") and "/ILSVRC2012_val_" in data.title(0)
 
 
 @pytest.mark.parametrize("form", ["list of paths", "list with folders", "list elsewhere", "devkit", "synset names"])

@@ -14,13 +14,13 @@ from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.errors import DataError, ImageError
 from trtzoo.exporter.plan import export
-from trtzoo.images.dataset import Photograph
+from trtzoo.images.dataset import DataSet, Photograph
 from trtzoo.images.preprocessing import read_image
 from trtzoo.models.seeded import seed
 from trtzoo.models.sources import Checkpoint, locate
 from trtzoo.models.table import build_network, find_model
 from trtzoo.runtimes.pytorch import Session
-from trtzoo.verification.check import ImageSet, parity
+from trtzoo.verification.check import parity
 from trtzoo.verification.tolerances import TOLERANCES, ParityVerdict
 
 
@@ -44,7 +44,7 @@ def photographs(tmp_path):
         blocks = random.integers(0, 255, (4, 4, 3), np.uint8)
         Image.fromarray(blocks).resize((40, 36), Image.Resampling.NEAREST).save(paths[-1])
     paths[2].write_text("not a picture")
-    return ImageSet(photographs=tuple(Photograph(path, tmp_path) for path in paths))
+    return DataSet(folder=tmp_path, photographs=tuple(map(Photograph, paths)))
 
 
 def candidate(folder, precision="fp32", batch=1, runtime="onnxruntime"):
@@ -58,7 +58,7 @@ def compared(todo, images):
 
 def test_each_precision_is_judged_by_its_own_limits_at_each_batch(folder):
     todo = [candidate(folder, kind, batch) for kind in ("fp32", "fp16") for batch in (1, 4)]
-    found = compared(todo, ImageSet(synthetic=6))
+    found = compared(todo, DataSet(synthetic=6))
     assert [(row.precision, row.batch, row.reasons) for row in found] == [(row.precision, row.batch, ()) for row in todo]
     assert all(row.metrics.images == 6 and row.metrics.labelled is None for row in found)
     single, half = found[0].metrics.error, found[2].metrics.error
@@ -70,7 +70,7 @@ def test_fp16_in_place_of_fp32_fails(folder, tmp_path):
         shutil.copy(folder / f"dpn68-fp16-c10-s32{suffix}", tmp_path / f"dpn68-fp32-c10-s32{suffix}")
     sidecar = tmp_path / "dpn68-fp32-c10-s32.json"
     sidecar.write_text(sidecar.read_text().replace("dpn68-fp16-c10-s32.npz", "dpn68-fp32-c10-s32.npz"))
-    (row,) = compared([candidate(tmp_path)], ImageSet(synthetic=4))
+    (row,) = compared([candidate(tmp_path)], DataSet(synthetic=4))
     assert row.metrics is not None and row.reasons[0].startswith("a logit differs by ")
     assert row.reasons[0].endswith(" of max|logit| (limit for fp32: 4e-05)")
 
@@ -89,7 +89,7 @@ def test_a_candidate_that_dies_or_computes_nothing_fails_alone(folder, tmp_path,
     for path in folder.glob("dpn68-fp32*"):
         shutil.copy(path, tmp_path)
     (tmp_path / "dpn68-fp32-c10-s32.script.json").write_text(f'{{"fail": "{fail}"}}')
-    first, second = compared([candidate(tmp_path, runtime="fake"), candidate(tmp_path)], ImageSet(synthetic=4))
+    first, second = compared([candidate(tmp_path, runtime="fake"), candidate(tmp_path)], DataSet(synthetic=4))
     assert first.reasons == (sentence,) and first.metrics is None
     assert second.reasons == ()
 
@@ -105,8 +105,8 @@ def test_labels_stay_with_their_photographs_when_one_is_excluded(folder, photogr
     paths = [image.path for image in photographs.photographs]
     reference = [run_alone(folder, path) for number, path in enumerate(paths) if number != 2]
     labels = (*reference[:2], -1, *reference[2:])
-    labelled = tuple(Photograph(path, path.parent, label) for path, label in zip(paths, labels, strict=True))
-    _, row = compared([candidate(folder)], ImageSet(photographs=labelled))
+    labelled = tuple(Photograph(path, label) for path, label in zip(paths, labels, strict=True))
+    _, row = compared([candidate(folder)], DataSet(folder=photographs.folder, photographs=labelled))
     assert row.metrics.labelled.reference == row.metrics.labelled.engine == 4
 
 
@@ -118,7 +118,7 @@ def run_alone(folder, path):
 
 
 def test_without_any_readable_photograph_the_reference_fails(folder, photographs):
-    (row,) = compared([candidate(folder)], ImageSet(photographs=photographs.photographs[2:3]))
+    (row,) = compared([candidate(folder)], DataSet(photographs=photographs.photographs[2:3]))
     assert row.reasons == ("the reference: none of 1 images can be read",)
 
 
@@ -127,7 +127,7 @@ def test_a_missing_checkpoint_of_the_reference_is_the_reason(folder, tmp_path):
         shutil.copy(path, tmp_path)
     sidecar = tmp_path / "dpn68-fp32-c10-s32.json"
     sidecar.write_text(sidecar.read_text().replace("mine.pth", "gone.pth"))
-    (row,) = compared([candidate(tmp_path)], ImageSet(synthetic=2))
+    (row,) = compared([candidate(tmp_path)], DataSet(synthetic=2))
     assert "gone.pth, which does not exist, and the PyTorch runtime needs it" in row.reasons[0]
 
 
@@ -135,7 +135,7 @@ def test_a_graph_with_a_fixed_batch_is_not_compared_at_another(folder, tmp_path)
     order = ExportOrder(model="dpn68", precision="fp32", batch=2, classes=10, size=32)
     (done,) = export(find_model("dpn68"), Checkpoint("seeded", origin="seeded"), [order], tmp_path)
     at = [replace(candidate(tmp_path, batch=batch), artifact=str(done.path)) for batch in (2, 3)]
-    good, bad = compared(at, ImageSet(synthetic=3))
+    good, bad = compared(at, DataSet(synthetic=3))
     assert isinstance(good, ParityVerdict) and good.reasons == () and good.metrics.images == 3
     assert bad.reasons == (f"{done.path} takes batches of 2 only. Run: trtzoo parity --batch 2",)
 
@@ -155,7 +155,7 @@ def test_progress_is_reported_for_the_reference_and_for_the_candidate(folder):
             "dpn68",
             [candidate(folder, batch=2)],
             folder,
-            lambda classes: ImageSet(synthetic=3),
+            lambda classes: DataSet(synthetic=3),
             on_progress=lambda who, done: progress.append((who, done)),
         )
     )

@@ -7,7 +7,7 @@ network with constant logits is right about class 0 only. A logit that is not fi
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from trtzoo.accuracy.journal import Entry, Journal, exclusive
-from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation, evaluation_path
+from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.subjects import Candidate, Subject, open_subject
 from trtzoo.core.arrays import Array
@@ -84,8 +84,8 @@ def evaluate(
     for the journal of another evaluation, RunError for any other error of the runtime.
     """
     evaluation = _unfinished(candidate, subject, data)
-    path, preprocessing = evaluation_path(results, evaluation), evaluation.weights.preprocessing
-    batch, size = evaluation.batch, evaluation.size
+    path = results / evaluation.device.key / "accuracy" / f"{evaluation.name}.json"
+    preprocessing, batch, size = evaluation.weights.preprocessing, evaluation.batch, evaluation.size
     try:
         with (
             exclusive(path.with_suffix(".journal")) as journal_path,
@@ -156,11 +156,11 @@ def _header(evaluation: Evaluation, *, images: int) -> dict[str, Any]:
 
 def _finished(path: Path, header: dict[str, Any]) -> Evaluation | None:
     """The record in the file, if it is of this evaluation."""
-    try:
+    with suppress(OSError, StoreError):
         found = read_record(path, Evaluation)
-    except (OSError, StoreError):
-        return None
-    return found if _header(found, images=found.images + len(found.bad)) == header else None
+        if _header(found, images=found.images + len(found.bad)) == header:
+            return found
+    return None
 
 
 _Batch = tuple[list[CroppedImage], Array]
@@ -211,7 +211,7 @@ def _batches(
 
 def _finish(evaluation: Evaluation, data: DataSet, journal: Journal) -> Evaluation:
     """The record with the journal's counts. Raises DataError if no image could be read."""
-    bad = {data.photographs[index].title: reason for index, reason in sorted(journal.bad.items())}
+    bad = {data.title(index): reason for index, reason in sorted(journal.bad.items())}
     if not journal.ranks:
         name, reason = next(iter(bad.items()))
         raise DataError(f"None of the {len(bad)} images of {data.folder} can be read. The first is {name}: {reason}.")

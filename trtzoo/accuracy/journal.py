@@ -14,9 +14,9 @@ from trtzoo.core.files import locked
 from trtzoo.core.records import Record
 
 CHANGES = {
-    "fingerprint": "the data set has changed: its fingerprint was {old} and is {new}",
+    "fingerprint": "the data set has changed: its fingerprint was {old:.12} and is {new:.12}",
     "images": "the data set has changed: it had {old} images and has {new}",
-    "artifact_sha256": "the network's file has changed: its sha256 was {old} and is {new}",
+    "artifact_sha256": "the network's file has changed: its sha256 was {old:.12} and is {new:.12}",
 }
 
 
@@ -50,9 +50,7 @@ class Journal:
             known, ours = (msgspec.json.decode(line, type=dict[str, Any]) for line in (lines[0], first))
             for name, new in ours.items():
                 if (old := known.get(name)) != new:
-                    change = CHANGES.get(name, "{name} was {old} and is {new}").format(
-                        name=name, old=_short(old), new=_short(new)
-                    )
+                    change = CHANGES.get(name, "{name} was {old} and is {new}").format(name=name, old=str(old), new=str(new))
                     raise StoreError(f"Cannot resume {path}: {change}. Rerun without --resume.")
             for line in lines[1:]:
                 self._add(msgspec.json.decode(line, type=Entry))
@@ -75,12 +73,6 @@ class Journal:
         self.ranks |= dict(entry.ranks)
         self.bad |= dict(entry.bad)
         self.seconds += entry.seconds
-
-
-def _short(value: object) -> str:
-    """A header's value as text; hashes are shortened."""
-    text = str(value)
-    return text[:12] if len(text) == 64 else text
 
 
 @contextmanager

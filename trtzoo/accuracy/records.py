@@ -48,11 +48,6 @@ class Evaluation(Record, frozen=True, kw_only=True):
         return f"{self.model}-{self.precision}{classes}{size}-{self.runtime}"
 
 
-def evaluation_path(results: Path, evaluation: Evaluation) -> Path:
-    """The file of an evaluation's record."""
-    return results / evaluation.device.key / "accuracy" / f"{evaluation.name}.json"
-
-
 def load_evaluations(results: Path) -> tuple[list[Evaluation], list[str]]:
     """All evaluations in results/<device>/accuracy/, and an error message for each file that is not one."""
     found, complaints = [], []

@@ -15,7 +15,6 @@ from trtzoo.core.errors import DataError, ImageError, TrtzooError, UsageError
 from trtzoo.core.modules import require_module
 from trtzoo.images.dataset import DataSet, Photograph, read_dataset, unlabelled_images
 from trtzoo.verification import check
-from trtzoo.verification.check import ImageSet
 from trtzoo.verification.tolerances import ParityVerdict
 
 if TYPE_CHECKING:
@@ -190,18 +189,17 @@ def parity(
 
 def parity_images(
     data: Folder | None, *, limit: int | None, classes: Folder | None, labels: Folder | None
-) -> Callable[[int], ImageSet]:
+) -> Callable[[int], DataSet]:
     """A function from the number of a network's classes to its images, each read once.
 
     Images are labelled photographs, unlabelled ones (a folder without class folders or a label list), or synthetic ones.
     """
     if data is None:
-        return lambda count: ImageSet(synthetic=limit or SYNTHETIC_IMAGES)
+        return lambda count: DataSet(synthetic=limit or SYNTHETIC_IMAGES)
     for module in ("cv2", "PIL"):
         require_module("trtzoo parity --data", module=module, extra="eval")
     folder = Path(data)
     paths = [] if labels else unlabelled_images(folder)[:limit]
     if paths:
-        return lambda count: ImageSet(photographs=tuple(Photograph(path, folder) for path in paths))
-    read = _data_reader(folder, limit, classes, labels)
-    return lambda count: ImageSet(photographs=read(count).photographs)
+        return lambda count: DataSet(folder=folder, photographs=tuple(map(Photograph, paths)))
+    return _data_reader(folder, limit, classes, labels)

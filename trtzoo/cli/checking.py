@@ -16,10 +16,11 @@ from trtzoo.cli.application import command, forward
 from trtzoo.core.console import log, print_result, progress_bars
 from trtzoo.core.errors import DataError, TrtzooError, UsageError
 from trtzoo.core.precisions import PRECISIONS
+from trtzoo.images.dataset import DataSet
 from trtzoo.report.published import document
 from trtzoo.report.tables import parity as report
 from trtzoo.report.tables.formats import render
-from trtzoo.verification.check import ImageSet, block_divergences
+from trtzoo.verification.check import block_divergences
 from trtzoo.verification.tolerances import ParityVerdict
 
 
@@ -147,7 +148,7 @@ def _log(verdict: ParityVerdict) -> None:
     log.info("%s %s", verdict.title, "fails" if verdict.reasons else "passes")
 
 
-def _compare_layers(models: list[str], images: Callable[[int], ImageSet], onnx: Path, form: str) -> bool:
+def _compare_layers(models: list[str], images: Callable[[int], DataSet], onnx: Path, form: str) -> bool:
     """Print every model's blocks and the first of each that leaves tolerance; return whether one does, or a model fails."""
     shown, failed = [], False
     for model in models:

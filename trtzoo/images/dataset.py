@@ -30,29 +30,34 @@ NamedPaths = list[tuple[Path, str]]
 
 
 class Photograph(msgspec.Struct, frozen=True):
-    """A file below the folder `root`, and the number of its class if that is known."""
+    """A file, and the number of its class if that is known."""
 
     path: Path
-    root: Path
     label: int | None = None
 
-    @property
-    def title(self) -> str:
-        """The path relative to `root`, as valid Unicode."""
-        return os.fsencode(os.path.relpath(self.path, self.root)).decode(errors="replace")
 
+class DataSet(msgspec.Struct, frozen=True, kw_only=True):
+    """Photographs below `folder`, or a number of `synthetic` images. `notes` are sentences for the user.
 
-class DataSet(msgspec.Struct, frozen=True):
-    """Labelled photographs in the order of their hashes. `notes` are sentences for the user.
-
-    So order and `fingerprint` depend on contents and labels only, not on file names or layout.
+    Labelled ones are in the order of their hashes, so order and `fingerprint` depend on contents and labels only, not on file
+    names or layout.
     """
 
-    name: str
-    folder: Path
-    photographs: tuple[Photograph, ...]
-    fingerprint: str
-    notes: tuple[str, ...]
+    folder: Path = Path()
+    photographs: tuple[Photograph, ...] = ()
+    synthetic: int = 0
+    fingerprint: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    def title(self, index: int) -> str:
+        """An image's path below `folder`, as valid Unicode."""
+        if not self.photographs:
+            return f"synthetic {index}"
+        return os.fsencode(os.path.relpath(self.photographs[index].path, self.folder)).decode(errors="replace")
 
 
 def read_dataset(
@@ -82,8 +87,8 @@ def read_dataset(
         digests = threads.map(_digest, [path for path, _ in images])
         rows = sorted((digest, index[name], path) for digest, (path, name) in zip(digests, images, strict=True))
     fingerprint = hashlib.sha256("".join(f"{digest} {label}\n" for digest, label, _ in rows).encode()).hexdigest()
-    photographs = tuple(Photograph(path, folder, label) for _, label, path in rows)
-    return DataSet(folder.resolve().name, folder, photographs, fingerprint, tuple(notes))
+    photographs = tuple(Photograph(path, label) for _, label, path in rows)
+    return DataSet(folder=folder, photographs=photographs, fingerprint=fingerprint, notes=tuple(notes))
 
 
 def _digest(path: Path) -> str:

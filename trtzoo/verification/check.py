@@ -19,9 +19,9 @@ from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.artifacts.subjects import Candidate, Subject, open_subject
 from trtzoo.core.errors import DataError, ImageError, RunError, StoreError, TrtzooError
 from trtzoo.core.files import read_record, sidecar_path
-from trtzoo.core.records import Record, Weights
+from trtzoo.core.records import Weights
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
-from trtzoo.images.dataset import Photograph
+from trtzoo.images.dataset import DataSet
 from trtzoo.models.sources import SEEDED
 from trtzoo.verification.metrics import compare
 from trtzoo.verification.tolerances import Divergence, ParityVerdict, judge
@@ -32,21 +32,11 @@ REFERENCE_BATCH = 8
 LAYERWISE_IMAGES = 8  # each runs alone, with the outputs of all blocks in memory
 
 
-class ImageSet(Record, frozen=True, kw_only=True):
-    """Photographs, or a number of `synthetic` images."""
-
-    photographs: tuple[Photograph, ...] = ()
-    synthetic: int = 0
-
-    def title(self, number: int) -> str:
-        return self.photographs[number].title if self.photographs else f"synthetic {number}"
-
-
 def parity(
     model: str,
     candidates: list[Candidate],
     onnx: Path,
-    images: Callable[[int], ImageSet],
+    images: Callable[[int], DataSet],
     *,
     on_progress: Callable[[str, int], None],
 ) -> Iterator[ParityVerdict | ImageError]:
@@ -80,9 +70,9 @@ class _Comparison(msgspec.Struct):
     model: str
     onnx: Path
     folder: Path
-    images_for: Callable[[int], ImageSet]
+    images_for: Callable[[int], DataSet]
     on_progress: Callable[[str, int], None]
-    images: ImageSet = ImageSet()
+    images: DataSet = DataSet()
     reference: tuple[Weights | None, int] | None = None
 
     def run_reference(self, candidate: Candidate, subject: Subject) -> Iterator[ImageError]:
@@ -140,14 +130,14 @@ class _Comparison(msgspec.Struct):
             raise RunError(str(error)) from error
 
 
-def _inputs(subject: Subject, images: ImageSet) -> ImageInputs:
+def _inputs(subject: Subject, images: DataSet) -> ImageInputs:
     assert subject.sidecar.weights is not None
     paths = tuple(os.fsencode(image.path) for image in images.photographs)
     preprocessing = subject.sidecar.weights.preprocessing
     return ImageInputs(size=subject.sidecar.size, preprocessing=preprocessing, paths=paths, synthetic=images.synthetic)
 
 
-def block_divergences(model: str, fp32: Path, fp16: Path, images: Callable[[int], ImageSet]) -> list[Divergence]:
+def block_divergences(model: str, fp32: Path, fp16: Path, images: Callable[[int], DataSet]) -> list[Divergence]:
     """The blocks of a network's FP32 and FP16 graphs, compared in this process on the first LAYERWISE_IMAGES images.
 
     Raises StoreError if the two have different weights, DataError if no image can be read.
