@@ -42,8 +42,8 @@ def symptoms(result: Result) -> Iterator[tuple[str, str]]:
     limit, spread = 0.025 if result.device.kind == "gpu" else 0.10, summarise(totals).spread
     if spread > limit:
         yield "spread", f"the standard deviation is {spread:.0%} of the mean (limit {limit:.1%})"
-    known = interval(totals)
-    half = (known.high - known.low) / 2 / median(totals)
+    low, high = interval(totals)
+    half = (high - low) / 2 / median(totals)
     if half > 0.02:
         yield "wide", f"the median is uncertain by ±{half:.1%} (limit 2%)"
     change = trend(totals)

@@ -81,10 +81,10 @@ def _print(result: Result) -> None:
         print_result(f"{head} failed: {result.failure.kind}: {result.failure.reason}")
     else:
         totals = [sample.total for sample in result.samples]
-        latency, known = summarise(totals), interval(totals)
+        latency, (low, high) = summarise(totals), interval(totals)
         print_result(
-            f"{head} {case.protocol:<10} {reported_latency(result) * 1e3:9.2f} ms   median in [{known.low * 1e3:.2f}, "
-            f"{known.high * 1e3:.2f}]   p99 {latency.p99 * 1e3:.2f}   {latency.count} samples"
+            f"{head} {case.protocol:<10} {reported_latency(result) * 1e3:9.2f} ms   median in [{low * 1e3:.2f}, "
+            f"{high * 1e3:.2f}]   p99 {latency.p99 * 1e3:.2f}   {latency.count} samples"
         )
     if sentence := warning_sentence(result):
         log.warning("    %s", sentence)

@@ -21,13 +21,6 @@ class Summary(msgspec.Struct, frozen=True):
     spread: float
 
 
-class Interval(msgspec.Struct, frozen=True):
-    """A 95 % confidence interval of the median, in seconds, if samples are independent."""
-
-    low: float
-    high: float
-
-
 def percentile(values: Sequence[float], fraction: float) -> float:
     """trtexec's percentile: sorted[n - 1 - floor((1 - fraction) n)], always one of the values. Raises ValueError if empty."""
     if not values:
@@ -53,8 +46,8 @@ def summarise(values: Sequence[float]) -> Summary:
     )
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """The 95 % bootstrap interval of the median, without resampling: both ends are order statistics.
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the median, if samples are independent: both ends are order statistics.
 
     The median of a resample is at most the j-th of n values if at least half of n draws fall on the first j, so the
     bootstrap distribution is binomial (Maritz and Jarrett 1978). Raises ValueError if there are no values.
@@ -63,7 +56,7 @@ def interval(values: Sequence[float]) -> Interval:
         raise ValueError("no values")
     ordered, n = sorted(values), len(values)
     low = 1 + bisect_right(range(1, n + 1), 0.025, key=lambda j: _at_most(j, n))
-    return Interval(ordered[low - 1], ordered[n - low])
+    return ordered[low - 1], ordered[n - low]
 
 
 def _at_most(j: int, n: int) -> float:
@@ -77,13 +70,11 @@ def _at_most(j: int, n: int) -> float:
 
 
 def proportion(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927). Raises ValueError if there are no trials."""
-    if trials < 1:
-        raise ValueError("no trials")
+    """The 95 % interval of a proportion (Wilson 1927)."""
     share, z = successes / trials, 1.959964
-    middle = share + z * z / (2 * trials)
+    middle, scale = share + z * z / (2 * trials), 1 + z * z / trials
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return (middle - half) / (1 + z * z / trials), (middle + half) / (1 + z * z / trials)
+    return (middle - half) / scale, (middle + half) / scale
 
 
 def trend(values: Sequence[float]) -> float:

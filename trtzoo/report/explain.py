@@ -107,8 +107,8 @@ def _latency(result: Result) -> dict[str, str]:
         facts["Limit"] = f"{_ms(limit.seconds)} by {limit.bound}{reached} ({limit.source})"
     if failure:
         return facts
-    known, row = interval([sample.total for sample in result.samples]), summarise(metric_seconds(result))
-    median = f"95 % interval of the query's median: {_ms(known.low)} to {_ms(known.high)}"
+    (low, high), row = interval([sample.total for sample in result.samples]), summarise(metric_seconds(result))
+    median = f"95 % interval of the query's median: {_ms(low)} to {_ms(high)}"
     facts |= {"Latency": f"{_ms(reported_latency(result))}; {median}", "Doubts": warning_sentence(result) or "none"}
     parts = {"median": row.median, "mean": row.mean, "p90": row.p90, "p99": row.p99}
     parts |= {"fastest": row.minimum, "slowest": row.maximum}

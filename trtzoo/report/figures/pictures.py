@@ -10,7 +10,7 @@ import msgspec
 from trtzoo.accuracy.records import Evaluation
 from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
 from trtzoo.core.records import Result
-from trtzoo.core.statistics import Interval, interval
+from trtzoo.core.statistics import interval
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
 from trtzoo.report.results import Group, groups
@@ -100,7 +100,7 @@ def _good(group: Group) -> dict[str, Result]:
 
 
 def _points(
-    costs: dict[str, float], precision: str = "", trained: Sequence[Evaluation] = (), bars: Mapping[str, Interval] | None = None
+    costs: dict[str, float], precision: str = "", trained: Sequence[Evaluation] = (), bars: Mapping[str, Sequence[float]] = {}
 ) -> tuple[tuple[Point, ...], str]:
     """Make points, and describe the source of their accuracy; `bars` are in seconds.
 
@@ -110,8 +110,7 @@ def _points(
     measured = {row.model: row.top1 / row.images for row in newest}
     points = []
     for model, x in costs.items():
-        bar = (bars or {}).get(model)
-        low, high = (bar.low * 1e3, bar.high * 1e3) if bar else (x, x)
+        low, high = (end * 1e3 for end in bars[model]) if model in bars else (x, x)
         points.append(Point(model, x, measured.get(model, document().later[model].top1), low, high))
     known = [model in measured for model in costs]
     source = "measured" if all(known) else "measured if evaluated, else published" if any(known) else "published"

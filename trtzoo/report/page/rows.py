@@ -71,7 +71,7 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
     printed = document().seconds(gpu, case.precision, case.model, case.batch)
     seconds = None if failure else reported_latency(result)
     samples = [] if failure else metric_seconds(result)
-    ends = interval(samples) if samples and PROTOCOLS[case.protocol].statistic == "median" else None
+    low, high = interval(samples) if samples and PROTOCOLS[case.protocol].statistic == "median" else (None, None)
     note = f"{failure.kind}: {failure.reason}" if failure else warning_sentence(result)
     seeded = weights is not None and weights.source == "seeded"
     marks = {
@@ -91,8 +91,8 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
         protocol=case.protocol + {None: "", True: ", CUDA graph", False: ", no CUDA graph"}[case.cuda_graph],
         state="failed" if failure else "doubtful" if note else "measured",
         seconds=seconds,
-        low=ends.low if ends else None,
-        high=ends.high if ends else None,
+        low=low,
+        high=high,
         p99=percentile(samples, 0.99) if samples else None,
         published=printed,
         gpu=GPUS[gpu].title if printed else "",
