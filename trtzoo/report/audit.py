@@ -5,15 +5,13 @@ sentences are in audit.toml.
 """
 
 from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
 from itertools import combinations, pairwise, product
 from typing import Any
 
 import msgspec
 
 from trtzoo.models.table import MODELS, Model
-from trtzoo.report.published import BATCHES, document
+from trtzoo.report.published import BATCHES, document, read_toml
 from trtzoo.report.roofline import limit_of_published
 
 COLUMNS = (("v100", "fp32", 1), *product(("t4",), ("fp32", "fp16"), BATCHES))  # GPU, precision, batch
@@ -37,13 +35,8 @@ def findings() -> list[Finding]:
     return sorted((row for check in CHECKS for row in check()), key=lambda row: VERDICTS.index(row.verdict))
 
 
-@cache
-def _outcomes() -> Any:
-    return msgspec.toml.decode((files("trtzoo.report") / "audit.toml").read_bytes())
-
-
 def _finding(check: str, outcome: str, subject: str, **numbers: Any) -> Finding:
-    row = _outcomes()[check][outcome]
+    row = read_toml("audit.toml")[check][outcome]
     return Finding(check, row["verdict"], subject, row["claim"].format(**numbers), row["evidence"].format(**numbers))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import msgspec
 
@@ -79,8 +80,14 @@ BATCHES = (1, 4, 8)  # of the published latencies
 
 
 @cache
+def read_toml(name: str) -> Any:
+    """Read a file beside this module."""
+    return msgspec.toml.decode((files("trtzoo.report") / name).read_bytes())
+
+
+@cache
 def document() -> Document:
-    return msgspec.toml.decode((files("trtzoo.report") / "published.toml").read_bytes(), type=Document)
+    return msgspec.convert(read_toml("published.toml"), Document)
 
 
 def printed_batches(gpu: str, precision: str) -> set[int]:

@@ -5,12 +5,10 @@ front is a grey staircase. Equal inputs give equal bytes.
 """
 
 import textwrap
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import msgspec
 from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,8 +21,9 @@ from matplotlib.transforms import Bbox
 
 from trtzoo.core.files import replacing
 from trtzoo.report.figures.pictures import Picture, Point, pareto
+from trtzoo.report.published import read_toml
 
-TABLES = msgspec.toml.decode((files("trtzoo.report.figures") / "looks.toml").read_bytes())
+TABLES = read_toml("looks.toml")
 LOOKS: dict[str, dict[str, Any]] = TABLES["families"]  # of a family's points and line
 FRONT, INK = "#9a9a9a", "#444444"
 

@@ -13,7 +13,7 @@ from trtzoo.core.statistics import proportion
 from trtzoo.models.table import MODELS, Model
 from trtzoo.report.published import Published, document
 from trtzoo.report.results import device_text, pairs_text, weights_text
-from trtzoo.report.tables.model import Column, Table, make_table
+from trtzoo.report.tables.model import Column, Table, caption, make_table
 
 
 class ModelRow(msgspec.Struct, frozen=True):
@@ -78,20 +78,11 @@ EVALUATION_COLUMNS = (
     Column("Images", lambda row: row.evaluation.images if row.evaluation else None),
 )
 
-WHY_COUNTS_DIFFER = (
-    "Accuracies are the publisher's (ImageNet-1k validation, crop 224). Exact FLOPs are 2 x multiply-accumulates of "
-    "convolutions and classifier; exact parameters exclude BN statistics. Ratios are exact / published.",
-    "The published counts come from a 2019 counter that divides a grouped convolution's width by its groups twice (so "
-    "it ignores most of DPN's grouped 3x3 convolutions), counts a ReLU as negative FLOPs, and counts one FLOP a "
-    "multiply-accumulate in the classifier. It gives 18 of the 20 printed figures; densenet264's 33.37 M (it gives 33.34) "
-    "and dpn98's 58.46 M (58.47) are probably typing errors. To count again: trtzoo models --count",
-)
-
 
 def accuracy_table() -> Table:
     """Make the table of accuracy, FLOPs and parameters: as published, and counted exactly."""
     rows = [ModelRow(model, document().models.get(name)) for name, model in MODELS.items()]
-    return make_table("Accuracy, FLOPs and parameters", ACCURACY_COLUMNS, rows, WHY_COUNTS_DIFFER)
+    return make_table("Accuracy, FLOPs and parameters", ACCURACY_COLUMNS, rows, map(caption, ("accuracies", "counts")))
 
 
 def comparable(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
@@ -125,9 +116,6 @@ def _evaluation_table(members: list[Evaluation]) -> Table:
             parts += [f"{odd} of the images gave logits that are not numbers"] if odd else []
         rows.append(ModelRow(model, document().models.get(name), evaluation, "; ".join(parts)))
     facts = [device_text(first.device), pairs_text(first.versions), *(sources if len(sources) == 1 else [])]
-    caption = (
-        f"Measured: {'; '.join(filter(None, facts))}; data set {first.dataset}, fingerprint {first.fingerprint}.",
-        "Differences are measured - published; ± is half of the 95 % interval for this number of images (Wilson).",
-    )
+    evaluated = caption("evaluated", facts="; ".join(filter(None, facts)), row=first)
     title = f"Accuracy, {first.precision.upper()}, on {first.device.name}, {first.runtime}"
-    return make_table(title, EVALUATION_COLUMNS, rows, caption)
+    return make_table(title, EVALUATION_COLUMNS, rows, (evaluated, caption("differences")))

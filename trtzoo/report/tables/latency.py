@@ -18,13 +18,9 @@ from trtzoo.models.table import MODELS
 from trtzoo.report.published import BATCHES, document, printed_batches
 from trtzoo.report.results import Group, device_text, groups, pairs_text, protocol_text, weights_text
 from trtzoo.report.roofline import limit_of, limit_of_published
-from trtzoo.report.tables.model import DASH, Cell, Column, Table
+from trtzoo.report.tables.model import DASH, Cell, Column, Table, caption
 
 PUBLISHED = (("v100", "fp32"), ("t4", "fp32"), ("t4", "fp16"))  # in the document's order
-LIMIT_CAPTION = (
-    "The limit is the shortest time, in ms, that the device's peaks allow: FLOPs over the peak of that precision, or weights, "
-    "images and logits once over the bandwidth, whichever is longer. Shares are limit / latency."
-)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -89,8 +85,8 @@ def limit_tables(results: Iterable[Result]) -> list[Table]:
             sources.add(GPUS[group.gpu].cards[0].source)
         if sources:
             title = f"Share of the limit, {group.name or GPUS[group.gpu].title}, {group.precision.upper()}"
-            caption = [LIMIT_CAPTION, f"Peaks: {'; '.join(sorted(sources))}."]
-            tables.append(_table(group, title, {group.gpu: LIMIT_COLUMNS}, caption, {}))
+            lines = [caption("limit"), f"Peaks: {'; '.join(sorted(sources))}."]
+            tables.append(_table(group, title, {group.gpu: LIMIT_COLUMNS}, lines, {}))
     return tables
 
 
@@ -108,18 +104,13 @@ def _latency_table(group: Group) -> Table:
     """Make a group's table. A ratio to other hardware's published latencies would be meaningless."""
     facts, notes = _facts(group)
     if group.gpu:
-        gpu, precision, source = GPUS[group.gpu], group.precision, document().source
-        run = f"trtzoo bench --all --gpu {gpu.name} --precision {precision}"
-        nothing = f"Nothing was measured on a {gpu.title} at this precision. On a machine with one, run: {run}"
-        published = (
-            f"Published: {source.name}, {source.document}; crop {source.crop}, short side resized to {source.resize_short}. "
-            "Ratios are measured / published."
-        )
+        gpu, precision, published = GPUS[group.gpu], group.precision, caption("published", source=document().source)
+        lines = facts if group.results else [caption("nothing", gpu=gpu, precision=precision)]
         title = ", ".join(filter(None, [f"Inference speed on {gpu.title}, {precision.upper()}, in ms", group.name]))
-        return _table(group, title, {gpu.name: LATENCY_COLUMNS}, [*(facts if group.results else [nothing]), published], notes)
+        return _table(group, title, {gpu.name: LATENCY_COLUMNS}, [*lines, published], notes)
     columns = {"": OWN_COLUMNS, "t4": OTHER_HARDWARE, "v100": OTHER_HARDWARE}
     if any(printed_batches(gpu, group.precision) for gpu in columns):
-        facts = [*facts, "The published columns are of other hardware, so no ratio is shown."]
+        facts = [*facts, caption("other")]
     title = f"Latency in ms, {group.precision.upper()}, on {group.name}"
     return _table(group, title, columns, facts, notes, BATCHES)
 
@@ -128,7 +119,7 @@ Columns = Mapping[str, tuple[BatchColumn, ...]]
 Notes = Mapping[str, str]
 
 
-def _table(group: Group, title: str, columns: Columns, caption: list[str], notes: Notes, batches: Iterable[int] = ()) -> Table:
+def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: Notes, batches: Iterable[int] = ()) -> Table:
     """Make a table of all models. `columns` are by GPU; each stands at each batch that has what it needs.
 
     `notes` are by case name; the batches are those of the results, those published, and `batches`.
@@ -155,7 +146,7 @@ def _table(group: Group, title: str, columns: Columns, caption: list[str], notes
 
     names = [column.name.format(batch=batch, device=group.short, gpu=gpu.upper()) for column, gpu, batch in bound]
     cells = [(Cell(model, model), *(column.cell(place(gpu, batch, model)) for column, gpu, batch in bound)) for model in MODELS]
-    return Table(title, ("Model", *names), tuple(cells), tuple(caption))
+    return Table(title, ("Model", *names), tuple(cells), tuple(lines))
 
 
 # --- facts: common ones go to the caption, others to the cells ---
@@ -189,7 +180,7 @@ def _facts(group: Group) -> tuple[list[str], Notes]:
     lines = [f"Measured: {'; '.join(filter(None, [*shared, *usual, proven]))}."]
     lines.append(f"Protocol {protocol_text(group.protocol)}.")
     if any(result.selection_reason for result in good):
-        lines.append("Each cell's runtime is the fastest in a short trial. See `--explain` for a cell's runtime.")
+        lines.append(caption("trials"))
     reasons = {result.weights.fallback for result in good if result.weights and result.weights.fallback}
     return [*lines, *(f"Why seeded: {reason}" for reason in sorted(reasons))], notes
 

@@ -5,6 +5,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from trtzoo.report.published import read_toml
+
 DASH = "—"
 
 Value = float | str | None
@@ -42,6 +44,11 @@ class Table(msgspec.Struct, frozen=True):
     def below(self) -> list[str]:
         """The caption and the numbered notes."""
         return [*self.caption, *(f"[{number}] {note}" for number, note in enumerate(self.notes, start=1))]
+
+
+def caption(name: str, **values: object) -> str:
+    """Return a sentence of captions.toml, with its values."""
+    return str(read_toml("captions.toml")[name].format(**values))
 
 
 class Column(msgspec.Struct, Generic[T], frozen=True):

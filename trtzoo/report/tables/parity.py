@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from trtzoo.report.results import weights_text
-from trtzoo.report.tables.model import Column, Table, Value, make_table
+from trtzoo.report.tables.model import Column, Table, Value, caption, make_table
 from trtzoo.verification import tolerances
 from trtzoo.verification.tolerances import Divergence, LabelledOutcome, PairedMetrics, ParityVerdict
 
@@ -59,19 +59,6 @@ LAYER_COLUMNS: tuple[Column[Divergence], ...] = (
     Column("verdict", lambda row: "passes" if row.error <= row.limit else "FAILS"),
 )
 
-CLASS_CAPTION = (
-    "Flips are images with another top-1 class. Margin is the largest preference of the reference for its own class on such an "
-    "image, relative to max|logit|."
-)
-LABELLED_CAPTION = (
-    "Lost images are right only in the reference, won images only in the engine; p is McNemar's exact test of that split."
-)
-LAYER_CAPTION = (
-    "Each block's output, by ONNX Runtime on the FP16 and the FP32 graph. Error: RMS of the differences in the worst channel, "
-    "relative to the larger of the channel's and the tensor's RMS. Allowed: eight times the rounding error at that depth. "
-    "Overflows: values beyond FP16's range."
-)
-
 
 def tables(verdicts: list[ParityVerdict], images: str) -> list[Table]:
     """Make the tables of logits and of classes. `images` describes the images. A failed engine's reasons are notes."""
@@ -79,31 +66,30 @@ def tables(verdicts: list[ParityVerdict], images: str) -> list[Table]:
     made = [_table(f"{title}: logits", LOGIT_COLUMNS, verdicts, _caption(verdicts, images))]
     if compared := [row for row in verdicts if row.metrics]:
         labelled = any(row.metrics and row.metrics.labelled for row in compared)
-        caption = (CLASS_CAPTION, LABELLED_CAPTION) if labelled else (CLASS_CAPTION,)
-        made.append(_table(f"{title}: classes", CLASS_COLUMNS, compared, caption))
+        lines = [caption("classes"), *([caption("labelled")] if labelled else [])]
+        made.append(_table(f"{title}: classes", CLASS_COLUMNS, compared, lines))
     return made
 
 
-def _table(title: str, columns: Columns, verdicts: list[ParityVerdict], caption: tuple[str, ...]) -> Table:
+def _table(title: str, columns: Columns, verdicts: list[ParityVerdict], lines: list[str]) -> Table:
     """Make a table without the columns that are empty, and without the runtime if there is only one."""
     filled = [column for column in columns if any(column.value(row) is not None for row in verdicts)]
     several = len({row.runtime for row in verdicts}) > 1
     shown = [column for column in filled if several or column.name != "runtime"]
-    return make_table(title, shown, verdicts, caption)
+    return make_table(title, shown, verdicts, lines)
 
 
-def _caption(verdicts: list[ParityVerdict], images: str) -> tuple[str, ...]:
+def _caption(verdicts: list[ParityVerdict], images: str) -> list[str]:
     allowed = {row.precision: tolerances.TOLERANCES[row.precision] for row in verdicts}
     limits = [f"{name} {error:.1e} and RMS {error * tolerances.RMS_SHARE:.1e}" for name, error in allowed.items()]
-    kept = f"{tolerances.MIN_TOP1_KEPT:.0%} of the reference's top-1 kept"
     sources = dict.fromkeys(weights_text(row.weights) for row in verdicts if row.weights)
     versions = dict.fromkeys(f"{name} {version}" for row in verdicts for name, version in row.versions.items())
     runtimes = dict.fromkeys(row.runtime for row in verdicts)
-    return (
+    return [
         "; ".join([images, f"runtime {', '.join(runtimes)}", *sources, *versions]) + ".",
-        "Errors are relative to max|logit| of the reference, PyTorch in FP32, over all images.",
-        f"Allowed: {', '.join(limits)}; with trained weights on photographs {kept}.",
-    )
+        caption("errors"),
+        caption("allowed", limits=", ".join(limits), kept=tolerances.MIN_TOP1_KEPT),
+    ]
 
 
 # --- block by block ---
@@ -130,4 +116,4 @@ def divergence_sentence(found: list[Divergence]) -> str:
 
 def layer_table(model: str, found: list[Divergence]) -> Table:
     """Make the table of each block's divergence."""
-    return make_table(f"{model}, block by block", LAYER_COLUMNS, found, (f"{divergence_sentence(found)}.", LAYER_CAPTION))
+    return make_table(f"{model}, block by block", LAYER_COLUMNS, found, (f"{divergence_sentence(found)}.", caption("layers")))
