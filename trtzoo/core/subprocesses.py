@@ -63,7 +63,7 @@ def run_child(
     `timeout` is in seconds; `stop` cancels the child from another thread. A child has `grace` seconds to stop. Raises
     ChildError if it reports an error, dies, is late or is cancelled.
     """
-    why, ended = "", threading.Event()
+    why, ended, found = "", threading.Event(), None
 
     def guard() -> None:
         """End the child when it is late or cancelled. Without `stop` nothing is polled: a measurement must not be disturbed."""
@@ -79,16 +79,25 @@ def run_child(
 
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        assert child.stdin is not None and child.stdout is not None
         watcher = threading.Thread(target=guard, daemon=True)
         try:
             watcher.start()
-            found = _listen(child, request, lambda data: on_progress(msgspec.json.decode(data, type=progress)))
+            with suppress(OSError, ValueError):  # it is dead, or was cancelled before it got its request
+                child.stdin.write(msgspec.json.encode(request) + b"\n")
+                child.stdin.flush()
+            for line in child.stdout:
+                with suppress(msgspec.MsgspecError):  # cut short: the child died while writing
+                    found = msgspec.json.decode(line, type=_Message)
+                if found is None or found.kind != "progress":
+                    break
+                on_progress(msgspec.json.decode(found.content, type=progress))
+                found = None
         finally:
             ended.set()
             end_child(child, grace)
             watcher.join()
-            if child.stdout:
-                child.stdout.close()
+            child.stdout.close()
         if found and found.kind == "answer":
             return msgspec.json.decode(found.content, type=answer)
         if why:
@@ -97,25 +106,6 @@ def run_child(
             raise ChildError("error", msgspec.json.decode(found.content, type=str))
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4000))  # its last line is enough
         raise _exit_error(child.returncode, errors.read().decode(errors="replace"), name)
-
-
-def _listen(child: subprocess.Popen[bytes], request: object, on_progress: Report) -> _Message | None:
-    """Send the request and follow the child to its last message; None if it ends without one."""
-    assert child.stdin is not None and child.stdout is not None
-    try:
-        child.stdin.write(msgspec.json.encode(request) + b"\n")
-        child.stdin.flush()
-    except (OSError, ValueError):  # it is dead, or was cancelled before it got its request
-        return None
-    for line in child.stdout:
-        try:
-            message = msgspec.json.decode(line, type=_Message)
-        except msgspec.MsgspecError:
-            return None  # cut short: the child died while writing
-        if message.kind != "progress":
-            return message
-        on_progress(message.content)
-    return None
 
 
 def end_child(child: subprocess.Popen[bytes], grace: float = 0.0) -> None:

@@ -103,10 +103,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _fitted(path: Path, key: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-    """The tensor as float32 in the network's shape. Paddle's linear weights are [in, out]; DPN's classifier is a 1x1 conv.
-
-    Raises WeightsError for another shape and for values that no trained network has.
-    """
+    """The tensor as float32 in the network's shape. Paddle's linear weights are [in, out]; DPN's classifier is a 1x1 conv."""
     if not tensor.is_floating_point() or tensor.layout is not torch.strided or tensor.is_meta:
         raise WeightsError(f"{path}: {key!r} is not a plain tensor of floating-point numbers.")
     transposed = path.suffix == ".pdparams" and tensor.dim() == 2
