@@ -58,8 +58,7 @@ def evaluate(
     """
     if onnx is not None and models is not None:
         raise UsageError("Give either model names or --onnx FILE, not both.")
-    for module in ("cv2", "PIL"):
-        require_module("trtzoo eval", module=module, extra="eval")
+    read = image_reader(data, limit=limit, classes=classes, labels=labels, need_labels=True)
     precisions = select_precisions(precision or "fp32")
     device, row = select_runtime(gpu, runtime, precisions)
     paths = ArtifactPaths.find(device, row, Path(onnx_dir), Path(engines_dir))
@@ -67,7 +66,6 @@ def evaluate(
         tasks = [paths.for_file(Path(onnx), precision=precisions[0] if precision else None, batch=batch)]
     else:
         tasks = [paths.for_model(name, precision=kind, batch=batch) for name in select_models(models) for kind in precisions]
-    read = _data_reader(Path(data), limit, classes, labels)
     records = []
 
     from trtzoo.accuracy.evaluate import evaluate as evaluate_file
@@ -119,23 +117,6 @@ def _report_bad_images(record: Evaluation) -> None:
         log.warning("    %d images gave a logit that is not finite; they count as wrong", record.not_finite)
 
 
-def _data_reader(folder: Path, limit: int | None, classes: Folder | None, labels: Folder | None) -> Callable[[int], DataSet]:
-    """A function from the number of a network's classes to the labelled images, which reads them once."""
-    class_file, label_list = (None if path is None else Path(path) for path in (classes, labels))
-
-    @cache
-    def read(count: int) -> DataSet:
-        found = read_dataset(folder, classes=count, limit=limit, class_file=class_file, labels=label_list)
-        for note in found.notes:
-            log.warning(note)
-        log.info(
-            "%d images of %s, %d classes, fingerprint %s", len(found.photographs), found.name, count, found.fingerprint[:12]
-        )
-        return found
-
-    return read
-
-
 def parity(
     models: Names | None = None,
     *,
@@ -167,7 +148,7 @@ def parity(
     names, precisions, batches = select_models(models), select_precisions(precision), select_batches(batch)
     device, row = select_runtime(gpu, runtime, precisions)
     paths = ArtifactPaths.find(device, row, Path(onnx_dir), Path(engines_dir))
-    images = parity_images(data, limit=limit, classes=classes, labels=labels)
+    images = image_reader(data, limit=limit, classes=classes, labels=labels)
     verdicts = []
     with progress_bars() as bars:
         bar = bars.add_task("", total=None)
@@ -187,19 +168,32 @@ def parity(
     return verdicts
 
 
-def parity_images(
-    data: Folder | None, *, limit: int | None, classes: Folder | None, labels: Folder | None
+def image_reader(
+    data: Folder | None, *, limit: int | None, classes: Folder | None, labels: Folder | None, need_labels: bool = False
 ) -> Callable[[int], DataSet]:
-    """A function from the number of a network's classes to its images, each read once.
+    """A function from the number of a network's classes to its images, which reads them once.
 
-    Images are labelled photographs, unlabelled ones (a folder without class folders or a label list), or synthetic ones.
+    Images are labelled photographs or, unless labels are needed, unlabelled ones (a folder without class folders or a label
+    list), or synthetic ones.
     """
     if data is None:
         return lambda count: DataSet(synthetic=limit or SYNTHETIC_IMAGES)
     for module in ("cv2", "PIL"):
-        require_module("trtzoo parity --data", module=module, extra="eval")
+        require_module("trtzoo eval" if need_labels else "trtzoo parity --data", module=module, extra="eval")
     folder = Path(data)
-    paths = [] if labels else unlabelled_images(folder)[:limit]
-    if paths:
-        return lambda count: DataSet(folder=folder, photographs=tuple(map(Photograph, paths)))
-    return _data_reader(folder, limit, classes, labels)
+    class_file, label_list = (None if path is None else Path(path) for path in (classes, labels))
+    unlabelled = [] if label_list or need_labels else unlabelled_images(folder)[:limit]
+
+    @cache
+    def read(count: int) -> DataSet:
+        if unlabelled:
+            return DataSet(folder=folder, photographs=tuple(map(Photograph, unlabelled)))
+        found = read_dataset(folder, classes=count, limit=limit, class_file=class_file, labels=label_list)
+        for note in found.notes:
+            log.warning(note)
+        log.info(
+            "%d images of %s, %d classes, fingerprint %s", len(found.photographs), found.name, count, found.fingerprint[:12]
+        )
+        return found
+
+    return read

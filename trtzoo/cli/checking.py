@@ -130,7 +130,7 @@ def parity(
     models = options.select(models, every)
     if layers:
         selection.select_runtime(gpu, runtime, selection.select_precisions(precision))
-        images = checking.parity_images(data, limit=limit, classes=classes, labels=labels)
+        images = checking.image_reader(data, limit=limit, classes=classes, labels=labels)
         return _compare_layers(selection.select_models(models), images, onnx_dir, form)
     verdicts = forward(api.parity, locals(), on_result=_log)
     used = "synthetic images"

@@ -10,7 +10,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from msgspec.structs import replace
 
@@ -19,7 +18,6 @@ from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.artifacts.subjects import Candidate, Subject, open_subject
 from trtzoo.core.errors import DataError, ImageError, RunError, StoreError, TrtzooError
 from trtzoo.core.files import read_record, sidecar_path
-from trtzoo.core.records import Weights
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.images.dataset import DataSet
 from trtzoo.models.sources import SEEDED
@@ -46,88 +44,73 @@ def parity(
     classes; a DataError that it raises ends the comparison. Those that the reference cannot read are yielded as errors and
     excluded. `on_progress` receives the title of the running network and how many images are done.
     """
-    with tempfile.TemporaryDirectory(prefix="trtzoo-") as folder:
-        comparison = _Comparison(model, onnx, Path(folder), images, on_progress)
+    with tempfile.TemporaryDirectory(prefix="trtzoo-") as text:
+        folder, data, known = Path(text), DataSet(), None
         for candidate in candidates:
             batch = candidate.batch or 1
             verdict = ParityVerdict(model=model, precision=candidate.precision, batch=batch, runtime=candidate.runtime)
             try:
                 subject = open_subject(Path(candidate.artifact), remedy=candidate.remedy)
-                if subject.sidecar.batch not in ("dynamic", batch):
-                    only = f"takes batches of {subject.sidecar.batch} only"
-                    raise StoreError(f"{subject.path} {only}. Run: trtzoo parity --batch {subject.sidecar.batch}")
-                yield from comparison.run_reference(candidate, subject)
-                yield comparison.run_candidate(candidate, subject, verdict)
+                sidecar = subject.sidecar
+                if sidecar.batch not in ("dynamic", batch):
+                    remedy = f"trtzoo parity --batch {sidecar.batch}"
+                    raise StoreError(f"{subject.path} takes batches of {sidecar.batch} only. Run: {remedy}")
+                if known != (sidecar.weights, sidecar.size):
+                    known, reference = None, _reference(candidate, subject, model, onnx)
+                    data = images(sidecar.classes)
+                    try:
+                        report = partial(on_progress, f"{model} {REFERENCE}")
+                        bad = _run(reference, subject, data, folder / "reference.npy", report).bad
+                    except RunError as error:
+                        raise StoreError(f"the reference: {error}") from error
+                    for number, reason in bad.items():
+                        yield ImageError(data.title(number), reason)
+                    readable = tuple(image for number, image in enumerate(data.photographs) if number not in bad)
+                    data, known = replace(data, photographs=readable), (sidecar.weights, sidecar.size)
+                result = _run(candidate, subject, data, folder / "candidate.npy", partial(on_progress, verdict.title))
+                if result.bad:
+                    raise RunError(f"{len(result.bad)} images that the reference could read cannot be read any more")
+                yield _judged(replace(verdict, weights=sidecar.weights, versions=result.versions), data, folder)
             except DataError:
                 raise
             except TrtzooError as error:
                 yield replace(verdict, reasons=(str(error),))
 
 
-class _Comparison(msgspec.Struct):
-    """The reference's logits, computed when a candidate first needs them, and the images that it could read."""
-
-    model: str
-    onnx: Path
-    folder: Path
-    images_for: Callable[[int], DataSet]
-    on_progress: Callable[[str, int], None]
-    images: DataSet = DataSet()
-    reference: tuple[Weights | None, int] | None = None
-
-    def run_reference(self, candidate: Candidate, subject: Subject) -> Iterator[ImageError]:
-        """Raises StoreError if the candidate has no reference or the reference cannot run."""
-        sidecar = subject.sidecar
-        if self.reference == (sidecar.weights, sidecar.size):
-            return
-        onnx = self.onnx / sidecar.onnx.name if isinstance(sidecar, EngineSidecar) else subject.path
-        if sidecar.weights is None:
-            raise StoreError(f"{subject.path} was built from a graph that trtzoo did not export, so it has no reference.")
-        if not sidecar_path(onnx).is_file():
-            raise StoreError(
-                f"{sidecar_path(onnx)} does not exist; it records the reference of {subject.path.name}. "
-                f"Run: trtzoo export {self.model} --precision {candidate.precision}"
-            )
-        if read_record(sidecar_path(onnx), OnnxSidecar).weights != sidecar.weights:
-            raise StoreError(f"{subject.path} was made from other weights than {onnx}. Run: {build_command(subject.path)}")
-        self.reference, self.images = None, self.images_for(sidecar.classes)
-        reference = replace(candidate, artifact=str(onnx), runtime=REFERENCE, batch=REFERENCE_BATCH, options={})
-        try:
-            bad = self._run(reference, subject, f"{self.model} {REFERENCE}", "reference.npy").bad
-        except RunError as error:
-            raise StoreError(f"the reference: {error}") from error
-        for number, reason in bad.items():
-            yield ImageError(self.images.title(number), reason)
-        readable = tuple(image for number, image in enumerate(self.images.photographs) if number not in bad)
-        self.images = replace(self.images, photographs=readable)
-        self.reference = sidecar.weights, sidecar.size
-
-    def run_candidate(self, candidate: Candidate, subject: Subject, verdict: ParityVerdict) -> ParityVerdict:
-        result = self._run(candidate, subject, verdict.title, "candidate.npy")
-        if result.bad:
-            raise RunError(f"{len(result.bad)} images that the reference could read cannot be read any more")
-        logits, reference = (np.load(self.folder / name, mmap_mode="r") for name in ("candidate.npy", "reference.npy"))
-        photographs, weights = self.images.photographs, subject.sidecar.weights
-        labels = [image.label for image in photographs if image.label is not None]
-        metrics = compare(logits, reference, np.array(labels) if labels else None)
-        trained = weights is not None and weights.source != SEEDED
-        return replace(
-            verdict,
-            metrics=metrics,
-            worst=self.images.title(metrics.worst),
-            weights=weights,
-            versions=result.versions,
-            reasons=tuple(judge(candidate.precision, metrics, classes_count=trained and bool(photographs))),
+def _reference(candidate: Candidate, subject: Subject, model: str, onnx: Path) -> Candidate:
+    """Raises StoreError if the candidate has no reference."""
+    path, sidecar = subject.path, subject.sidecar
+    graph = onnx / sidecar.onnx.name if isinstance(sidecar, EngineSidecar) else path
+    if sidecar.weights is None:
+        raise StoreError(f"{path} was built from a graph that trtzoo did not export, so it has no reference.")
+    if not sidecar_path(graph).is_file():
+        raise StoreError(
+            f"{sidecar_path(graph)} does not exist; it records the reference of {path.name}. "
+            f"Run: trtzoo export {model} --precision {candidate.precision}"
         )
+    if read_record(sidecar_path(graph), OnnxSidecar).weights != sidecar.weights:
+        raise StoreError(f"{path} was made from other weights than {graph}. Run: {build_command(path)}")
+    return replace(candidate, artifact=str(graph), runtime=REFERENCE, batch=REFERENCE_BATCH, options={})
 
-    def _run(self, network: Candidate, subject: Subject, title: str, file_name: str) -> LogitsResult:
-        """Compute the logits of all images in a child process, into a file in the folder."""
-        task = LogitsTask(network=network, inputs=_inputs(subject, self.images), into=str(self.folder / file_name))
-        command, report = module_command("trtzoo.verification.worker"), partial(self.on_progress, title)
-        try:
-            return run_child(command, task, answer=LogitsResult, progress=int, on_progress=report)
-        except ChildError as error:
-            raise RunError(str(error)) from error
+
+def _run(network: Candidate, subject: Subject, data: DataSet, into: Path, report: Callable[[int], None]) -> LogitsResult:
+    """Compute the logits of all images in a child process, into a file."""
+    task = LogitsTask(network=network, inputs=_inputs(subject, data), into=str(into))
+    command = module_command("trtzoo.verification.worker")
+    try:
+        return run_child(command, task, answer=LogitsResult, progress=int, on_progress=report)
+    except ChildError as error:
+        raise RunError(str(error)) from error
+
+
+def _judged(verdict: ParityVerdict, data: DataSet, folder: Path) -> ParityVerdict:
+    """The verdict with the metrics of the logits in the folder, and the reasons against the candidate."""
+    logits, reference = (np.load(folder / name, mmap_mode="r") for name in ("candidate.npy", "reference.npy"))
+    labels = [image.label for image in data.photographs if image.label is not None]
+    metrics = compare(logits, reference, np.array(labels) if labels else None)
+    trained = verdict.weights is not None and verdict.weights.source != SEEDED
+    reasons = judge(verdict.precision, metrics, classes_count=trained and bool(data.photographs))
+    return replace(verdict, metrics=metrics, worst=data.title(metrics.worst), reasons=tuple(reasons))
 
 
 def _inputs(subject: Subject, images: DataSet) -> ImageInputs:

@@ -14,10 +14,6 @@ from trtzoo.verification.tolerances import LabelledOutcome, PairedMetrics
 
 ROWS = 2048  # images per step, so that the logits of a whole ImageNet are never in memory as float64
 
-NUMBERS = ("error", "square", "cosine", "margin")
-IMAGE = np.dtype([("top1", int), ("reference", int), ("same_top5", bool), *((name, float) for name in NUMBERS)])
-"""One image: both classes, whether the top five are the same set, largest and mean square difference, cosine, margin."""
-
 
 def compare(logits: Array, reference: Array, labels: Array | None = None) -> PairedMetrics:
     """Compare logits (N, classes) of any floating type; `labels` (N,) are optional.
@@ -25,10 +21,9 @@ def compare(logits: Array, reference: Array, labels: Array | None = None) -> Pai
     Raises WrongOutputError for another shape, NaN or infinity, and logits that are all equal.
     """
     check_values(logits, reference.shape)
-    images = np.empty(len(logits), IMAGE)
-    for start in range(0, len(logits), ROWS):
-        rows = slice(start, start + ROWS)
-        _compare_rows(np.asarray(logits[rows], np.float64), np.asarray(reference[rows], np.float64), images[rows])
+    steps = [slice(start, start + ROWS) for start in range(0, len(logits), ROWS)]
+    parts = [_compare_rows(np.asarray(logits[rows], np.float64), np.asarray(reference[rows], np.float64)) for rows in steps]
+    images = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     scale = float(max(reference.max(), -reference.min())) or 1.0
     same, labelled = images["top1"] == images["reference"], None
     if labels is not None:
@@ -37,7 +32,7 @@ def compare(logits: Array, reference: Array, labels: Array | None = None) -> Pai
         p = mcnemar(lost, won)
         labelled = LabelledOutcome(reference=int(known.sum()), engine=int(right.sum()), lost=lost, won=won, p=p)
     return PairedMetrics(
-        images=len(images),
+        images=len(logits),
         same_top1=int(same.sum()),
         same_top5=int(images["same_top5"].sum()),
         flips=int((~same).sum()),
@@ -50,18 +45,22 @@ def compare(logits: Array, reference: Array, labels: Array | None = None) -> Pai
     )
 
 
-def _compare_rows(logits: Array, reference: Array, images: Array) -> None:
-    """Fill `images` (of IMAGE) for logits (N, classes) float64."""
+def _compare_rows(logits: Array, reference: Array) -> dict[str, Array]:
+    """Logits (N, classes) float64 → one value per image: both classes, whether the top five are the same set, and errors."""
     top5, expected = (np.argsort(-values, axis=1, kind="stable")[:, :5] for values in (logits, reference))
-    images["top1"], images["reference"] = top5[:, 0], expected[:, 0]
-    images["same_top5"] = (np.sort(top5, axis=1) == np.sort(expected, axis=1)).all(axis=1)
     differences = np.abs(logits - reference)
-    images["error"], images["square"] = differences.max(axis=1), (differences**2).mean(axis=1)
     norms = np.linalg.norm(logits, axis=1) * np.linalg.norm(reference, axis=1)
     cosine = np.divide((logits * reference).sum(axis=1), norms, out=np.ones(len(logits)), where=norms > 0)
-    images["cosine"] = np.clip(cosine, -1, 1)
     margin = np.take_along_axis(reference, expected[:, :1], axis=1) - np.take_along_axis(reference, top5[:, :1], axis=1)
-    images["margin"] = margin[:, 0]
+    return {
+        "top1": top5[:, 0],
+        "reference": expected[:, 0],
+        "same_top5": (np.sort(top5, axis=1) == np.sort(expected, axis=1)).all(axis=1),
+        "error": differences.max(axis=1),
+        "square": (differences**2).mean(axis=1),
+        "cosine": np.clip(cosine, -1, 1),
+        "margin": margin[:, 0],
+    }
 
 
 def mcnemar(lost: int, won: int) -> float:
