@@ -67,7 +67,7 @@ def plain(folder: Path, onnx: Path, seconds: float) -> None:
 def slowed(folder: Path, onnx: Path, seconds: float) -> None:
     """Run the same cases with the slowed session."""
     here = cpu_device()
-    which = {"models": list(MODELS), "precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "cuda_graphs": [None]}
+    which = {"model": MODELS, "precision": ["fp32"], "batch": [1], "protocol": ["trtzoo"]}
     for job in bench_jobs(cases(**which, runtime=RUNTIME, device=here.key), here, onnx, seconds=seconds):
         result = run_child([sys.executable, __file__, "--child"], job, answer=Result)
         write_record(folder / here.key / f"{job.case.name}.json", result)

@@ -20,8 +20,8 @@ from trtzoo.runtimes.registry import AUTO, RUNTIMES
 
 def grid(*models):
     """One case a model."""
-    kinds = {"precisions": ["fp32"], "batches": [1], "protocols": ["trtzoo"], "cuda_graphs": [None]}
-    return cases(models=list(models), runtime="fake", device=DEVICE.key, **kinds)
+    kinds = {"precision": ["fp32"], "batch": [1], "protocol": ["trtzoo"]}
+    return cases(model=models, runtime="fake", device=DEVICE.key, **kinds)
 
 
 def sweep(folder, scripts, **options):
@@ -32,13 +32,12 @@ def sweep(folder, scripts, **options):
 
 def test_cases_are_the_cross_product_model_by_model():
     todo = cases(
-        models=["dpn68", "dpn92"],
-        precisions=["fp32", "fp16"],
-        batches=[1, 4],
+        model=["dpn68", "dpn92"],
+        precision=["fp32", "fp16"],
+        batch=[1, 4],
         runtime="fake",
         device="d",
-        protocols=["trtzoo"],
-        cuda_graphs=[None],
+        protocol=["trtzoo"],
     )
     assert [case.name for case in todo[:3]] == [
         "dpn68-fp32-b1-fake-trtzoo",

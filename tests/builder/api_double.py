@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import msgspec
 
 from trtzoo.builder import tensorrt_worker
-from trtzoo.builder.process import BuildJob
+from trtzoo.builder.tensorrt_worker import BuildJob
 from trtzoo.core.errors import BuildError
 
 INSPECTED = json.dumps(

@@ -1,7 +1,7 @@
 """A build job for tests: FP32, batch 1, for a T4 by TensorRT-RTX."""
 
 from trtzoo.artifacts.engines import Recipe
-from trtzoo.builder.process import BuildJob
+from trtzoo.builder.tensorrt_worker import BuildJob
 
 RECIPE = Recipe(
     onnx_sha256="0",

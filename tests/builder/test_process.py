@@ -8,7 +8,8 @@ import time
 import pytest
 
 from tests.builder.jobs import JOB
-from trtzoo.builder.process import BuildProgress, run_build
+from trtzoo.builder.plan import run_build
+from trtzoo.builder.tensorrt_worker import BuildProgress
 from trtzoo.core.errors import BuildError
 
 OUTPUT = {

@@ -65,13 +65,13 @@ def bench(
         require_module(each.name, module=each.module, extra=each.extra)
         graphs = CUDA_GRAPHS.get(cuda_graph or "", [each.cuda_graph])
         cases = sweep.cases(
-            models=names,
-            precisions=precisions,
-            batches=batches,
-            protocols=[each.name],
+            model=names,
+            precision=precisions,
+            batch=batches,
+            protocol=[each.name],
             runtime=AUTO if by_trial else row.name,
             device=device.key,
-            cuda_graphs=[None] if row.reads == "graph" else graphs,
+            cuda_graph=[None] if row.reads == "graph" else graphs,
         )
         jobs += sweep.bench_jobs(cases, device, folder, reads=row.reads, seconds=seconds, rotate=rotate)
     peak = cache(partial(measure_peak, device.cores))

@@ -1,7 +1,7 @@
 """Run cases and keep one result file for each. Every case has its own process: runtimes in one process disturb each other."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -21,21 +21,9 @@ TIMEOUT = 600.0  # default time limit of a case, in seconds
 CLOSE = 1.1  # runtimes within this ratio get a second trial: two runs of one runtime differ by a few percent
 
 
-def cases(
-    *,
-    models: list[str],
-    precisions: list[str],
-    batches: list[int],
-    protocols: list[str],
-    runtime: str,
-    device: str,
-    cuda_graphs: list[bool | None],
-) -> list[Case]:
-    """The cross product, model by model."""
-    return [
-        Case(model=model, precision=precision, batch=batch, runtime=runtime, device=device, protocol=protocol, cuda_graph=graph)
-        for model, precision, batch, protocol, graph in product(models, precisions, batches, protocols, cuda_graphs)
-    ]
+def cases(*, runtime: str, device: str, **axes: Sequence[Any]) -> list[Case]:
+    """The cross product of `axes`, the values of Case's other fields: model by model, if those are given first."""
+    return [Case(runtime=runtime, device=device, **dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
 
 
 def bench_jobs(
@@ -89,7 +77,8 @@ def bench(
         if job.case.runtime == AUTO:
             if key not in selected:
                 selected[key] = _select_runtime(job, results, timeout, resume)
-            job = _with_runtime(job, *selected[key])
+            runtime, reason = selected[key]
+            job = replace(job, case=replace(job.case, runtime=runtime), selection_reason=reason)
         folder = results / job.device.key
         path = folder / f"{job.case.name}.json" if run == 1 else folder / RUNS / f"{job.case.name}.{run}.json"
         result = _kept_result(path, job) if resume else None
@@ -124,7 +113,7 @@ def _run(job: BenchJob, timeout: float) -> Result:
 
 def _select_runtime(job: BenchJob, results: Path, timeout: float, resume: bool) -> tuple[str, str]:
     """The runtime and the reason: those of a kept result if there is one, else the fastest runtime in trials."""
-    candidates = [_with_runtime(job, name) for name in installed_candidates()]
+    candidates = [replace(job, case=replace(job.case, runtime=name)) for name in installed_candidates()]
     for candidate in candidates if resume else ():
         kept = _kept_result(results / job.device.key / f"{candidate.case.name}.json", candidate)
         if kept and kept.selection_reason:
@@ -139,10 +128,6 @@ def _select_runtime(job: BenchJob, results: Path, timeout: float, resume: bool) 
         trials = [min(first, _run(trial, timeout), key=_trial_seconds) for first, trial in zip(trials, short, strict=True)]
     rule = "a trial of each, the better of two turns" if repeated else "a trial of each"
     return min(trials, key=_trial_seconds).case.runtime, f"{rule}: {', '.join(map(_trial_text, trials))}"
-
-
-def _with_runtime(job: BenchJob, runtime: str, reason: str = "") -> BenchJob:
-    return replace(job, case=replace(job.case, runtime=runtime), selection_reason=reason)
 
 
 def _trial_seconds(trial: Result) -> float:

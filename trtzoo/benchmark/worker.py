@@ -25,46 +25,43 @@ from trtzoo.runtimes.registry import find_runtime
 
 def measure(job: BenchJob) -> Result:
     """The result of one case; an error becomes its failure."""
+    case, path = job.case, Path(job.artifact)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    empty = Result(case=job.case, device=job.device, started=started, selection_reason=job.selection_reason, sgemm=job.sgemm)
+    result = Result(case=case, device=job.device, started=started, selection_reason=job.selection_reason, sgemm=job.sgemm)
     try:
-        return _measure(job, empty)
+        protocol = find_protocol(case.protocol)
+        subject = open_subject(path, remedy=f"trtzoo export {case.model} --precision {case.precision}")
+        images, reference = subject.golden.batch(case.batch)
+        if job.seconds is not None:
+            protocol = replace(protocol, seconds=max(protocol.seconds, job.seconds))
+        start = time.perf_counter()
+        session = resolve(find_runtime(case.runtime).opener)(path, batch=case.batch, **job.options)
+        load = time.perf_counter() - start
+        with closing(session):
+            check = golden.check_logits(session.infer(images), reference, tolerance=find_precision(case.precision).tolerance)
+            with OtherLoad() as others, GpuMonitor(job.device, settle=protocol.warm_up_seconds) as monitor:
+                samples = resolve(protocol.loop)(session, protocol, images)
+            return replace(
+                result,
+                versions=session.versions,
+                settings=session.settings,
+                threads=session.threads,
+                io=subject.sidecar.io,
+                weights=subject.sidecar.weights,
+                artifact_sha256=subject.sidecar.sha256,
+                check=check,
+                load=load,
+                other_load=others.cores,
+                gpu_state=monitor.state,
+                samples=tuple(samples),
+            )
     except TrtzooError as error:
         failure = Failure(kind="wrong-output" if isinstance(error, WrongOutputError) else "error", reason=str(error))
     except MemoryError as error:
         failure = Failure(kind="memory", reason=str(error) or "out of memory")
     except Exception as error:  # a runtime may raise anything; the sweep goes on
         failure = Failure(kind="error", reason=" ".join(f"{type(error).__name__}: {error}".split()))
-    return replace(empty, failure=failure)
-
-
-def _measure(job: BenchJob, empty: Result) -> Result:
-    case, path, protocol = job.case, Path(job.artifact), find_protocol(job.case.protocol)
-    subject = open_subject(path, remedy=f"trtzoo export {case.model} --precision {case.precision}")
-    images, reference = subject.golden.batch(case.batch)
-    if job.seconds is not None:
-        protocol = replace(protocol, seconds=max(protocol.seconds, job.seconds))
-    start = time.perf_counter()
-    session = resolve(find_runtime(case.runtime).opener)(path, batch=case.batch, **job.options)
-    load = time.perf_counter() - start
-    with closing(session):
-        check = golden.check_logits(session.infer(images), reference, tolerance=find_precision(case.precision).tolerance)
-        with OtherLoad() as others, GpuMonitor(job.device, settle=protocol.warm_up_seconds) as monitor:
-            samples = resolve(protocol.loop)(session, protocol, images)
-        return replace(
-            empty,
-            versions=session.versions,
-            settings=session.settings,
-            threads=session.threads,
-            io=subject.sidecar.io,
-            weights=subject.sidecar.weights,
-            artifact_sha256=subject.sidecar.sha256,
-            check=check,
-            load=load,
-            other_load=others.cores,
-            gpu_state=monitor.state,
-            samples=tuple(samples),
-        )
+    return replace(result, failure=failure)
 
 
 def main() -> None:

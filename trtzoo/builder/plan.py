@@ -20,23 +20,22 @@ from msgspec.structs import asdict
 
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.engines import EngineSidecar, OptimizationProfile, Recipe, Stamp
-from trtzoo.builder.process import BuildJob, run_build
+from trtzoo.builder.tensorrt_worker import GRACE, BuildJob, BuildOutput, BuildProgress
 from trtzoo.core.errors import BuildError, MachineError, StoreError, TrtzooError
 from trtzoo.core.files import encode, free_space, replacing, sha256_file, sidecar_path, size_text
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Record
+from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.core.system import available_cores, total_memory
 from trtzoo.hardware.gpus import GPUS, Flavour, Gpu, check_target, find_flavour, find_gpu, identify_gpu, requirement
 from trtzoo.hardware.probes import ProbeResult
 
-WORKSPACE = 1 << 30
-"""Bytes of scratch memory that kernels may use."""
-TIMEOUT = 3600.0
-"""Seconds after which a build is stopped. The slowest build ahead of time took six."""
+COMMAND = module_command("trtzoo.builder.tensorrt_worker")
+WORKSPACE = 1 << 30  # bytes of scratch memory that kernels may use
+TIMEOUT = 3600.0  # seconds after which a build is stopped; the slowest build ahead of time took six
 BYTES_PER_JOB = 3 << 29
 
-OnBuildProgress = Callable[["BuildOrder", str, float], None]
-"""Receives the order, the phase of its build and the fraction that is done, from another thread."""
+OnBuildProgress = Callable[["BuildOrder", str, float], None]  # order, phase and the fraction that is done, from another thread
 
 
 class BuildOrder(Record, frozen=True, kw_only=True):
@@ -207,22 +206,19 @@ class _Builder:
         """Build one engine unless it is up to date. Every error becomes the result's: nobody waits for a thread that died."""
         target, start = self.target, time.perf_counter()
         path = engines.engine_folder(self.folder, target.gpu, target.flavour.name, target.version) / order.file_name
-
-        def result(**fields: Any) -> BuildResult:
-            return BuildResult(order=order, path=path, seconds=time.perf_counter() - start, **fields)
-
+        sidecar, error = None, ""
         try:
-            if sidecar := self._up_to_date(order, path):
-                return result(up_to_date=True, sidecar=sidecar)
-            self.on_progress(order, "waiting for its lock", 0.0)
-            with replacing(path) as work:
-                if sidecar := self._up_to_date(order, path):  # another process built it while this one waited
-                    return result(up_to_date=True, sidecar=sidecar)
-                return result(sidecar=self._build(order, path, work / path.name))
-        except TrtzooError as error:
-            return result(error=str(error))
-        except BaseException as error:
-            return result(error=f"{type(error).__name__}: {error}")
+            current = self._up_to_date(order, path)
+            if current is None:
+                self.on_progress(order, "waiting for its lock", 0.0)
+                with replacing(path) as work:
+                    current = self._up_to_date(order, path)  # another process may have built it while this one waited
+                    sidecar = current or self._build(order, path, work / path.name)
+        except BaseException as failure:
+            current, sidecar = None, None
+            error = str(failure) if isinstance(failure, TrtzooError) else f"{type(failure).__name__}: {failure}"
+        seconds, up_to_date, sidecar = time.perf_counter() - start, current is not None, current or sidecar
+        return BuildResult(order=order, path=path, seconds=seconds, up_to_date=up_to_date, sidecar=sidecar, error=error)
 
     def _up_to_date(self, order: BuildOrder, path: Path) -> EngineSidecar | None:
         sidecar = None if self.settings.force else engines.read_sidecar_unchecked(path)
@@ -268,14 +264,14 @@ class _Builder:
         if output.version != recipe.version:
             raise BuildError(f"{target.flavour.title} changed from {recipe.version} to {output.version}. Run the command again")
         status = work.stat()
+        unknown: dict[str, Any] = {"model": order.name, "weights": None, "golden": "", "golden_sha256": ""}
         sidecar = EngineSidecar(
-            model=exported.model if exported else order.name,
+            **{
+                name: getattr(exported, name, default) for name, default in unknown.items()
+            },  # None, if trtzoo did not export it
             **{name: getattr(recipe, name) for name in ("precision", "batch", "gpu", "sm", "flavour")},
             **asdict(output),
             onnx=onnx,
-            weights=exported.weights if exported else None,
-            golden=exported.golden if exported else "",
-            golden_sha256=exported.golden_sha256 if exported else "",
             profile={each.name: OptimizationProfile(min=each.shape, opt=each.shape, max=each.shape) for each in output.inputs},
             host=platform.node(),
             driver=target.driver,
@@ -288,6 +284,35 @@ class _Builder:
             shutil.copyfile(order.onnx.with_name(exported.golden), work.with_name(exported.golden))
         sidecar_path(work).write_bytes(encode(sidecar))
         return sidecar
+
+
+def run_build(
+    job: BuildJob,
+    *,
+    stop: threading.Event,
+    timeout: float,
+    on_progress: Callable[[BuildProgress], None],
+    command: list[str] = COMMAND,
+) -> BuildOutput:
+    """Build one engine; `timeout` in seconds. Raises BuildError with the child's own reason, or with how the child ended."""
+    try:
+        return run_child(
+            command,
+            job,
+            answer=BuildOutput,
+            progress=BuildProgress,
+            on_progress=on_progress,
+            timeout=timeout,
+            stop=stop,
+            grace=GRACE,
+            name="the builder's process",
+        )
+    except ChildError as error:
+        reasons = {
+            "memory": f"{error}. Try --jobs 1",
+            "timeout": f"the build timed out after {timeout:g} s. Allow more with --timeout",
+        }
+        raise BuildError(reasons.get(error.failure.kind, str(error))) from error
 
 
 def _visible(device: int | None) -> str:

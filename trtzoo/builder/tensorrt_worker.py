@@ -12,24 +12,61 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from trtzoo.artifacts.engines import LayerTypes, TensorSpec
-from trtzoo.builder.process import GRACE, BuildJob, BuildOutput, BuildProgress
+from trtzoo.artifacts.engines import LayerTypes, Recipe, TensorSpec
 from trtzoo.core.errors import BuildError
 from trtzoo.core.files import replacing
 from trtzoo.core.precisions import PRECISIONS
+from trtzoo.core.records import Record
 from trtzoo.core.subprocesses import serve
 from trtzoo.hardware.gpus import FLAVOURS
-from trtzoo.runtimes.trt_logger import logged_errors, make_logger
+from trtzoo.runtimes.trt_logger import make_logger
+
+GRACE = 3.0  # seconds that a cancelled build has to stop
 
 TYPES = re.compile(r"\b(FP32|FP16|BF16|INT8|FP8|INT4|FP4|FLOAT|HALF|BFLOAT16)\b", re.IGNORECASE)
 NAMES = {"FLOAT": "FP32", "HALF": "FP16", "BFLOAT16": "BF16"}
 COMPUTE = re.compile(r"conv|gemm|matmul|matrix_?multiply|fully_?connected", re.IGNORECASE)
+
+
+class BuildJob(Record, frozen=True, kw_only=True):
+    """The request: build `recipe` from the file `onnx` into the file `engine`.
+
+    `visible` is the build's CUDA_VISIBLE_DEVICES, or empty if the target GPU is not in this machine.
+    """
+
+    recipe: Recipe
+    onnx: str
+    engine: str
+    visible: str = ""
+    timing_cache: str = ""
+
+
+class BuildProgress(Record, frozen=True, kw_only=True):
+    """The phase of a build, and the fraction of the build that is done, from 0 to 1."""
+
+    phase: str
+    done: float
+
+
+class BuildOutput(Record, frozen=True, kw_only=True):
+    """The answer: the engine's hash and what TensorRT reports about it, as in EngineSidecar."""
+
+    sha256: str
+    version: str
+    flags: dict[str, bool | int]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    layers: LayerTypes
+    build_seconds: float
+    peak_memory: int
+
 
 Report = Callable[[BuildProgress], None]
 
@@ -45,30 +82,29 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
     try:
         builder = trt.Builder(logger)
     except TypeError as error:  # where CUDA does not work, the constructor returns null
-        raise BuildError(f"TensorRT does not start. {logged_errors(logger)}") from error
+        raise BuildError(f"TensorRT does not start. {logger.reason()}") from error
     flags = trt.NetworkDefinitionCreationFlag
     options = [name for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED") if hasattr(flags, name)]
     network = builder.create_network(sum(1 << int(getattr(flags, name)) for name in options))
-    parser = parse(trt, network, logger, Path(job.onnx))
-    fix_batch(network, job)
-    layers = network_types(network)
+    parser = parse(trt, network, logger, job)
+    parsed = [network.get_layer(index) for index in range(network.num_layers)]
+    types = [(layer.type.name, layer.get_output(0).dtype.name) for layer in parsed if layer.num_outputs]
+    layers = count_types("network", types)
     check_precision(layers, job)
     config = configure(trt, builder, job)
     if hasattr(trt, "IProgressMonitor"):  # TensorRT 8 has none: the parent ends its process to cancel it
         config.progress_monitor = progress_monitor(trt, report, stopped)
-    cache = set_timing_cache(config, Path(job.timing_cache)) if job.timing_cache else None
-    plan = builder.build_serialized_network(network, config)
-    del parser  # not before: it owns the weights that the network points to
-    if plan is None or stopped.is_set():
-        raise BuildError("cancelled" if stopped.is_set() else f"the build failed. {logged_errors(logger)}")
-    if cache is not None:
-        save_timing_cache(config, cache, Path(job.timing_cache))
+    with timing_cache(config, Path(job.timing_cache)) if job.timing_cache else nullcontext():
+        plan = builder.build_serialized_network(network, config)
+        del parser  # not before: it owns the weights that the network points to
+        if plan is None or stopped.is_set():
+            raise BuildError("cancelled" if stopped.is_set() else f"the build failed. {logger.reason()}")
     typed = strongly_typed(trt)
     if job.visible and (recipe.detailed or not typed):
         runtime = trt.Runtime(logger)
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise BuildError(f"the new engine cannot be opened. {logged_errors(logger)}")
+            raise BuildError(f"the new engine cannot be opened. {logger.reason()}")
         layers = layer_types(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
         check_precision(layers, job)
     view = memoryview(plan)
@@ -93,30 +129,17 @@ def strongly_typed(trt: Any) -> bool:
     return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") or not hasattr(trt.BuilderFlag, "FP16")
 
 
-def parse(trt: Any, network: Any, logger: Any, path: Path) -> Any:
-    """Fill the network from an ONNX file and return the parser, which must outlive the build."""
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(path)):
+def parse(trt: Any, network: Any, logger: Any, job: BuildJob) -> Any:
+    """Fill the network from the ONNX file and return the parser, which must outlive the build.
+
+    The input gets its final shape: the engine is then optimised for one batch and decides nothing at run time.
+    """
+    name, batch, parser = Path(job.onnx).name, job.recipe.batch, trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(job.onnx):
         errors = [parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
-        raise BuildError(f"TensorRT cannot read {path.name}: " + ("; ".join(errors) or logged_errors(logger)))
+        raise BuildError(f"TensorRT cannot read {name}: " + ("; ".join(errors) or logger.reason()))
     if not network.num_layers:
-        raise BuildError(f"{path.name} contains no network: it is empty or not an ONNX file")
-    return parser
-
-
-def parser_error(error: Any) -> str:
-    """A parser's error with its node, as far as the version reports it."""
-    name = error.node_name() if hasattr(error, "node_name") else ""
-    operator = error.node_operator() if hasattr(error, "node_operator") else ""
-    node = " ".join(filter(None, [f"node {error.node()}", name, f"({operator})" if operator else ""]))
-    prefix = f"{node}: " if error.node() >= 0 else ""
-    reason = "" if error.desc() == "false" else f": {error.desc()}"  # "false" is all it reports of an unknown operation
-    return f"{prefix}{error.code().name.lower().replace('_', ' ')}{reason}"
-
-
-def fix_batch(network: Any, job: BuildJob) -> None:
-    """Give the input its final shape: the engine is then optimised for one batch and decides nothing at run time."""
-    name, batch = Path(job.onnx).name, job.recipe.batch
+        raise BuildError(f"{name} contains no network: it is empty or not an ONNX file")
     if network.num_inputs != 1:
         raise BuildError(f"{name} has {network.num_inputs} inputs; an image classifier has one")
     images = network.get_input(0)
@@ -128,6 +151,17 @@ def fix_batch(network: Any, job: BuildJob) -> None:
             f"{name} has a fixed batch of {shape[0]}, not {batch}. Use --batch {shape[0]}, or export it with a dynamic batch"
         )
     images.shape = (batch, *shape[1:])
+    return parser
+
+
+def parser_error(error: Any) -> str:
+    """A parser's error with its node, as far as the version reports it."""
+    name = error.node_name() if hasattr(error, "node_name") else ""
+    operator = error.node_operator() if hasattr(error, "node_operator") else ""
+    node = " ".join(filter(None, [f"node {error.node()}", name, f"({operator})" if operator else ""]))
+    prefix = f"{node}: " if error.node() >= 0 else ""
+    reason = "" if error.desc() == "false" else f": {error.desc()}"  # "false" is all it reports of an unknown operation
+    return f"{prefix}{error.code().name.lower().replace('_', ' ')}{reason}"
 
 
 def configure(trt: Any, builder: Any, job: BuildJob) -> Any:
@@ -179,16 +213,8 @@ def progress_monitor(trt: Any, report: Report, stopped: threading.Event) -> Any:
     return Monitor()
 
 
-def network_types(network: Any) -> LayerTypes:
-    """The floating-point types of the parsed layers' outputs."""
-    layers = [network.get_layer(index) for index in range(network.num_layers)]
-    return count_types("network", [(layer.type.name, layer.get_output(0).dtype.name) for layer in layers if layer.num_outputs])
-
-
 class _Output(msgspec.Struct):
-    """`format` is text: "Row major linear FP16 format"."""
-
-    format: str = msgspec.field(name="Format/Datatype", default="")
+    format: str = msgspec.field(name="Format/Datatype", default="")  # "Row major linear FP16 format"
 
 
 class _Layer(msgspec.Struct):
@@ -198,9 +224,7 @@ class _Layer(msgspec.Struct):
 
 
 class _Engine(msgspec.Struct):
-    """A layer without details is a plain string, its name."""
-
-    layers: list[_Layer | str] = msgspec.field(name="Layers", default=[])
+    layers: list[_Layer | str] = msgspec.field(name="Layers", default=[])  # one without details is a string, its name
 
 
 def layer_types(text: str) -> LayerTypes:
@@ -245,22 +269,21 @@ def tensor(value: Any) -> TensorSpec:
     return TensorSpec(name=value.name, dtype=value.dtype.name, shape=tuple(value.shape))
 
 
-def set_timing_cache(config: Any, path: Path) -> Any:
-    """Use the timing cache in the file `path`, or an empty one if it does not fit, and return it."""
-    for data in (path.read_bytes() if path.exists() else b"", b""):
-        cache = config.create_timing_cache(data)
-        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
-            return cache
-    raise BuildError("TensorRT accepts no timing cache, not even an empty one")
-
-
-def save_timing_cache(config: Any, cache: Any, path: Path) -> None:
-    """Merge this build's timings with those that other builds have written meanwhile, under the file's lock."""
+@contextmanager
+def timing_cache(config: Any, path: Path) -> Iterator[None]:
+    """Use the timings in the file `path`, or none if they do not fit; after a build, add its timings, under the file's lock."""
+    found = (path.read_bytes() if path.exists() else b"", b"")
+    caches = (config.create_timing_cache(data) for data in found)
+    cache = next(
+        (cache for cache in caches if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False)), None
+    )
+    if cache is None:
+        raise BuildError("TensorRT accepts no timing cache, not even an empty one")
+    yield
     with replacing(path) as work:
-        if path.exists():
-            others = config.create_timing_cache(path.read_bytes())
-            if others is not None:
-                cache.combine(others, ignore_mismatch=False)  # drops timings of another GPU or version
+        others = config.create_timing_cache(path.read_bytes()) if path.exists() else None  # other builds wrote meanwhile
+        if others is not None:
+            cache.combine(others, ignore_mismatch=False)  # drops timings of another GPU or version
         (work / path.name).write_bytes(memoryview(cache.serialize()))
 
 

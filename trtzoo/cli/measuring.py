@@ -93,13 +93,12 @@ def _print(result: Result) -> None:
 def _print_trtexec(models: list[str] | None, precision: str, batch: str, protocol: str, onnx: Path) -> None:
     """Print the command for each case with TensorRT 10's trtexec, and with 11's if that can measure the same."""
     for case in sweep.cases(
-        models=selection.select_models(models),
-        precisions=selection.select_precisions(precision),
-        batches=selection.select_batches(batch),
-        protocols=[find_protocol(name).name for name in selection.select_names(protocol, "--protocol")],
+        model=selection.select_models(models),
+        precision=selection.select_precisions(precision),
+        batch=selection.select_batches(batch),
+        protocol=[find_protocol(name).name for name in selection.select_names(protocol, "--protocol")],
         runtime="trtexec",
         device="",
-        cuda_graphs=[None],
     ):
         measured, path = PROTOCOLS[case.protocol], onnx / f"{case.model}-{PRECISIONS[case.precision].graph}.onnx"
         for release in (10, 11):

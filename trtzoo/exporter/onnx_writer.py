@@ -33,8 +33,8 @@ class Weight:
     scale: Array | None = None
 
     @property
-    def bytes(self) -> int:
-        return self.values.size * self.dtype.itemsize
+    def size(self) -> int:
+        return self.values.size * self.dtype.itemsize  # in bytes
 
     def rounded(self) -> Array:
         """The tensor's values. Raises ExportError if the type cannot represent them."""
@@ -52,6 +52,12 @@ class Weight:
     @property
     def element(self) -> int:
         return helper.np_dtype_to_tensor_dtype(self.dtype)
+
+    def prefix(self) -> bytes:
+        """The bytes of the tensor in a graph up to its values, which end it."""
+        tensor = TensorProto(name=self.name, dims=self.values.shape, data_type=self.element)
+        header: bytes = tensor.SerializeToString(deterministic=True) + RAW_DATA + varint(self.size)
+        return INITIALIZER + varint(len(header) + self.size) + header
 
 
 @dataclass
@@ -121,11 +127,11 @@ class OnnxGraph:
         model = self.skeleton()
         body = model.graph.SerializeToString(deterministic=True)
         model.ClearField("graph")
-        prefixes = {name: _prefix(weight) for name, weight in self.weights.items()}
-        size = len(body) + sum(len(prefixes[name]) + weight.bytes for name, weight in self.weights.items())
+        weights = [(weight.prefix(), weight) for weight in self.weights.values()]
+        size = len(body) + sum(len(prefix) + weight.size for prefix, weight in weights)
         yield model.SerializeToString(deterministic=True) + GRAPH + varint(size) + body
-        for name, weight in self.weights.items():
-            yield prefixes[name]
+        for prefix, weight in weights:
+            yield prefix
             yield weight.rounded().reshape(-1).view(np.uint8).data
 
 
@@ -135,13 +141,6 @@ def _sha256(chunks: Queue[bytes | memoryview | None]) -> str:
     while (chunk := chunks.get()) is not None:
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _prefix(weight: Weight) -> bytes:
-    """The bytes of one tensor in the graph up to its values, which end it."""
-    tensor = TensorProto(name=weight.name, dims=weight.values.shape, data_type=weight.element)
-    header: bytes = tensor.SerializeToString(deterministic=True) + RAW_DATA + varint(weight.bytes)
-    return INITIALIZER + varint(len(header) + weight.bytes) + header
 
 
 def varint(value: int) -> bytes:

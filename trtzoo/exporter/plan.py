@@ -24,12 +24,8 @@ from trtzoo.models.sources import Checkpoint
 from trtzoo.models.table import Model
 
 PACKAGES = ("trtzoo", "torch", "onnx", "numpy")  # the packages that decide an export's bytes
-CODE = (
-    "exporter",
-    "artifacts/golden.py",
-    "core/precisions.py",
-    "models",
-)  # our code that does: a change makes exports out of date
+# our code that decides an export's bytes: a change of it makes every export out of date
+CODE = ("exporter", "artifacts/golden.py", "core/precisions.py", "models")
 
 
 class ExportResult(Record, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ It is for trying the measuring loop, the sweep and the tables. The script is `NA
 {"seconds": [0.001, …], "fail": "error" | "memory" | "crash" | "kill" | "hang" | "nan" | "zeros" | "wrong"}.
 """
 
+import itertools
 import os
 import signal
 import time
@@ -19,9 +20,7 @@ from trtzoo.core.records import Sample
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`seconds` are the times of the samples, repeated; `fail` is how the session fails, unless empty."""
-
-    seconds: tuple[float, ...] = (0.001,)
+    seconds: tuple[float, ...] = (0.001,)  # the times of the samples, repeated
     fail: str = ""
 
 
@@ -33,7 +32,7 @@ class Session:
         self.script = msgspec.json.decode(script.read_bytes(), type=Script) if script.exists() else Script()
         self.golden, self.threads, self.versions = golden.load(path.with_suffix(".npz")), 1, {"fake": "1"}
         self.settings: dict[str, str] = {}
-        self._taken = 0
+        self.times = itertools.cycle(self.script.seconds)
         match self.script.fail:
             case "error":
                 raise StoreError("the script says: error")
@@ -52,8 +51,7 @@ class Session:
         return spoiled.get(self.script.fail, logits)
 
     def sample(self) -> Sample:
-        seconds = self.script.seconds[self._taken % len(self.script.seconds)]
-        self._taken += 1
+        seconds = next(self.times)
         return Sample(total=seconds, compute=seconds)
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ class StagedSession(HostSession):
     _upload: Callable[[Array], None]
     _download: Callable[[], Array]
 
-    def __init__(self, *, transfers: bool, pinned: bool) -> None:
+    def __init__(self, *, transfers: bool = True, pinned: bool = True) -> None:
         self._transfers, self._images = transfers, np.empty(0)
         self.settings = {
             "transfers": "on" if transfers else "off",

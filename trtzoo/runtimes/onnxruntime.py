@@ -14,8 +14,7 @@ from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.system import available_cores
 from trtzoo.runtimes.host_timed import HostSession, StagedSession, forbid_tf32, memory_errors
 
-Provider = tuple[str, dict[str, Any]]
-"""An execution provider's name and options."""
+Provider = tuple[str, dict[str, Any]]  # an execution provider's name and options
 
 
 class Session(HostSession):
@@ -28,7 +27,7 @@ class Session(HostSession):
         (source,) = self._session.get_inputs()
         self._input, self._type = source.name, _type(source)
         self._images: dict[str, Array] = {}
-        self.settings: dict[str, str] = {}
+        self.settings = {}
         self.versions = {"onnxruntime": onnxruntime.__version__}
 
     def infer(self, images: Array) -> Array:
@@ -47,9 +46,9 @@ class DeviceSession(StagedSession):
     """
 
     def __init__(
-        self, path: Path, *, batch: int, providers: list[Provider], memory: str, device: int = 0, transfers: bool
+        self, path: Path, *, batch: int, providers: list[Provider], memory: str, device: int = 0, **staged: bool
     ) -> None:
-        super().__init__(transfers=transfers, pinned=False)
+        super().__init__(**staged | {"pinned": False})
         self.settings["provider"] = name = providers[0][0]
         self.versions = {"onnxruntime": onnxruntime.__version__}
         if name not in onnxruntime.get_available_providers():
@@ -89,16 +88,9 @@ class DeviceSession(StagedSession):
 
 
 def cuda(
-    path: Path,
-    *,
-    batch: int,
-    device: int = 0,
-    tf32: bool = False,
-    transfers: bool = True,
-    pinned: bool = True,
-    with_tensorrt: bool = False,
+    path: Path, *, batch: int, device: int = 0, tf32: bool = False, with_tensorrt: bool = False, **staged: bool
 ) -> DeviceSession:
-    """A session with the CUDA provider. `pinned` is ignored.
+    """A session with the CUDA provider, with the options of StagedSession except `pinned`.
 
     `with_tensorrt` prefers the TensorRT provider, which builds its engines when it opens; CUDA runs what it does not accept.
     """
@@ -110,7 +102,7 @@ def cuda(
     if with_tensorrt:
         half = read_record(sidecar_path(path), OnnxSidecar).precision == "fp16"
         providers.insert(0, ("TensorrtExecutionProvider", {"device_id": device, "trt_fp16_enable": half}))
-    return DeviceSession(path, batch=batch, providers=providers, memory="cuda", device=device, transfers=transfers)
+    return DeviceSession(path, batch=batch, providers=providers, memory="cuda", device=device, **staged)
 
 
 tensorrt = partial(cuda, with_tensorrt=True)

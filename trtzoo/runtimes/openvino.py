@@ -14,7 +14,7 @@ class Session(HostSession):
     """One ONNX file, compiled for one batch. Input and output keep their place between samples."""
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
-        self.batch, self.threads = batch, threads or available_cores()
+        self.threads = threads or available_cores()
         core = openvino.Core()
         model = core.read_model(path)
         (source,) = model.inputs

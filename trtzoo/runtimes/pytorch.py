@@ -20,7 +20,7 @@ class Session(HostSession):
     """A network on the CPU, in float32 whatever the file's precision. Raises StoreError without its checkpoint."""
 
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
-        self.batch, self.threads = batch, threads or available_cores()
+        self.threads = threads or available_cores()
         torch.set_num_threads(self.threads)
         self._network = _network(path)
         self.settings = float32_settings(path)
@@ -38,7 +38,7 @@ class Session(HostSession):
 class DeviceSession(StagedSession):
     """The network in the file's precision on the device `name` ("cuda:0"). Raises StoreError without its checkpoint."""
 
-    def __init__(self, path: Path, *, batch: int, name: str, transfers: bool, pinned: bool) -> None:
+    def __init__(self, path: Path, *, batch: int, name: str, transfers: bool = True, pinned: bool = True) -> None:
         super().__init__(transfers=transfers, pinned=pinned)
         sidecar = read_record(sidecar_path(path), OnnxSidecar)
         self._device, dtype = torch.device(name), torch.float16 if sidecar.precision == "fp16" else torch.float32
@@ -68,9 +68,7 @@ class DeviceSession(StagedSession):
             torch.cuda.synchronize(self._device)
 
 
-def cuda(
-    path: Path, *, batch: int, device: int = 0, tf32: bool = False, transfers: bool = True, pinned: bool = True
-) -> DeviceSession:
+def cuda(path: Path, *, batch: int, device: int = 0, tf32: bool = False, **staged: bool) -> DeviceSession:
     """The network on a GPU, with the fastest of cuDNN's algorithms. Raises MachineError without CUDA or a GPU."""
     if not tf32:
         forbid_tf32()
@@ -81,7 +79,7 @@ def cuda(
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     with memory_errors():
-        return DeviceSession(path, batch=batch, name=f"cuda:{device}", transfers=transfers, pinned=pinned)
+        return DeviceSession(path, batch=batch, name=f"cuda:{device}", **staged)
 
 
 def _network(path: Path) -> torch.nn.Module:

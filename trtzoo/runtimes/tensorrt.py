@@ -26,7 +26,7 @@ from trtzoo.core.records import Sample
 from trtzoo.hardware.gpus import FLAVOURS
 from trtzoo.runtimes import cuda
 from trtzoo.runtimes.cuda import drv
-from trtzoo.runtimes.trt_logger import logged_errors, make_logger
+from trtzoo.runtimes.trt_logger import make_logger
 
 DTYPES = {"FLOAT": np.float32, "HALF": np.float16}
 
@@ -70,8 +70,8 @@ class Session:
                 gpu = self._resources.enter_context(cuda.primary_context(device))
                 self._resources.callback(self._free, len(vars(self)))
                 self._load(path, flavour, gpu)
-                self._allocate(copies=2 + gpu.get_attribute(drv.device_attribute.L2_CACHE_SIZE) // self._size if rotate else 1)
-                self._warm_up(cuda_graph=cuda_graph)
+                copies = 2 + gpu.get_attribute(drv.device_attribute.L2_CACHE_SIZE) // self._size if rotate else 1
+                self._prepare(copies=copies, cuda_graph=cuda_graph)
                 self._save_kernels(path.with_suffix(".kernels"))
         except BaseException:
             self.close()
@@ -143,7 +143,7 @@ class Session:
 
     def _failure(self, message: str) -> Exception:
         """The error for a call that TensorRT refused, with the errors it logged: MemoryError or RunError."""
-        logged = logged_errors(self._logger)
+        logged = self._logger.reason()
         kind = MemoryError if re.search("out of memory|could not be allocated", logged, re.IGNORECASE) else RunError
         return kind(f"{self._error}: {message}. {logged}")
 
@@ -193,8 +193,11 @@ class Session:
             raise RunError(f"{self._error}: {found[0]} is {dtype} {list(shape)}, not FLOAT or HALF of a fixed shape")
         return found[0], shape, DTYPES[dtype]
 
-    def _allocate(self, *, copies: int) -> None:
-        """Make the stream, the events and every buffer, with this number of copies of the images."""
+    def _prepare(self, *, copies: int, cuda_graph: bool) -> None:
+        """Make the stream, the events and every buffer, with this number of copies of the images, and a graph for each copy.
+
+        TensorRT makes its last allocations in a first inference, before the graphs are captured.
+        """
         self._stream = drv.Stream(cuda.NON_BLOCKING)
         self._started, self._uploaded, self._computed, self._finished = (drv.Event() for _ in range(4))
         host_array = drv.pagelocked_empty if self._pinned else np.empty
@@ -206,9 +209,6 @@ class Session:
             self._inputs.append(drv.mem_alloc(self._size))
         self._output = drv.mem_alloc(self._logits.nbytes)
         self.settings["input copies"] = str(copies)
-
-    def _warm_up(self, *, cuda_graph: bool) -> None:
-        """Enqueue one inference, in which TensorRT makes its last allocations, then capture a graph for each turn."""
         addresses = [int(images) for images in self._inputs]
         for name, address in {self._input_name: addresses[0], self._output_name: int(self._output)}.items():
             if not self._context.set_tensor_address(name, address):

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def make_logger(trt: Any) -> Any:
-    """A logger for the module `trt` that keeps error messages in `errors` and discards the rest."""
+    """A logger for the module `trt` that keeps error messages and discards the rest."""
 
     class Logger(trt.ILogger):  # type: ignore[misc] # the base class is known at run time only
         def __init__(self) -> None:
@@ -15,9 +15,8 @@ def make_logger(trt: Any) -> Any:
             if int(severity) <= int(trt.ILogger.ERROR):
                 self.errors.append(message)
 
+        def reason(self) -> str:
+            """The last errors as a sentence."""
+            return f"TensorRT reports: {'; '.join(self.errors[-4:])}" if self.errors else "TensorRT gives no reason."
+
     return Logger()
-
-
-def logged_errors(logger: Any) -> str:
-    """The last errors as a sentence."""
-    return f"TensorRT reports: {'; '.join(logger.errors[-4:])}" if logger.errors else "TensorRT gives no reason."
