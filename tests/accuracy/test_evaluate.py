@@ -11,8 +11,7 @@ from tests.benchmark.fakes import DEVICE
 from tests.classifier import CLASSES, HOW, WEIGHTS, classifier, logits
 from tests.photographs import class_folders
 from trtzoo.accuracy.evaluate import evaluate, open_for_evaluation, ranks
-from trtzoo.accuracy.journal import Entry, exclusive
-from trtzoo.accuracy.records import load_evaluations
+from trtzoo.accuracy.records import Entry, exclusive, load_evaluations
 from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.errors import DataError, MachineError, RunError, StoreError, UsageError, WrongOutputError
 from trtzoo.images import dataset, preprocessing

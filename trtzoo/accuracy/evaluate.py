@@ -17,8 +17,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from trtzoo.accuracy.journal import Entry, Journal, exclusive
-from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation
+from trtzoo.accuracy.records import DEFAULT_BATCH, Entry, Evaluation, Journal, exclusive
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.subjects import Candidate, Subject, open_subject
 from trtzoo.core.arrays import Array

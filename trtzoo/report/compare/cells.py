@@ -94,7 +94,7 @@ def compare(before: Runs, after: Runs) -> Comparison:
 
 
 def identity(result: Result) -> Facts:
-    """Return the fields that identify a cell."""
+    """Return the fields that identify a cell; the runtime is the last."""
     case, device = result.case, result.device
     return {
         "model": case.model,
@@ -103,6 +103,7 @@ def identity(result: Result) -> Facts:
         "protocol": case.protocol,
         "CUDA graph": {None: "none", True: "on", False: "off"}[case.cuda_graph],
         "device": f"{device.name}, {device.cores} cores" if device.cores else device.name,
+        "runtime": case.runtime,
     }
 
 
@@ -115,7 +116,6 @@ def conditions(result: Result) -> Facts:
 def subject(result: Result) -> Facts:
     """Return what a comparison may be about: differences are shown."""
     return {
-        "runtime": result.case.runtime,
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items())) or "unknown",
         "driver": result.device.driver or "none",
         "weights": result.weights.source if result.weights else "unknown",
@@ -123,15 +123,11 @@ def subject(result: Result) -> Facts:
     }
 
 
-def _identity(result: Result) -> Facts:
-    return identity(result) | {"runtime": result.case.runtime}
-
-
 def _cells(results: Runs) -> Cells:
     """Return the good runs by cell and runtime, in the order in which they were measured."""
     found: defaultdict[tuple[str, ...], list[Result]] = defaultdict(list)
     for result in sorted((run for run in results if not run.failure), key=lambda run: run.started):
-        found[tuple(_identity(result).values())].append(result)
+        found[tuple(identity(result).values())].append(result)
     return dict(found)
 
 
@@ -152,7 +148,7 @@ def _match(before: Cells, after: Cells) -> tuple[list[tuple[Runs, Runs]], list[R
     for old in list(alone):
         others = [new for new in rest if single or (new.case.model, new.case.batch) == (old.case.model, old.case.batch)]
         if others:
-            difference, new = min(((_differing(_identity, old, new), new) for new in others), key=lambda pair: len(pair[0]))
+            difference, new = min(((_differing(identity, old, new), new) for new in others), key=lambda pair: len(pair[0]))
             refused.append(Refusal(old, *difference[0]))
             alone.remove(old)
             partners.append(new)
