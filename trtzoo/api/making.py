@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 
 from rich.progress import TaskID
 
-from trtzoo.api.selection import Folder, Names, Sizes, select_batch, select_batches, select_models, select_precisions
+from trtzoo.api import selection
+from trtzoo.api.selection import Folder, Names, Sizes
 from trtzoo.artifacts.graphs import Batch, ExportOrder
 from trtzoo.builder import plan
-from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildOrder, BuildResult, BuildSettings, Target
+from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildOrder, BuildResult, BuildSettings
 from trtzoo.core.console import ALERT, log, progress_bars
 from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.files import size_text
@@ -51,9 +53,10 @@ def export(
     """
     if io not in ("fp32", "fp16"):
         raise UsageError(f"--io {io!r}: choose fp32 or fp16.")
-    graphs = dict.fromkeys(PRECISIONS[name].graph for name in select_precisions(precision))
-    fixed: Batch = "dynamic" if batch == "dynamic" else select_batch(batch)
-    checkpoints = [(MODELS[name], locate(MODELS[name], weights)) for name in select_models(models)]
+    graphs = dict.fromkeys(PRECISIONS[name].graph for name in selection.select_precisions(precision))
+    types = {graph: io if graph == "fp16" else "fp32" for graph in graphs}
+    fixed: Batch = "dynamic" if batch == "dynamic" else selection.select_batch(batch)
+    checkpoints = [(MODELS[name], locate(MODELS[name], weights)) for name in selection.select_models(models)]
     if reason := next((checkpoint.fallback for _, checkpoint in checkpoints if checkpoint.fallback), ""):
         log.log(ALERT, FALLBACK.format(reason=reason))
     records = []
@@ -63,15 +66,9 @@ def export(
             bars.update(bar, description=f"exporting {model.name}")
             orders = [
                 ExportOrder(
-                    model=model.name,
-                    precision=graph,
-                    io=io if graph == "fp16" else "fp32",
-                    batch=fixed,
-                    opset=opset,
-                    classes=classes,
-                    size=input_size,
+                    model=model.name, precision=graph, io=kind, batch=fixed, opset=opset, classes=classes, size=input_size
                 )
-                for graph in graphs
+                for graph, kind in types.items()
             ]
             for record in export_model(model, checkpoint, orders, Path(onnx_dir), force=force):
                 records.append(record)
@@ -113,51 +110,29 @@ def build(
     """
     if onnx is not None and models is not None:
         raise UsageError("Give either model names or --onnx FILE, not both.")
-    precisions = select_precisions(precision)
-    batches = select_batches(batch if batch is not None else 1 if onnx else (1, 4, 8))
-    orders = _orders_for_file(Path(onnx), precisions, batches) if onnx is not None else None
-    names = select_models(models)
+    precisions = selection.select_precisions(precision)
+    batches = selection.select_batches(batch if batch is not None else 1 if onnx else (1, 4, 8))
+    names = selection.select_models(models)
     plan.check_names(gpu, flavour)
     target = plan.choose_target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"))
     check_tf32(precisions, target.gpu.title, target.gpu.sm)
-    orders = orders or plan.build_orders(names, precisions, batches, Path(onnx_dir))
-    settings = BuildSettings(
-        workspace=workspace << 20,
-        detailed=detailed,
-        force=force,
-        jobs=min(jobs or plan.default_jobs(target), len(orders)),
-        timeout=timeout,
-    )
-    folder = Path(engines_dir)
-    log.info(_summary(orders, target, plan.check_space(orders, target, folder, force=force), settings))
-    return _build(orders, target, folder, settings, on_result or (lambda record: None))
-
-
-def _orders_for_file(onnx: Path, precisions: list[str], batches: list[int]) -> list[BuildOrder]:
-    """Engines of a file that trtzoo did not export; its name without the precision becomes the engine's."""
-    if not onnx.is_file():
+    if onnx is None:
+        orders = plan.build_orders(names, precisions, batches, Path(onnx_dir))
+    elif Path(onnx).is_file():
+        stems = {kind: Path(onnx).stem.replace(f"-{PRECISIONS[kind].graph}", "", 1) for kind in precisions}
+        pairs = product(precisions, batches)
+        orders = [BuildOrder(name=stems[kind], onnx=Path(onnx), precision=kind, batch=size) for kind, size in pairs]
+    else:
         raise StoreError(f"There is no {onnx}.")
-    return [
-        BuildOrder(name=onnx.stem.replace(f"-{PRECISIONS[name].graph}", "", 1), onnx=onnx, precision=name, batch=batch)
-        for name in precisions
-        for batch in batches
-    ]
-
-
-def _summary(orders: list[BuildOrder], target: Target, needed: int, settings: BuildSettings) -> str:
+    jobs = min(jobs or plan.default_jobs(target), len(orders))
+    settings = BuildSettings(workspace=workspace << 20, detailed=detailed, force=force, jobs=jobs, timeout=timeout)
+    needed = plan.check_space(orders, target, Path(engines_dir), force=force)
     engines = f"{plan.pluralize(len(orders), 'engine')} for {target.gpu.title} (SM{target.gpu.sm})"
     mode = "for the GPU of this machine" if target.flavour.name == "tensorrt" else "ahead of time"
     space = f", about {size_text(needed)} on disk" if needed else ""
-    return f"Building {engines}, {mode} by {target.flavour.title} {target.version}, {settings.jobs} at once{space}"
-
-
-def _build(
-    orders: list[BuildOrder], target: Target, folder: Path, settings: BuildSettings, on_result: Callable[[BuildResult], None]
-) -> list[BuildResult]:
-    """Build with one bar for all engines and one for each that is being built."""
+    log.info("Building %s, %s by %s %s, %d at once%s", engines, mode, target.flavour.title, target.version, jobs, space)
     records = []
     with progress_bars() as bars:
-        total = bars.add_task("engines", total=len(orders))
         running: dict[str, TaskID] = {}
 
         def show(order: BuildOrder, phase: str, done: float) -> None:
@@ -166,11 +141,11 @@ def _build(
                 running[name] = bars.add_task(name, total=100)
             bars.update(running[name], completed=round(100 * done), description=f"{name}  {phase.lower()}")
 
-        with closing(plan.build(orders, target, folder, settings, show)) as stream:
-            for record in stream:
+        with closing(plan.build(orders, target, Path(engines_dir), settings, show)) as stream:
+            for record in bars.track(stream, total=len(orders), description="engines"):
                 if record.order.file_name in running:
                     bars.remove_task(running.pop(record.order.file_name))
-                bars.advance(total)
                 records.append(record)
-                on_result(record)
+                if on_result:
+                    on_result(record)
     return sorted(records, key=lambda record: orders.index(record.order))  # they end in any order

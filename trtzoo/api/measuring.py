@@ -1,19 +1,27 @@
-"""`bench`: latencies."""
+"""`bench` measures latencies, `read_results` reads those that were measured."""
 
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict
 
 from trtzoo.api import selection
 from trtzoo.api.selection import Folder, Names, Sizes
 from trtzoo.benchmark import sweep
-from trtzoo.benchmark.protocols import find_protocol
+from trtzoo.benchmark.protocols import find_protocol, reported_latency
 from trtzoo.core.console import progress_bars
-from trtzoo.core.errors import UsageError
+from trtzoo.core.errors import MachineError, UsageError
 from trtzoo.core.modules import require_module
 from trtzoo.core.records import BenchJob, Result
+from trtzoo.core.statistics import summarise
 from trtzoo.hardware.cpu_peak import measure_peak
+from trtzoo.report.results import load_results
 from trtzoo.runtimes.registry import AUTO, installed_candidates
+
+if TYPE_CHECKING:
+    import pandas
 
 CUDA_GRAPHS: dict[str, list[bool | None]] = {"on": [True], "off": [False], "both": [True, False]}
 
@@ -83,3 +91,47 @@ def bench(
             if on_result:
                 on_result(record)
     return records
+
+
+class Results(tuple[Result, ...]):
+    """Records of result files; `complaints` has a sentence for each file that was skipped."""
+
+    complaints: tuple[str, ...] = ()
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A frame with one row per case, times in seconds; a failed case has its `failure` and no times.
+
+        Raises MachineError where pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise MachineError("to_pandas needs pandas, which is not installed. Run: pip install pandas") from None
+        return pandas.DataFrame([_row(record) for record in self])
+
+
+def _row(record: Result) -> dict[str, Any]:
+    row = asdict(record.case) | {
+        "device": record.device.name,
+        "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
+        "weights": record.weights.source if record.weights else None,
+        "started": record.started,
+        "failure": record.failure.reason if record.failure else None,
+    }
+    if record.failure:
+        return row
+    return row | {"latency": reported_latency(record)} | asdict(summarise([sample.total for sample in record.samples]))
+
+
+def read_results(results: Folder = "benchmarks") -> Results:
+    """Read the result files of a folder; of two files of one case the newer counts.
+
+    >>> import trtzoo
+    >>> found = trtzoo.read_results("benchmarks")
+    >>> [(record.case.model, record.case.batch) for record in found], found.complaints
+    ([('dpn68', 1), ('dpn68', 4)], ())
+    """
+    records, complaints = load_results(Path(results))
+    found = Results(records)
+    found.complaints = tuple(complaints)
+    return found
