@@ -120,20 +120,17 @@ def _select_runtime(job: BenchJob, results: Path, timeout: float, resume: bool) 
             return kept.case.runtime, kept.selection_reason
     if len(candidates) == 1:
         return candidates[0].case.runtime, f"only {candidates[0].case.runtime} is installed"
-    short = [replace(job, case=replace(job.case, protocol="trial"), seconds=None) for job in candidates]
+
+    def seconds(trial: Result) -> float:
+        return math.inf if trial.failure else reported_latency(trial)
+
+    short = [replace(each, case=replace(each.case, protocol="trial"), seconds=None) for each in candidates]
     trials = [_run(trial, timeout) for trial in short]
-    best, second = sorted(map(_trial_seconds, trials))[:2]
+    best, second = sorted(map(seconds, trials))[:2]
     repeated = second < CLOSE * best
     if repeated:
-        trials = [min(first, _run(trial, timeout), key=_trial_seconds) for first, trial in zip(trials, short, strict=True)]
+        trials = [min(first, _run(trial, timeout), key=seconds) for first, trial in zip(trials, short, strict=True)]
     rule = "a trial of each, the better of two turns" if repeated else "a trial of each"
-    return min(trials, key=_trial_seconds).case.runtime, f"{rule}: {', '.join(map(_trial_text, trials))}"
-
-
-def _trial_seconds(trial: Result) -> float:
-    return math.inf if trial.failure else reported_latency(trial)
-
-
-def _trial_text(trial: Result) -> str:
-    name, failure = trial.case.runtime, trial.failure
-    return f"{name} failed ({failure.kind})" if failure else f"{name} {reported_latency(trial) * 1e3:.1f} ms"
+    outcomes = [f"failed ({each.failure.kind})" if each.failure else f"{seconds(each) * 1e3:.1f} ms" for each in trials]
+    found = ", ".join(f"{trial.case.runtime} {outcome}" for trial, outcome in zip(trials, outcomes, strict=True))
+    return min(trials, key=seconds).case.runtime, f"{rule}: {found}"

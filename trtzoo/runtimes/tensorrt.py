@@ -239,10 +239,9 @@ class Session:
 
     def _load_kernels(self, path: Path) -> bool:
         """Use the kernels of an earlier session if the file is intact and belongs to this engine."""
-        try:
+        data = b""
+        with suppress(OSError):
             data = path.read_bytes()
-        except OSError:
-            return False
         return data[:32] == self._seal(data[32:]) and bool(self._kernels.deserialize(data[32:]))
 
     def _save_kernels(self, path: Path) -> None:
