@@ -132,8 +132,8 @@ def test_the_footnote_contradicts_the_dates():
     (row,) = audit.footnote()
     note = document().footnote
     assert row.verdict == "wrong"
-    assert note.first < note.newest_on < note.added
-    assert [int(part) for part in note.newest.split(".")] < [int(part) for part in note.version.split(".")]
+    assert note["first"] < note["newest_on"] < note["added"]
+    assert [int(part) for part in note["newest"].split(".")] < [int(part) for part in note["version"].split(".")]
 
 
 def test_every_check_has_a_finding():

@@ -40,19 +40,6 @@ class Later(msgspec.Struct, frozen=True):
     mparams: float
 
 
-class Footnote(msgspec.Struct, frozen=True):
-    """The footnote that the publisher later added to the latencies, and the dates that it must fit; commits are PaddleClas'."""
-
-    version: str
-    pages: str
-    added: str
-    added_commit: str
-    first: str
-    first_commit: str
-    newest: str
-    newest_on: str
-
-
 class Document(msgspec.Struct, frozen=True):
     """`latency[gpu][precision][model]["b4"]` is milliseconds for one call of four images; `counted` is by the 2019 counter."""
 
@@ -60,7 +47,7 @@ class Document(msgspec.Struct, frozen=True):
     models: dict[str, Published]
     latency: dict[str, dict[str, dict[str, dict[str, float]]]]
     later: dict[str, Later]
-    footnote: Footnote
+    footnote: dict[str, str]
     counted: dict[str, Count]
 
     def seconds(self, gpu: str, precision: str, model: str, batch: int) -> float | None:

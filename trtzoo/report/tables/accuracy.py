@@ -30,20 +30,13 @@ class ModelRow(msgspec.Struct, frozen=True):
     def ratio(self, exact: float, field: str) -> float | None:
         return exact / printed if (printed := self.printed(field)) else None
 
-    def measured(self, top: str) -> float | None:
-        """The share of images that were right, `top` is top1 or top5."""
-        return getattr(self.evaluation, top) / self.evaluation.images if self.evaluation else None
-
-    def difference(self, top: str) -> float | None:
-        measured, printed = self.measured(top), self.printed(top)
-        return None if measured is None or printed is None else measured - printed
-
-    def margin(self, top: str) -> float | None:
-        """Half of the 95 % interval."""
+    def score(self, top: str) -> tuple[float | None, ...]:
+        """Return the measured accuracy `top`, top1 or top5; its difference to the published; half of its 95 % interval."""
         if not self.evaluation:
-            return None
-        low, high = proportion(getattr(self.evaluation, top), self.evaluation.images)
-        return (high - low) / 2
+            return None, None, None
+        right, images, printed = getattr(self.evaluation, top), self.evaluation.images, self.printed(top)
+        low, high = proportion(right, images)
+        return right / images, None if printed is None else right / images - printed, (high - low) / 2
 
 
 MODEL = Column[ModelRow]("Model", lambda row: row.model.name)
@@ -65,9 +58,9 @@ ACCURACY_COLUMNS: tuple[Column[ModelRow], ...] = (
 def _evaluated(title: str, top: str) -> tuple[Column[ModelRow], ...]:
     return (
         Column(f"{title} published", lambda row: row.printed(top), "{:.3f}"),
-        Column(f"{title} measured", lambda row: row.measured(top), "{:.4f}", lambda row: row.note),
-        Column(f"{title} difference", lambda row: row.difference(top), "{:+.4f}"),
-        Column(f"{title} ±", lambda row: row.margin(top), "{:.4f}"),
+        Column(f"{title} measured", lambda row: row.score(top)[0], "{:.4f}", lambda row: row.note),
+        Column(f"{title} difference", lambda row: row.score(top)[1], "{:+.4f}"),
+        Column(f"{title} ±", lambda row: row.score(top)[2], "{:.4f}"),
     )
 
 

@@ -155,7 +155,6 @@ def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: 
 def _facts(group: Group) -> tuple[list[str], Notes]:
     """Return the caption's lines about the results, and by case name what the reader must know of one of them."""
     good = [result for result in group.results.values() if not result.failure]
-    unproven = {result.case.name: _unproven(result) for result in good}
     shared, usual, own = [], [], {result.case.name: list[str]() for result in good}
     for texts in zip(*map(_carried, good), strict=True):
         most, count = Counter(texts).most_common(1)[0]
@@ -168,15 +167,12 @@ def _facts(group: Group) -> tuple[list[str], Notes]:
             own[name] += [text] if text != most else []
     notes: dict[str, str] = {}
     for result in group.results.values():
-        name = result.case.name
-        if result.failure:
-            notes[name] = f"{result.failure.kind}: {result.failure.reason}"
-        else:
-            parts = [*own[name], group.older.get(name), unproven[name], warning_sentence(result)]
-            notes[name] = "; ".join(filter(None, parts))
+        name, failure = result.case.name, result.failure
+        parts = [*own.get(name, ()), group.older.get(name), _unproven(result), warning_sentence(result)]
+        notes[name] = f"{failure.kind}: {failure.reason}" if failure else "; ".join(filter(None, parts))
     if not good:
         return [], notes
-    proven = "" if any(unproven.values()) else "outputs checked"
+    proven = "" if any(map(_unproven, good)) else "outputs checked"
     lines = [f"Measured: {'; '.join(filter(None, [*shared, *usual, proven]))}."]
     lines.append(f"Protocol {protocol_text(group.protocol)}.")
     if any(result.selection_reason for result in good):

@@ -62,34 +62,23 @@ LAYER_COLUMNS: tuple[Column[Divergence], ...] = (
 
 def tables(verdicts: list[ParityVerdict], images: str) -> list[Table]:
     """Make the tables of logits and of classes. `images` describes the images. A failed engine's reasons are notes."""
-    title = "Parity with the PyTorch reference"
-    made = [_table(f"{title}: logits", LOGIT_COLUMNS, verdicts, _caption(verdicts, images))]
-    if compared := [row for row in verdicts if row.metrics]:
-        labelled = any(row.metrics and row.metrics.labelled for row in compared)
-        lines = [caption("classes"), *([caption("labelled")] if labelled else [])]
-        made.append(_table(f"{title}: classes", CLASS_COLUMNS, compared, lines))
-    return made
-
-
-def _table(title: str, columns: Columns, verdicts: list[ParityVerdict], lines: list[str]) -> Table:
-    """Make a table without the columns that are empty, and without the runtime if there is only one."""
-    filled = [column for column in columns if any(column.value(row) is not None for row in verdicts)]
-    several = len({row.runtime for row in verdicts}) > 1
-    shown = [column for column in filled if several or column.name != "runtime"]
-    return make_table(title, shown, verdicts, lines)
-
-
-def _caption(verdicts: list[ParityVerdict], images: str) -> list[str]:
     allowed = {row.precision: tolerances.TOLERANCES[row.precision] for row in verdicts}
     limits = [f"{name} {error:.1e} and RMS {error * tolerances.RMS_SHARE:.1e}" for name, error in allowed.items()]
     sources = dict.fromkeys(weights_text(row.weights) for row in verdicts if row.weights)
     versions = dict.fromkeys(f"{name} {version}" for row in verdicts for name, version in row.versions.items())
     runtimes = dict.fromkeys(row.runtime for row in verdicts)
-    return [
-        "; ".join([images, f"runtime {', '.join(runtimes)}", *sources, *versions]) + ".",
-        caption("errors"),
-        caption("allowed", limits=", ".join(limits), kept=tolerances.MIN_TOP1_KEPT),
-    ]
+    lines = ["; ".join([images, f"runtime {', '.join(runtimes)}", *sources, *versions]) + ".", caption("errors")]
+    lines.append(caption("allowed", limits=", ".join(limits), kept=tolerances.MIN_TOP1_KEPT))
+    compared = [row for row in verdicts if row.metrics]
+    labelled = any(row.metrics and row.metrics.labelled for row in compared)
+    below = [caption("classes"), *([caption("labelled")] if labelled else [])]
+    made, contents = [], (("logits", LOGIT_COLUMNS, verdicts, lines), ("classes", CLASS_COLUMNS, compared, below))
+    for name, columns, rows, text in contents:
+        filled = [column for column in columns if any(column.value(row) is not None for row in rows)]
+        shown = [column for column in filled if len({row.runtime for row in rows}) > 1 or column.name != "runtime"]
+        if rows:
+            made.append(make_table(f"Parity with the PyTorch reference: {name}", shown, rows, text))
+    return made
 
 
 # --- block by block ---
@@ -103,15 +92,8 @@ def first_divergence(found: list[Divergence]) -> Divergence | None:
 def divergence_sentence(found: list[Divergence]) -> str:
     """Describe the first block where FP16 diverges from FP32, or else the one closest to its tolerance."""
     if first := first_divergence(found):
-        problem = f"differs by {first.error:.2g} of its RMS (allowed {first.limit:.2g})"
-        if first.overflows:
-            problem = f"has {first.overflows} values that FP16 cannot represent"
-        return f"{first.block} is the first block out of tolerance: it {problem}; its largest FP32 value is {first.largest:.3g}"
-    nearest = max(found, key=lambda row: row.error / row.limit)
-    return (
-        f"all {len(found)} blocks are within tolerance; the closest to its limit is {nearest.block}, which differs by "
-        f"{nearest.error:.2g} of its RMS (allowed {nearest.limit:.2g})"
-    )
+        return caption("overflows" if first.overflows else "diverges", row=first)
+    return caption("agrees", count=len(found), row=max(found, key=lambda row: row.error / row.limit))
 
 
 def layer_table(model: str, found: list[Divergence]) -> Table:
