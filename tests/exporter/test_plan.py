@@ -211,7 +211,10 @@ def test_every_module_of_ours_that_decides_the_bytes_is_hashed(tmp_path: Path) -
     assert free <= decides_nothing
 
 
-@pytest.mark.parametrize("name", ["models/models.toml", "models/publishers.toml", "models/densenet.py", "artifacts/golden.py"])
+@pytest.mark.parametrize(
+    "name",
+    ["models/models.toml", "models/publishers.toml", "models/densenet.py", "core/precisions.toml", "artifacts/golden.py"],
+)
 def test_a_change_of_code_or_of_a_table_makes_files_out_of_date(name: str, tmp_path: Path, monkeypatch: Any) -> None:
     shutil.copytree(Path(plan.__file__).parent.parent, tmp_path / "trtzoo", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(plan, "__file__", str(tmp_path / "trtzoo" / "exporter" / "plan.py"))

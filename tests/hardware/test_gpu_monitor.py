@@ -31,8 +31,8 @@ def test_idle_and_application_clocks_are_no_slowdown(bits):
     assert summarise_readings([Reading(sm_clock=1590e6, reasons=bits)] * 3).reasons == {}
 
 
-@pytest.mark.parametrize(("bit", "name"), REASONS.items(), ids=REASONS.values())
-def test_each_reason_has_a_name(bit, name):
+@pytest.mark.parametrize(("name", "bit"), REASONS.items(), ids=REASONS)
+def test_each_reason_has_a_name(name, bit):
     assert summarise_readings([Reading(reasons=bit | 0x3), Reading(reasons=0x3)]).reasons == {name: 1}
 
 

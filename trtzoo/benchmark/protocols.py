@@ -1,12 +1,12 @@
 """PROTOCOLS: how a latency is measured and which number is reported, one table of protocols.toml each."""
 
 from collections.abc import Callable
-from importlib.resources import files
 from statistics import fmean, median
 
 import msgspec
 
 from trtzoo.core.errors import find_row
+from trtzoo.core.modules import read_rows
 from trtzoo.core.records import Result, Sample
 from trtzoo.core.statistics import early_stopping
 
@@ -40,8 +40,7 @@ METRICS: dict[str, Callable[[Sample], float]] = {
     "compute": lambda sample: sample.compute,
 }
 
-_TABLES = msgspec.toml.decode((files("trtzoo.benchmark") / "protocols.toml").read_bytes())
-PROTOCOLS = {name: msgspec.convert({"name": name, **table}, MeasurementProtocol) for name, table in _TABLES.items()}
+PROTOCOLS = read_rows("trtzoo.benchmark", "protocols.toml", MeasurementProtocol)
 
 
 def find_protocol(name: str) -> MeasurementProtocol:

@@ -1,14 +1,25 @@
-"""Modules by name: code that a registry's row names, and optional packages."""
+"""Registries: their rows in TOML files, code that a row names, and optional packages."""
 
 import importlib
 import importlib.util
-from typing import Any
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import msgspec
 
 from trtzoo.core.errors import MachineError
 
+Row = TypeVar("Row")
+
+
+def read_rows(package: str, file: str, kind: type[Row]) -> dict[str, Row]:
+    """The tables of a TOML file in one of our packages, each as a `kind` whose `name` is the table's key."""
+    tables = msgspec.toml.decode((files(package) / file).read_bytes())
+    return {name: msgspec.convert({"name": name, **table}, kind) for name, table in tables.items()}
+
 
 def resolve(target: str) -> Any:
-    """The object at "package.module:attribute". Only rows of registries name code this way."""
+    """The object at "package.module:attribute". Only rows name code this way."""
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
 

@@ -1,4 +1,4 @@
-"""PRECISIONS, one row each: a new precision is a new row."""
+"""PRECISIONS, one table of precisions.toml each: a new precision is a new table."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -6,9 +6,10 @@ from typing import Literal
 import msgspec
 
 from trtzoo.core.errors import UsageError, find_row
+from trtzoo.core.modules import read_rows
 
 
-class Precision(msgspec.Struct, frozen=True):
+class Precision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A number format. `graph` is the type of weights and activations in the ONNX file.
 
     `tolerance` bounds max|logit - reference| / max|reference| against float64.
@@ -16,20 +17,11 @@ class Precision(msgspec.Struct, frozen=True):
 
     name: str
     graph: Literal["fp32", "fp16"]
-    tf32: bool
     tolerance: float
+    tf32: bool = False
 
 
-# Tolerances against float64. Measured over the ten networks (docs/benchmarks.md): fp32 within 1e-6, fp16 within 6e-3 of
-# max|logit|; TF32 keeps FP16's ten bits of mantissa, so it shares FP16's bound.
-PRECISIONS: dict[str, Precision] = {
-    row.name: row
-    for row in (
-        Precision("fp32", graph="fp32", tf32=False, tolerance=2e-5),
-        Precision("tf32", graph="fp32", tf32=True, tolerance=2e-2),
-        Precision("fp16", graph="fp16", tf32=False, tolerance=2e-2),
-    )
-}
+PRECISIONS = read_rows("trtzoo.core", "precisions.toml", Precision)
 
 
 def find_precision(name: str) -> Precision:

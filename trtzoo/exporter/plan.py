@@ -25,7 +25,7 @@ from trtzoo.models.table import Model
 
 PACKAGES = ("trtzoo", "torch", "onnx", "numpy")  # the packages that decide an export's bytes
 # our code that decides an export's bytes: a change of it makes every export out of date
-CODE = ("exporter", "artifacts/golden.py", "core/precisions.py", "models")
+CODE = ("exporter", "artifacts/golden.py", "core/precisions.py", "core/precisions.toml", "models")
 
 
 class ExportResult(Record, frozen=True, kw_only=True):

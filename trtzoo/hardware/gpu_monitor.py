@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.resources import files
 from statistics import median
 from typing import Any
 
@@ -26,31 +27,9 @@ from trtzoo.core.subprocesses import end_child, end_with_parent, module_command
 
 QUANTITIES = ("sm_clock", "memory_clock", "power", "temperature")
 START, PERIOD = 10.0, 0.1  # seconds that the child may take until it is ready, and between readings
-REASONS = {  # NVML's clock-event bits without idle (1) and application clocks (2), which are the user's wish
-    0x4: "software power cap",
-    0x8: "hardware slowdown",
-    0x10: "sync boost",
-    0x20: "software thermal slowdown",
-    0x40: "hardware thermal slowdown",
-    0x80: "hardware power brake",
-    0x100: "display clock setting",
-    0x200: "board limit",
-    0x400: "reliability limit",
-}
-
-
-# Field of Reading, NVML's function for it (those of new drivers and bindings first), its arguments, its unit in ours.
-QUERIES: tuple[tuple[str, str, tuple[int, ...], float], ...] = (
-    ("sm_clock", "nvmlDeviceGetClockInfo", (1,), 1e6),  # NVML_CLOCK_SM
-    ("memory_clock", "nvmlDeviceGetClockInfo", (2,), 1e6),  # NVML_CLOCK_MEM
-    ("power", "nvmlDeviceGetPowerUsage", (), 1e-3),
-    ("temperature", "nvmlDeviceGetTemperatureV", (0,), 1),  # NVML_TEMPERATURE_GPU
-    ("temperature", "nvmlDeviceGetTemperature", (0,), 1),
-    ("reasons", "nvmlDeviceGetCurrentClocksEventReasons", (), 1),
-    ("reasons", "nvmlDeviceGetCurrentClocksThrottleReasons", (), 1),
-    ("processes", "nvmlDeviceGetComputeRunningProcesses_v3", (), 1),
-    ("processes", "nvmlDeviceGetComputeRunningProcesses_v2", (), 1),
-)
+_NVML = msgspec.toml.decode((files("trtzoo.hardware") / "nvml.toml").read_bytes())
+QUERIES: dict[str, list[tuple[str, list[int], float]]] = _NVML["queries"]
+REASONS: dict[str, int] = _NVML["reasons"]
 
 
 class Reading(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -124,7 +103,7 @@ def summarise_readings(readings: Sequence[Reading], failure: str = "") -> GpuSta
     """Summarise a GPU's readings. `failure` is why the monitor ended early, if it did."""
     taken = [reading for reading in readings if reading != Reading() and not reading.error]
     errors = [reading.error for reading in readings if reading.error]
-    limited = Counter(name for reading in taken for bit, name in REASONS.items() if (reading.reasons or 0) & bit)
+    limited = Counter(name for reading in taken for name, bit in REASONS.items() if (reading.reasons or 0) & bit)
     processes = [reading.processes for reading in taken if reading.processes]  # 0 is no answer: ours is one of them
     return GpuState(
         **{name: _span([getattr(reading, name) for reading in taken]) for name in QUANTITIES},
@@ -146,11 +125,12 @@ def _read(gpu: Any) -> Reading:
 
     reasons = (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission)
     found: dict[str, Any] = {}
-    for name, function, arguments, unit in QUERIES:
-        if name not in found:
+    for name, queries in QUERIES.items():
+        for function, arguments, unit in queries:
             with suppress(AttributeError, *reasons):  # old bindings lack some functions
                 answer = getattr(pynvml, function)(gpu, *arguments)
                 found[name] = len({process.pid for process in answer}) if isinstance(answer, list) else answer * unit
+                break
     return Reading(**found)
 
 

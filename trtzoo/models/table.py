@@ -1,12 +1,11 @@
 """MODELS, one table of models.toml for each network. No framework is imported until a network is built."""
 
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from trtzoo.core.errors import find_row
-from trtzoo.core.modules import resolve
+from trtzoo.core.modules import read_rows, resolve
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,8 +36,7 @@ class Count(msgspec.Struct, frozen=True):
     flops: int
 
 
-_TABLES = msgspec.toml.decode((files("trtzoo.models") / "models.toml").read_bytes())
-MODELS = {name: msgspec.convert({"name": name, **table}, Model) for name, table in _TABLES.items()}
+MODELS = read_rows("trtzoo.models", "models.toml", Model)
 
 
 def find_model(name: str) -> Model:

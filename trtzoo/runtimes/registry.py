@@ -1,12 +1,12 @@
 """RUNTIMES, one table of runtimes.toml and one file each; AUTO picks the fastest of CANDIDATES. Imports no framework."""
 
-from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from trtzoo.core.errors import find_row
+from trtzoo.core.modules import read_rows
 from trtzoo.core.records import Sample
 
 
@@ -42,9 +42,7 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reads: Literal["graph", "engine"] = "graph"
 
 
-_TABLES = msgspec.toml.decode((files("trtzoo.runtimes") / "runtimes.toml").read_bytes())
-RUNTIMES = {name: msgspec.convert({"name": name, **table}, Runtime) for name, table in _TABLES.items()}
-
+RUNTIMES = read_rows("trtzoo.runtimes", "runtimes.toml", Runtime)
 AUTO = "auto"
 CANDIDATES = ("onnxruntime", "openvino")  # the runtimes that AUTO compares on a CPU, for each case
 
