@@ -23,8 +23,20 @@ def main() -> None:
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background process ignores it
         signal.signal(signal.SIGINT, interrupt)
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # child processes number the GPUs in the same order
     try:
-        _run(interrupts)
+        from trtzoo.cli.commands import app
+        from trtzoo.core.console import log, show_messages
+        from trtzoo.core.errors import TrtzooError
+
+        show_messages()
+        try:
+            app(prog_name="trtzoo")
+        except TrtzooError as error:
+            if interrupts:
+                raise
+            log.error("trtzoo: %s", error)
+            sys.exit(error.exit_code)
     except BaseException as error:  # a library may turn the interrupt into an error of its own
         if not interrupts:
             raise
@@ -34,19 +46,3 @@ def main() -> None:
         os._exit(130)  # sys.exit would end with signal 2 if the interrupt came while a C extension ran Python code
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit code is decided; the interpreter still takes a moment
-
-
-def _run(interrupts: list[int]) -> None:
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # child processes number the GPUs in the same order
-    from trtzoo.cli.commands import app
-    from trtzoo.core.console import log, show_messages
-    from trtzoo.core.errors import TrtzooError
-
-    show_messages()
-    try:
-        app(prog_name="trtzoo")
-    except TrtzooError as error:
-        if interrupts:
-            raise
-        log.error("trtzoo: %s", error)
-        sys.exit(error.exit_code)
