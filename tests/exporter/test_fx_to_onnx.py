@@ -24,7 +24,7 @@ from trtzoo.artifacts import golden
 from trtzoo.artifacts.graphs import Batch, ExportOrder
 from trtzoo.core.errors import ExportError
 from trtzoo.core.files import sha256_file
-from trtzoo.exporter.fx_to_onnx import OPERATIONS, reference_logits, translate, write
+from trtzoo.exporter.fx_to_onnx import OPERATIONS, reference_logits, translate
 from trtzoo.exporter.onnx_writer import OnnxGraph, varint
 from trtzoo.models.seeded import seed
 from trtzoo.models.table import MODELS, build_network
@@ -361,9 +361,9 @@ def test_weights_that_fp16_cannot_hold_are_refused_by_name(folded: bool, tmp_pat
     network = Net(lambda n, x: torch.flatten(n.pool(n.norm(n.conv(x))), 1), pool=nn.AdaptiveAvgPool2d(1), **layers).eval()
     network.conv.weight.data[0, 0, 0, 0] = 1e6
     with pytest.raises(ExportError) as caught:
-        write(tmp_path / "n.onnx", network, order(precision="fp16", size=16))
+        translate(network, order(precision="fp16", size=16)).write(tmp_path / "n.onnx")
     assert str(caught.value) == "conv.weight does not fit float16, whose largest value is 65504."
-    write(tmp_path / "n.onnx", network, order(size=16))
+    translate(network, order(size=16)).write(tmp_path / "n.onnx")
 
 
 # --- the file ---
@@ -374,7 +374,7 @@ def test_weights_that_fp16_cannot_hold_are_refused_by_name(folded: bool, tmp_pat
 def test_the_streamed_file_equals_the_whole_message(
     name: str, precision: str, networks: Callable[[str], nn.Module], tmp_path: Path
 ) -> None:
-    digest = write(tmp_path / "n.onnx", networks(name), order(model=name, precision=precision))
+    digest = translate(networks(name), order(model=name, precision=precision)).write(tmp_path / "n.onnx")
     model = graph_of(networks(name), model=name, precision=precision)
     assert onnx.load(tmp_path / "n.onnx") == model
     onnx.checker.check_model(tmp_path / "n.onnx", full_check=True)
@@ -394,10 +394,11 @@ import sys
 from pathlib import Path
 from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.models import MODELS, build_network
-from trtzoo.exporter.fx_to_onnx import write
+from trtzoo.exporter.fx_to_onnx import translate
 from trtzoo.models.seeded import seed
 network = seed(build_network(MODELS["densenet121"], device="meta"))
-print(write(Path("n.onnx"), network, ExportOrder(model="densenet121", precision="fp16", size=64)), end="")
+order = ExportOrder(model="densenet121", precision="fp16", size=64)
+print(translate(network, order).write(Path("n.onnx")), end="")
 """
 
 
@@ -412,7 +413,9 @@ def test_the_bytes_are_the_same_from_any_folder_and_process(
         monkeypatch.setenv("OMP_NUM_THREADS", salt)
         done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=folder, capture_output=True, text=True, check=True)
         found.add(done.stdout)
-    assert found == {write(tmp_path / "n.onnx", networks("densenet121"), order(model="densenet121", precision="fp16"))}
+    assert found == {
+        translate(networks("densenet121"), order(model="densenet121", precision="fp16")).write(tmp_path / "n.onnx")
+    }
 
 
 @given(st.integers(0, 2**63 - 1))

@@ -152,9 +152,8 @@ def check_space(orders: list[BuildOrder], target: Target, folder: Path, *, force
 
 def default_jobs(target: Target) -> int:
     """Builds at once: one where the builder times kernels on the GPU, else one per core as far as memory allows."""
-    if target.flavour.name == "tensorrt":
-        return 1
-    return max(1, min(available_cores(), (total_memory() or 4 << 30) // BYTES_PER_JOB))
+    jobs = min(available_cores(), (total_memory() or 4 << 30) // BYTES_PER_JOB)
+    return 1 if target.flavour.name == "tensorrt" else max(1, jobs)
 
 
 def pluralize(number: int, noun: str) -> str:

@@ -86,12 +86,13 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
     flags = trt.NetworkDefinitionCreationFlag
     options = [name for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED") if hasattr(flags, name)]
     network = builder.create_network(sum(1 << int(getattr(flags, name)) for name in options))
+    typed = hasattr(flags, "STRONGLY_TYPED") or not hasattr(trt.BuilderFlag, "FP16")  # TensorRT from 10 on, and TensorRT-RTX
     parser = parse(trt, network, logger, job)
     parsed = [network.get_layer(index) for index in range(network.num_layers)]
     types = [(layer.type.name, layer.get_output(0).dtype.name) for layer in parsed if layer.num_outputs]
     layers = count_types("network", types)
     check_precision(layers, job)
-    config = configure(trt, builder, job)
+    config = configure(trt, builder, job, typed=typed)
     if hasattr(trt, "IProgressMonitor"):  # TensorRT 8 has none: the parent ends its process to cancel it
         config.progress_monitor = progress_monitor(trt, report, stopped)
     with timing_cache(config, Path(job.timing_cache)) if job.timing_cache else nullcontext():
@@ -99,7 +100,6 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
         del parser  # not before: it owns the weights that the network points to
         if plan is None or stopped.is_set():
             raise BuildError("cancelled" if stopped.is_set() else f"the build failed. {logger.reason()}")
-    typed = strongly_typed(trt)
     if job.visible and (recipe.detailed or not typed):
         runtime = trt.Runtime(logger)
         engine = runtime.deserialize_cuda_engine(plan)
@@ -122,11 +122,6 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
         build_seconds=time.perf_counter() - start,
         peak_memory=peak_memory(),
     )
-
-
-def strongly_typed(trt: Any) -> bool:
-    """Whether engines have the graph's types: from TensorRT 10 on, and in TensorRT-RTX."""
-    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") or not hasattr(trt.BuilderFlag, "FP16")
 
 
 def parse(trt: Any, network: Any, logger: Any, job: BuildJob) -> Any:
@@ -164,7 +159,7 @@ def parser_error(error: Any) -> str:
     return f"{prefix}{error.code().name.lower().replace('_', ' ')}{reason}"
 
 
-def configure(trt: Any, builder: Any, job: BuildJob) -> Any:
+def configure(trt: Any, builder: Any, job: BuildJob, *, typed: bool) -> Any:
     """The builder's settings. The graph decides the precision; only TensorRT 8, without typed networks, needs a flag for it."""
     config = builder.create_builder_config()
     if hasattr(config, "set_compute_capability"):  # the flavour compiles ahead of time; others build for the GPU here
@@ -175,9 +170,9 @@ def configure(trt: Any, builder: Any, job: BuildJob) -> Any:
         config.set_compute_capability(target, 0)
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, job.recipe.workspace)
     (config.set_flag if job.recipe.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
-    if not strongly_typed(trt) and PRECISIONS[job.recipe.precision].graph == "fp16":
+    if not typed and PRECISIONS[job.recipe.precision].graph == "fp16":
         config.set_flag(trt.BuilderFlag.FP16)
-    if job.recipe.detailed or not strongly_typed(trt):  # without typed networks, only the engine's details show its types
+    if job.recipe.detailed or not typed:  # without typed networks, only the engine's details show its types
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     return config
 

@@ -6,7 +6,6 @@ The only description of a network is its own `forward`, traced by torch.fx.
 import itertools
 import operator
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -219,10 +218,3 @@ def reference_logits(network: nn.Module, images: Array) -> Array:
             return np.asarray(network(torch.from_numpy(images).double()).numpy())
     finally:
         network.float()
-
-
-def write(path: Path, network: nn.Module, order: ExportOrder) -> str:
-    """Translate a network, check the graph, write it and return the file's sha256. Raises ExportError."""
-    graph = translate(network, order)
-    graph.check()
-    return graph.write(path)

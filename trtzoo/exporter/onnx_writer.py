@@ -100,10 +100,11 @@ class OnnxGraph:
             raise ExportError(f"{self.name} is not valid ONNX: {error}") from error
 
     def write(self, path: Path) -> str:
-        """Write the model to `path` and return the file's sha256. Equal graphs give equal bytes.
+        """Check the graph, write the model to `path` and return the file's sha256. Equal graphs give equal bytes.
 
-        One thread folds and writes while another hashes. Raises ExportError as `Weight.rounded` does.
+        One thread folds and writes while another hashes. Raises ExportError as `check` and `Weight.rounded` do.
         """
+        self.check()
         chunks: Queue[bytes | memoryview | None] = Queue(16)
         with path.open("wb") as file, ThreadPoolExecutor(1) as hasher:
             digest = hasher.submit(_sha256, chunks)

@@ -60,7 +60,7 @@ def export(
     def make(order: ExportOrder, path: Path, inputs: str) -> OnnxSidecar:
         """Write the graph, verified by ONNX Runtime's logits, to `path`, and its golden sample and sidecar beside it."""
         network, record = load(classes=order.classes)
-        sha256 = fx_to_onnx.write(path, network, order)
+        sha256 = fx_to_onnx.translate(network, order).write(path)
         sample, sample_path = golden_sample(order.classes, order.size), path.with_suffix(".npz")
         sample.save(sample_path)
         images, expected = sample.batch(golden.IMAGES if order.batch == "dynamic" else order.batch)

@@ -86,9 +86,10 @@ def memory_errors() -> Iterator[None]:
         raise
 
 
-def forbid_tf32() -> None:
-    """Disable TF32, the default of NVIDIA's libraries, in each of them that this process loads later."""
-    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+def set_tf32(allowed: bool) -> None:
+    """Disable TF32, the default of NVIDIA's libraries, in each of them that this process loads later, unless it is allowed."""
+    if not allowed:
+        os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
 def float32_settings(path: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError
 from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.system import available_cores
-from trtzoo.runtimes.host_timed import HostSession, StagedSession, forbid_tf32, memory_errors
+from trtzoo.runtimes.host_timed import HostSession, StagedSession, memory_errors, set_tf32
 
 Provider = tuple[str, dict[str, Any]]  # an execution provider's name and options
 
@@ -94,8 +94,7 @@ def cuda(
 
     `with_tensorrt` prefers the TensorRT provider, which builds its engines when it opens; CUDA runs what it does not accept.
     """
-    if not tf32:
-        forbid_tf32()
+    set_tf32(tf32)
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # the CUDA and cuDNN libraries that pip installed
     providers: list[Provider] = [("CUDAExecutionProvider", {"device_id": device, "use_tf32": int(tf32)})]

@@ -27,7 +27,6 @@ class Session(HostSession):
         self.versions = {"openvino": openvino.__version__.split("-")[0]}
 
     def infer(self, images: Array) -> Array:
-        tensor = self._request.get_input_tensor()
-        tensor.data[:] = images
+        self._request.get_input_tensor().data[:] = images
         self._compute()
         return np.array(self._request.get_output_tensor().data, np.float32)

@@ -13,7 +13,7 @@ from trtzoo.core.files import read_record, sha256_file, sidecar_path
 from trtzoo.core.system import available_cores
 from trtzoo.models import sources, weights
 from trtzoo.models.table import find_model
-from trtzoo.runtimes.host_timed import HostSession, StagedSession, float32_settings, forbid_tf32, memory_errors
+from trtzoo.runtimes.host_timed import HostSession, StagedSession, float32_settings, memory_errors, set_tf32
 
 
 class Session(HostSession):
@@ -70,8 +70,7 @@ class DeviceSession(StagedSession):
 
 def cuda(path: Path, *, batch: int, device: int = 0, tf32: bool = False, **staged: bool) -> DeviceSession:
     """The network on a GPU, with the fastest of cuDNN's algorithms. Raises MachineError without CUDA or a GPU."""
-    if not tf32:
-        forbid_tf32()
+    set_tf32(tf32)
     if not torch.cuda.is_available():
         raise MachineError(
             f"PyTorch {torch.__version__} is built without CUDA, or finds no GPU. To see what is here, run: trtzoo doctor"

@@ -167,7 +167,11 @@ class Session:
         if hasattr(trt, "IRuntimeCache"):
             self._config = self._engine.create_runtime_config()
             self._kernels = self._config.create_runtime_cache()
-            self.settings["kernel cache"] = "used" if self._load_kernels(path.with_suffix(".kernels")) else "new"
+            data = b""
+            with suppress(OSError):
+                data = path.with_suffix(".kernels").read_bytes()
+            intact = data[:32] == self._seal(data[32:]) and self._kernels.deserialize(data[32:])
+            self.settings["kernel cache"] = "used" if intact else "new"
             self._config.set_runtime_cache(self._kernels)
             self._context = self._engine.create_execution_context(self._config)
         else:
@@ -236,13 +240,6 @@ class Session:
         return graphs
 
     # --- TensorRT-RTX compiles kernels when it opens an engine; a file beside the engine keeps them ---
-
-    def _load_kernels(self, path: Path) -> bool:
-        """Use the kernels of an earlier session if the file is intact and belongs to this engine."""
-        data = b""
-        with suppress(OSError):
-            data = path.read_bytes()
-        return data[:32] == self._seal(data[32:]) and bool(self._kernels.deserialize(data[32:]))
 
     def _save_kernels(self, path: Path) -> None:
         if self.settings.get("kernel cache") != "new":
