@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trtzoo.core.errors import WrongOutputError
-from trtzoo.verification import metrics
-from trtzoo.verification.metrics import compare, mcnemar
+from trtzoo.verification import tolerances
+from trtzoo.verification.tolerances import compare, mcnemar
 
 
 def logits(seed: int = 0, images: int = 50, classes: int = 10) -> np.ndarray:
@@ -91,7 +91,7 @@ def test_the_margin_is_at_most_twice_the_error_and_nothing_depends_on_the_scale(
 def test_the_number_of_rows_per_step_changes_nothing(monkeypatch):
     reference, labels = logits(), np.arange(50) % 10
     whole = compare(reference + 0.3 * logits(1), reference, labels)
-    monkeypatch.setattr(metrics, "ROWS", 7)
+    monkeypatch.setattr(tolerances, "ROWS", 7)
     assert compare(reference + 0.3 * logits(1), reference, labels) == whole
 
 

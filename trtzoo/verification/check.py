@@ -1,6 +1,6 @@
 """Compare candidates with the PyTorch reference: both on the same images, each network in its own process.
 
-A process that dies fails its own candidate only. metrics.py computes the statistics, tolerances.py has the limits.
+A process that dies fails its own candidate only. tolerances.py has the metrics and their limits.
 """
 
 import os
@@ -21,8 +21,7 @@ from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.images.dataset import DataSet
 from trtzoo.models.sources import SEEDED
-from trtzoo.verification.metrics import compare
-from trtzoo.verification.tolerances import Divergence, ParityVerdict, judge
+from trtzoo.verification.tolerances import Divergence, ParityVerdict, compare, judge
 from trtzoo.verification.worker import ImageInputs, LogitsResult, LogitsTask, read_images
 
 REFERENCE = "pytorch"

@@ -31,8 +31,8 @@ def layer_divergences(fp32: Path, fp16: Path, images: Array) -> list[Divergence]
     statistics = {name: _Statistics() for tensors in outputs.values() for name in tensors}
     sessions = _session(fp32, reference, list(statistics)), _session(fp16, other, list(statistics))
     for image in images:
-        pairs = zip(*(_run(session, list(statistics), image[None]) for session in sessions), strict=True)
-        for tensor, (expected, actual) in zip(statistics.values(), pairs, strict=True):
+        computed = (_run(session, list(statistics), image[None]) for session in sessions)
+        for tensor, expected, actual in zip(statistics.values(), *computed, strict=True):
             tensor.add(expected.astype(np.float64), actual.astype(np.float64))
     layers = accumulate(int(node.op_type in ("Conv", "BatchNormalization")) for node in reference.graph.node)
     depths = dict(zip(_node_blocks(reference.graph), layers, strict=True))  # of each block's last node
