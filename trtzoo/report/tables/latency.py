@@ -66,6 +66,8 @@ LIMIT_COLUMNS = (
     BatchColumn("b{batch} published", lambda at: _ratio(at.published_limit, at.published), "{:.1%}", needs="published"),
     BatchColumn("b{batch} measured", lambda at: _ratio(at.limit, at.measured), "{:.1%}", needs="results"),
 )
+Columns = Mapping[str, tuple[BatchColumn, ...]]  # by GPU
+Notes = Mapping[str, str]  # by case name
 
 
 # --- tables ---
@@ -115,14 +117,10 @@ def _latency_table(group: Group) -> Table:
     return _table(group, title, columns, facts, notes, BATCHES)
 
 
-Columns = Mapping[str, tuple[BatchColumn, ...]]
-Notes = Mapping[str, str]
-
-
 def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: Notes, batches: Iterable[int] = ()) -> Table:
-    """Make a table of all models. `columns` are by GPU; each stands at each batch that has what it needs.
+    """Make a table of all models at the batches of the results, those published, and `batches`.
 
-    `notes` are by case name; the batches are those of the results, those published, and `batches`.
+    A column stands at each of these batches that has what it needs.
     """
     shown = {*batches, *(batch for _, batch in group.results), *printed_batches(group.gpu, group.precision)}
     bound: list[tuple[BatchColumn, str, int]] = []
