@@ -8,6 +8,7 @@ from contextlib import closing
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.making import tiny
 from trtzoo.artifacts import engines
@@ -310,11 +311,24 @@ def test_auto_is_the_gpu_here_with_tensorrt_else_a_t4_ahead_of_time(asked, chose
 def test_of_two_gpus_a_builder_sees_the_one_that_is_built_for(monkeypatch):
     two = ProbeResult(version="CUDA 12.4", devices=(*HERE["v100"].devices, *HERE["t4"].devices))
     answers = {"cuda": two, "tensorrt": ProbeResult(version="10.4.0"), "tensorrt_rtx": GONE}
-    assert [choose_target(name, "auto", answers).device for name in ("auto", "v100", "t4")] == [0, 0, 1]
+    chosen = [choose_target(name, "auto", answers).device for name in ("auto", "v100", "t4")]
+    assert [device.index for device in chosen] == [0, 0, 1]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [_visible(device) for device in (None, 0, 1)] == ["", "0", "1"]
+    assert [_visible(device) for device in (None, chosen[0], chosen[2])] == ["", "0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
-    assert [_visible(device) for device in (None, 0, 1)] == ["", "2", "GPU-5"]
+    assert [_visible(device) for device in (None, chosen[0], chosen[2])] == ["", "2", "GPU-5"]
+
+
+def test_of_two_equal_gpus_the_named_one_is_built_for_and_seen_by_its_uuid(monkeypatch):
+    (t4,) = HERE["t4"].devices
+    two = (replace(t4, uuid="GPU-aaaa", bus_id="0000:01:00.0"), replace(t4, uuid="GPU-bbbb", bus_id="0000:02:00.0"))
+    answers = {"cuda": ProbeResult(version="CUDA 12.4", devices=two), "tensorrt": ProbeResult(version="10.4.0")}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    for name, uuid in ((None, "GPU-aaaa"), (1, "GPU-bbbb"), ("GPU-bb", "GPU-bbbb"), ("02:00.0", "GPU-bbbb")):
+        target = choose_target("t4", "auto", answers, device=name)
+        assert (target.gpu.name, _visible(target.device)) == ("t4", uuid)
+    with pytest.raises(MachineError, match=r"^Device 1 is no RTX 4090: it is device 1: Tesla T4, 0000:02:00\.0, GPU-bbbb\.$"):
+        choose_target("rtx4090", "auto", answers | {"tensorrt_rtx": ProbeResult(version="1.7.1.116")}, device=1)
 
 
 def test_without_tensorrt_the_gpu_here_is_built_for_by_tensorrt_rtx():

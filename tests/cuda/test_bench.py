@@ -40,8 +40,8 @@ def zoo(driver, tmp_path):
     return tmp_path
 
 
-def results(folder):
-    return [read_record(path, Result) for path in sorted((folder / "benchmarks" / "tesla-t4").glob("*.json"))]
+def results(folder, key="tesla-t4"):
+    return [read_record(path, Result) for path in sorted((folder / "benchmarks" / key).glob("*.json"))]
 
 
 def test_an_engine_is_checked_and_measured_with_all_its_parts(zoo, trtzoo):
@@ -160,3 +160,50 @@ def test_tf32_on_a_gpu_without_it_is_refused_and_not_fp32_under_another_name(zoo
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--precision", "tf32", "--runtime", "pytorch-cuda")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Tesla T4 (SM75) has no TF32; it came with SM80. Say --precision fp32" in " ".join(done.stderr.split())
+
+
+# --- two equal GPUs in one machine ---
+
+TWO = {"TRTZOO_EMULATED_GPUS": "t4,t4"}
+UUIDS = [f"GPU-{number * 4}-{number * 2}-{number * 2}-{number * 2}-{number * 6}" for number in ("01", "02")]
+
+
+def test_equal_gpus_have_results_and_tables_of_their_own(zoo, trtzoo):
+    for device in ((), ("--device", 1)):
+        done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, *device, env=TWO)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (first,), (second,) = results(zoo), results(zoo, "tesla-t4-device1")
+    assert [(each.device.index, each.device.bus_id, each.device.uuid) for each in (first, second)] == [
+        (0, "0000:01:00.0", UUIDS[0]),
+        (1, "0000:02:00.0", UUIDS[1]),
+    ]
+    headings = [line for line in trtzoo("table", "--format", "md").stdout.splitlines() if "T4, FP32" in line]
+    assert headings == [
+        "### Inference speed on Tesla T4, FP32, in ms, Tesla T4, tensorrt, CUDA graph",
+        "### Inference speed on Tesla T4, FP32, in ms, Tesla T4 (device 1), tensorrt, CUDA graph",
+    ]
+    assert f"0000:02:00.0, {UUIDS[1]}" in trtzoo("table", "--explain", "dpn68,device1").stdout
+
+
+@pytest.mark.parametrize("name", [UUIDS[1], "02:00.0"])
+def test_a_gpu_is_measured_by_its_uuid_or_bus_id(zoo, trtzoo, name):
+    assert trtzoo("bench", "dpn68", "--batch", BATCH, "--device", name, env=TWO).returncode == 0
+    assert [each.device.uuid for each in results(zoo, "tesla-t4-device1")] == [UUIDS[1]]
+
+
+def test_results_of_another_gpu_are_not_replaced_or_resumed_silently(zoo, trtzoo):
+    assert trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=TWO).returncode == 0
+    hidden = TWO | {"CUDA_VISIBLE_DEVICES": UUIDS[1][:8]}
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, "--resume", env=hidden)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"benchmarks/tesla-t4 has results of another Tesla T4 ({UUIDS[0]}), and this run replaces 1 of them." in done.stderr
+    assert [each.device.uuid for each in results(zoo)] == [UUIDS[1]]
+
+
+def test_a_device_of_another_kind_or_none_is_a_sentence(zoo, trtzoo):
+    for words, sentence in (
+        (("--gpu", "a10", "--device", "0"), f"Device 0 is no A10: it is device 0: Tesla T4, 0000:01:00.0, {UUIDS[0]}."),
+        (("--device", "2"), "There is no GPU '2' here: device 0: Tesla T4"),
+    ):
+        done = trtzoo("bench", "dpn68", "--batch", BATCH, *words, env=TWO)
+        assert done.returncode == 3 and sentence in " ".join(done.stderr.split())

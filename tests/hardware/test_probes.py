@@ -18,6 +18,7 @@ int cuDeviceGet(int *out, int index) { *out = index; return 0; }
 int cuDeviceGetName(char *out, int size, int device) { strcpy(out, device ? "NVIDIA A10" : "Tesla T4"); return 0; }
 int cuDeviceGetPCIBusId(char *out, int size, int device) { strcpy(out, device ? "0000:02:00.0" : "0000:01:00.0"); return 0; }
 int cuDeviceTotalMem_v2(size_t *out, int device) { *out = (size_t)16 << 30; return 0; }
+int cuDeviceGetUuid(unsigned char *out, int device) { memset(out, device + 1, 16); return device; }
 int cuDeviceGetAttribute(int *out, int code, int device) { *out = code == 75 ? 7 + device : device ? 6 : 5; return 0; }
 """
 
@@ -49,9 +50,9 @@ def test_a_driver_reports_its_version_and_devices(driver):
     driver()
     answer = probes.run_probes("cuda")["cuda"]
     assert answer.version.endswith("CUDA 12.4")
-    assert [(device.name, device.sm, device.memory, device.bus_id) for device in answer.devices] == [
-        ("Tesla T4", 75, 16 << 30, "0000:01:00.0"),
-        ("NVIDIA A10", 86, 16 << 30, "0000:02:00.0"),
+    assert [(device.name, device.sm, device.memory, device.bus_id, device.uuid) for device in answer.devices] == [
+        ("Tesla T4", 75, 16 << 30, "0000:01:00.0", "GPU-01010101-0101-0101-0101-010101010101"),
+        ("NVIDIA A10", 86, 16 << 30, "0000:02:00.0", ""),
     ]
 
 

@@ -30,6 +30,7 @@ def evaluate(
     data: Folder,
     onnx: Folder | None = None,
     gpu: str = "auto",
+    device: str | int | None = None,
     precision: Names | None = None,
     batch: int | None = None,
     runtime: str | None = None,
@@ -60,8 +61,8 @@ def evaluate(
         raise UsageError("Give either model names or --onnx FILE, not both.")
     read = image_reader(data, limit=limit, classes=classes, labels=labels, need_labels=True)
     precisions = select_precisions(precision or "fp32")
-    device, row = select_runtime(gpu, runtime, precisions)
-    paths = ArtifactPaths.find(device, row, Path(onnx_dir), Path(engines_dir))
+    chosen, row = select_runtime(gpu, runtime, precisions, device=device)
+    paths = ArtifactPaths.find(chosen, row, Path(onnx_dir), Path(engines_dir))
     if onnx is not None:
         tasks = [paths.for_file(Path(onnx), precision=precisions[0] if precision else None, batch=batch)]
     else:
@@ -122,6 +123,7 @@ def parity(
     *,
     data: Folder | None = None,
     gpu: str = "auto",
+    device: str | int | None = None,
     precision: Names = "fp32",
     batch: Sizes = (1, 4, 8),
     runtime: str | None = None,
@@ -146,8 +148,8 @@ def parity(
     dpn68 fp32 batch 4 onnxruntime passes
     """
     names, precisions, batches = select_models(models), select_precisions(precision), select_batches(batch)
-    device, row = select_runtime(gpu, runtime, precisions)
-    paths = ArtifactPaths.find(device, row, Path(onnx_dir), Path(engines_dir))
+    chosen, row = select_runtime(gpu, runtime, precisions, device=device)
+    paths = ArtifactPaths.find(chosen, row, Path(onnx_dir), Path(engines_dir))
     images = image_reader(data, limit=limit, classes=classes, labels=labels)
     verdicts = []
     with progress_bars() as bars:

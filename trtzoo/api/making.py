@@ -85,6 +85,7 @@ def build(
     precision: Names = "fp32",
     batch: Sizes | None = None,
     gpu: str = "auto",
+    device: str | int | None = None,
     flavour: str = "auto",
     jobs: int | None = None,
     workspace: int = WORKSPACE >> 20,
@@ -98,9 +99,10 @@ def build(
     """Build TensorRT engines of exported models, or of any classifier's file `onnx`, one per precision and batch size.
 
     By default the batch sizes are 1, 4 and 8, or 1 for `onnx`. `gpu` is auto (the GPU of this machine, else a T4) or a GPU's
-    name; `flavour` is tensorrt (for the GPU of this machine), rtx (ahead of time) or auto. `workspace` is in MiB, `timeout` in
-    seconds per engine. An engine that is up to date is kept unless `force`. `on_result` receives each record as it is made. An
-    engine that could not be built has `error` set. Raises UsageError, StoreError and MachineError before anything is built.
+    name; `device` is the index, UUID or PCI bus id of one of several GPUs; `flavour` is tensorrt (for the GPU of this machine),
+    rtx (ahead of time) or auto. `workspace` is in MiB, `timeout` in seconds per engine. An engine that is up to date is kept
+    unless `force`. `on_result` receives each record as it is made. An engine that could not be built has `error` set. Raises
+    UsageError, StoreError and MachineError before anything is built.
 
     >>> import trtzoo
     >>> for engine in trtzoo.build(onnx="mine.onnx", batch=[1, 4], gpu="t4", flavour="rtx"):
@@ -114,7 +116,7 @@ def build(
     batches = selection.select_batches(batch if batch is not None else 1 if onnx else (1, 4, 8))
     names = selection.select_models(models)
     plan.check_names(gpu, flavour)
-    target = plan.choose_target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"))
+    target = plan.choose_target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"), device=device)
     check_tf32(precisions, target.gpu.title, target.gpu.sm)
     if onnx is None:
         orders = plan.build_orders(names, precisions, batches, Path(onnx_dir))

@@ -30,6 +30,7 @@ def bench(
     models: Names | None = None,
     *,
     gpu: str = "auto",
+    device: str | int | None = None,
     precision: Names = "fp32",
     batch: Sizes = (1, 4, 8),
     runtime: str | None = None,
@@ -47,10 +48,11 @@ def bench(
 ) -> list[Result]:
     """Measure latencies, one process per case, after checking each case's outputs; results go to files in `results`, too.
 
-    A case is a model, precision, batch size and protocol. `gpu` is cpu, a GPU's name, or auto (the first GPU, else the CPU).
-    `runtime` None or "auto" is the GPU's TensorRT, or on a CPU the fastest in a short trial. `seconds` is the minimum sampling
-    time (default: the protocol's), `timeout` the limit per case. `resume` keeps good results that exist. `on_result` receives
-    each record as it is made. A case that failed has `failure` set. Raises UsageError and MachineError.
+    A case is a model, precision, batch size and protocol. `gpu` is cpu, a GPU's name, or auto (the first GPU, else the CPU);
+    `device` is the index, UUID or PCI bus id of one of several GPUs. `runtime` None or "auto" is the GPU's TensorRT, or on a
+    CPU the fastest in a short trial. `seconds` is the minimum sampling time (default: the protocol's), `timeout` the limit per
+    case. `resume` keeps good results that exist. `on_result` receives each record as it is made. A case that failed has
+    `failure` set. Raises UsageError and MachineError.
 
     >>> import trtzoo
     >>> for result in trtzoo.bench("dpn68", gpu="cpu", batch=[1, 4], runtime="onnxruntime"):
@@ -63,11 +65,11 @@ def bench(
     protocols = [find_protocol(name) for name in selection.select_names(protocol, "--protocol")]
     if cuda_graph is not None and cuda_graph not in CUDA_GRAPHS:
         raise UsageError(f"--cuda-graph {cuda_graph!r}: choose on, off or both.")
-    device, row = selection.select_runtime(gpu, runtime, precisions)
-    if row.reads == "graph" and (cuda_graph or rotate) and device.kind == "gpu":
+    chosen, row = selection.select_runtime(gpu, runtime, precisions, device=device)
+    if row.reads == "graph" and (cuda_graph or rotate) and chosen.kind == "gpu":
         raise UsageError(f"--cuda-graph and --rotate are for engines: {row.name} runs the exported graph.")
-    by_trial = device.kind == "cpu" and runtime in (None, AUTO) and bool(installed_candidates())
-    folder = Path(onnx_dir) if row.reads == "graph" else selection.engines_folder(Path(engines_dir), device, row)
+    by_trial = chosen.kind == "cpu" and runtime in (None, AUTO) and bool(installed_candidates())
+    folder = Path(onnx_dir) if row.reads == "graph" else selection.engines_folder(Path(engines_dir), chosen, row)
     jobs: list[BenchJob] = []
     for each in protocols:
         require_module(each.name, module=each.module, extra=each.extra)
@@ -78,15 +80,15 @@ def bench(
             batch=batches,
             protocol=[each.name],
             runtime=AUTO if by_trial else row.name,
-            device=device.key,
+            device=chosen.key,
             cuda_graph=[None] if row.reads == "graph" else graphs,
         )
-        jobs += sweep.bench_jobs(cases, device, folder, reads=row.reads, seconds=seconds, rotate=rotate)
-    peak = cache(partial(measure_peak, device.cores))
+        jobs += sweep.bench_jobs(cases, chosen, folder, reads=row.reads, seconds=seconds, rotate=rotate)
+    peak = cache(partial(measure_peak, chosen.cores))
     stream = sweep.bench(jobs, Path(results), timeout=timeout, runs=runs, resume=resume, sgemm=peak)
     records = []
     with progress_bars() as bars:
-        for record in bars.track(stream, total=len(jobs) * runs, description=f"measuring on {device.name}"):
+        for record in bars.track(stream, total=len(jobs) * runs, description=f"measuring on {chosen.name}"):
             records.append(record)
             if on_result:
                 on_result(record)

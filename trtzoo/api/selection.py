@@ -58,27 +58,31 @@ def select_batch(size: int | str) -> int:
     return sizes[0]
 
 
-def select_runtime(gpu: str, runtime: str | None, precisions: list[str]) -> tuple[Device, Runtime]:
+def select_runtime(
+    gpu: str, runtime: str | None, precisions: list[str], *, device: str | int | None = None
+) -> tuple[Device, Runtime]:
     """The device, and the runtime with this name or (None, "auto") the device's first installed one.
+
+    `device` is one of several GPUs, as in `choose_device`.
 
     Raises UsageError for an unknown name or one that does not run on the device, MachineError for one that is not installed.
     """
-    device = choose_device(gpu)
-    own = [row for row in RUNTIMES.values() if row.device == device.kind]
+    chosen = choose_device(gpu, device)
+    own = [row for row in RUNTIMES.values() if row.device == chosen.kind]
     if runtime is None or runtime == AUTO:
-        usual = own if device.kind == "cpu" else [row for row in own if row.reads == "engine"]
+        usual = own if chosen.kind == "cpu" else [row for row in own if row.reads == "engine"]
         row = next((row for row in usual if find_spec(row.module)), usual[0])
     else:
         row = find_runtime(runtime)
     if row not in own:
         names = ", ".join(row.name for row in own)
-        raise UsageError(f"The runtime {row.name} does not run on {device.name}; these do: {names}.")
+        raise UsageError(f"The runtime {row.name} does not run on {chosen.name}; these do: {names}.")
     require_module(row.name, module=row.module, extra=row.extra)
-    if device.kind == "cpu" and "tf32" in precisions:
+    if chosen.kind == "cpu" and "tf32" in precisions:
         raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor use --precision fp32.")
-    if device.kind == "gpu":
-        check_tf32(precisions, device.name, device.sm)
-    return device, row
+    if chosen.kind == "gpu":
+        check_tf32(precisions, chosen.name, chosen.sm)
+    return chosen, row
 
 
 def engines_folder(root: Path, device: Device, runtime: Runtime) -> Path:

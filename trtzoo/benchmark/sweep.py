@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from trtzoo.benchmark.protocols import find_protocol, reported_latency
+from trtzoo.core.console import log
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import read_record, sidecar_path, write_record
 from trtzoo.core.precisions import find_precision
@@ -67,10 +69,11 @@ def bench(
 
     With more than one of `runs` the whole sweep repeats, and further results go to the subfolder RUNS; a new first result
     deletes the further ones of earlier sweeps. A case that crashes, hangs or computes wrong outputs becomes a result with its
-    failure, and the sweep continues. `resume` keeps good results of unchanged artifacts. The runtime "auto" selects the
-    fastest installed runtime in short trials, once for each artifact and batch. `sgemm` measures the rate (FLOP/s) for a
-    CPU's result, before each case.
+    failure, and the sweep continues. `resume` keeps good results of unchanged artifacts on the same GPU. The runtime "auto"
+    selects the fastest installed runtime in short trials, once for each artifact and batch. `sgemm` measures the rate (FLOP/s)
+    for a CPU's result, before each case.
     """
+    _warn_of_other_gpus(jobs, results)
     selected: dict[tuple[str, int], tuple[str, str]] = {}
     for run, requested in product(range(1, runs + 1), jobs):
         job, key = requested, (requested.artifact, requested.case.batch)
@@ -97,7 +100,32 @@ def _kept_result(path: Path, job: BenchJob) -> Result | None:
         sidecar = msgspec.json.decode(sidecar_path(Path(job.artifact)).read_bytes(), type=dict[str, Any])
     except (OSError, StoreError, msgspec.MsgspecError):
         return None
-    return result if not result.failure and result.artifact_sha256 == sidecar.get("sha256") else None
+    same_gpu = result.device.uuid in ("", job.device.uuid)
+    return result if same_gpu and not result.failure and result.artifact_sha256 == sidecar.get("sha256") else None
+
+
+class _Measured(msgspec.Struct):
+    """What tells whose a result file is."""
+
+    device: Device
+
+
+def _warn_of_other_gpus(jobs: list[BenchJob], results: Path) -> None:
+    """Warn once if results of another GPU of the same kind will be replaced."""
+    replaced = []
+    for job in jobs:
+        with suppress(OSError, msgspec.MsgspecError):
+            path = results / job.device.key / f"{job.case.name}.json"
+            replaced.append(msgspec.json.decode(path.read_bytes(), type=_Measured).device.uuid)
+    others = [uuid for uuid in replaced if uuid not in ("", jobs[0].device.uuid)]
+    if others:
+        log.warning(
+            "%s has results of another %s (%s), and this run replaces %d of them. To keep them: --results FOLDER",
+            results / jobs[0].device.key,
+            jobs[0].device.name,
+            ", ".join(dict.fromkeys(others)),
+            len(others),
+        )
 
 
 def _run(job: BenchJob, timeout: float) -> Result:

@@ -24,9 +24,10 @@ from trtzoo.builder.tensorrt_worker import GRACE, BuildJob, BuildOutput, BuildPr
 from trtzoo.core.errors import BuildError, MachineError, StoreError, TrtzooError
 from trtzoo.core.files import encode, free_space, replacing, sha256_file, sidecar_path, size_text
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import Record
+from trtzoo.core.records import Device, Record
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.core.system import available_cores, total_memory
+from trtzoo.hardware.devices import device_line, find_device, gpu_devices
 from trtzoo.hardware.gpus import GPUS, Flavour, Gpu, check_target, find_flavour, find_gpu, identify_gpu, requirement
 from trtzoo.hardware.probes import ProbeResult
 
@@ -52,13 +53,13 @@ class BuildOrder(Record, frozen=True, kw_only=True):
 
 
 class Target(Record, frozen=True, kw_only=True):
-    """The GPU that engines are built for and the TensorRT that builds them. `device` is the GPU's index, None if elsewhere."""
+    """The GPU that engines are built for and the TensorRT that builds them. `device` is that GPU here, None if elsewhere."""
 
     gpu: Gpu
     flavour: Flavour
     version: str
     driver: str = ""
-    device: int | None = None
+    device: Device | None = None
 
 
 class BuildSettings(Record, frozen=True, kw_only=True):
@@ -90,15 +91,20 @@ def check_names(gpu: str, flavour: str) -> None:
         find_flavour(flavour)
 
 
-def choose_target(gpu: str, flavour: str, probed: dict[str, ProbeResult]) -> Target:
-    """Resolve `--gpu` and `--flavour` on a machine with these probe results.
+def choose_target(gpu: str, flavour: str, probed: dict[str, ProbeResult], *, device: str | int | None = None) -> Target:
+    """Resolve `--gpu`, `--flavour` and `--device`, one of several GPUs, on a machine with these probe results.
 
     "auto" is the GPU of this machine, or else a T4; TensorRT if both the GPU and TensorRT are here, or else TensorRT-RTX,
     which compiles ahead of time. Raises UsageError for unknown names, MachineError where this machine cannot build.
     """
-    here = [identify_gpu(device.name, device.sm) for device in probed["cuda"].devices]
+    devices = gpu_devices(probed["cuda"])
+    if device is not None:
+        devices = [find_device(device, devices)]
+    here = [identify_gpu(each.name, each.sm) for each in devices]
     wanted = find_gpu(gpu) if gpu != "auto" else here[0] if here else GPUS["t4"]
     present = wanted in here
+    if device is not None and not present:
+        raise MachineError(f"Device {device} is no {wanted.title}: it is {device_line(devices[0])}.")
     default = "tensorrt" if present and not probed["tensorrt"].error else "rtx"
     chosen = find_flavour(flavour if flavour != "auto" else default)
     probe = probed[chosen.module]
@@ -114,8 +120,8 @@ def choose_target(gpu: str, flavour: str, probed: dict[str, ProbeResult]) -> Tar
         package = requirement(wanted) if chosen.name == "tensorrt" else chosen.install
         raise MachineError(f"{chosen.title} is required but is {probe.error}. Run: pip install {package}")
     driver = probed["cuda"].version if present else ""
-    device = here.index(wanted) if present else None
-    return Target(gpu=wanted, flavour=chosen, version=probe.version, driver=driver, device=device)
+    own = devices[here.index(wanted)] if present else None
+    return Target(gpu=wanted, flavour=chosen, version=probe.version, driver=driver, device=own)
 
 
 def build_orders(names: list[str], precisions: list[str], batches: list[int], onnx: Path) -> list[BuildOrder]:
@@ -314,9 +320,9 @@ def run_build(
         raise BuildError(reasons.get(error.failure.kind, str(error))) from error
 
 
-def _visible(device: int | None) -> str:
-    """CUDA_VISIBLE_DEVICES with this one GPU: TensorRT builds for the first that it sees."""
-    if device is None:
-        return ""
+def _visible(device: Device | None) -> str:
+    """CUDA_VISIBLE_DEVICES with this one GPU, by UUID if the driver reports it: TensorRT builds for the first that it sees."""
+    if device is None or device.uuid:
+        return device.uuid if device else ""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return allowed.split(",")[device] if allowed else str(device)
+    return allowed.split(",")[device.index] if allowed else str(device.index)

@@ -45,6 +45,7 @@ def evaluate(
     onnx: Annotated[Path | None, Option(help="Evaluate one exported file, or on a GPU its engine, instead of models.")] = None,
     keep_crops: Annotated[Path | None, Option(help="A folder for decoded images, which the next evaluation reuses.")] = None,
     gpu: options.Gpu = "auto",
+    device: options.GpuDevice = None,
     onnx_dir: options.OnnxFolder = Path("onnx"),
     engines_dir: options.EnginesFolder = Path("engines"),
     results: options.Results = Path("benchmarks"),
@@ -103,6 +104,7 @@ def parity(
         Option(help="Photographs, with or without labels (default: synthetic images, on which only logits count)."),
     ] = None,
     gpu: options.Gpu = "auto",
+    device: options.GpuDevice = None,
     precision: options.Precisions = "fp32",
     batch: options.Batches = "1,4,8",
     runtime: options.Runtime = None,
@@ -129,7 +131,7 @@ def parity(
     """
     models = options.select(models, every)
     if layers:
-        selection.select_runtime(gpu, runtime, selection.select_precisions(precision))
+        selection.select_runtime(gpu, runtime, selection.select_precisions(precision), device=device)
         images = checking.image_reader(data, limit=limit, classes=classes, labels=labels)
         return _compare_layers(selection.select_models(models), images, onnx_dir, form)
     verdicts = forward(api.parity, locals(), on_result=_log)

@@ -10,6 +10,7 @@ from typer import Option
 from trtzoo.cli import options
 from trtzoo.cli.application import command, print_value
 from trtzoo.core.console import progress_bars
+from trtzoo.hardware.devices import device_line, gpu_devices
 from trtzoo.hardware.doctor import Report, examine
 from trtzoo.hardware.probes import ProbeResult
 from trtzoo.models.table import MODELS
@@ -96,5 +97,5 @@ def doctor_text(report: Report, width: int) -> str:
 def _found(answer: ProbeResult) -> str:
     if answer.error:
         return answer.error
-    devices = [f"{device.name} (SM{device.sm}, {device.memory / 2**30:.0f} GiB)" for device in answer.devices]
+    devices = [f"{device_line(device)} (SM{device.sm}, {device.memory / 2**30:.0f} GiB)" for device in gpu_devices(answer)]
     return "  ".join([answer.version, *devices, ", ".join(answer.features)]).rstrip()

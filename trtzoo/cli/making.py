@@ -61,6 +61,7 @@ def build(
             autocompletion=options.one_of(["auto", *GPUS]),
         ),
     ] = "auto",
+    device: options.GpuDevice = None,
     flavour: Annotated[str, Option(help="auto, tensorrt (for this machine's GPU), or rtx (ahead of time).")] = "auto",
     onnx: Annotated[Path | None, Option(help="Build any classifier's ONNX file instead of models.")] = None,
     jobs: Annotated[

@@ -30,6 +30,7 @@ def bench(
     models: options.Models = None,
     every: options.All = False,
     gpu: options.Gpu = "auto",
+    device: options.GpuDevice = None,
     precision: options.Precisions = "fp32",
     batch: options.Batches = "1,4,8",
     runtime: Annotated[

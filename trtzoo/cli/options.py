@@ -53,6 +53,14 @@ DEVICES = ["auto", "cpu", *GPUS]
 Gpu = Annotated[
     str, Option(help="cpu, a GPU's name such as t4, or auto: the first GPU, else the CPU.", autocompletion=one_of(DEVICES))
 ]
+GpuDevice = Annotated[
+    str | None,
+    Option(
+        "--device",
+        metavar="INDEX|UUID",
+        help="One of several GPUs: its index, UUID or PCI bus id in `trtzoo doctor` (default: the first that fits --gpu).",
+    ),
+]
 runtime_names = one_of([AUTO, *RUNTIMES])
 Runtime = Annotated[
     str | None,

@@ -42,7 +42,10 @@ class GoldenCheck(Record, frozen=True, kw_only=True):
 
 
 class Device(Record, frozen=True, kw_only=True):
-    """A processor or GPU. `name` is the maker's, `key` the folder of its results; a GPU has `sm`, `index` and PCI `bus_id`."""
+    """A processor or GPU. `name` is the maker's, `key` the folder of its results; a GPU has the last four fields.
+
+    Of equal GPUs in a machine, only the first has their common `key`: the others' end with "-device" and the index.
+    """
 
     key: str
     name: str
@@ -53,6 +56,12 @@ class Device(Record, frozen=True, kw_only=True):
     sm: int = 0
     index: int = 0
     bus_id: str = ""
+    uuid: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name, and of equal GPUs after the first the index: "Tesla T4 (device 1)"."""
+        return f"{self.name} (device {self.index})" if self.key.endswith(f"-device{self.index}") else self.name
 
 
 class Case(Record, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import metadata
 from typing import Any
+from uuid import UUID
 
 from trtzoo.core.records import Record
 from trtzoo.core.subprocesses import ChildError, module_command, run_child, serve
@@ -16,12 +17,13 @@ SECONDS = 60.0  # time limit of a probe; importing torch from a cold disk takes 
 
 
 class CudaDevice(Record, frozen=True, kw_only=True):
-    """A GPU as its driver describes it; memory in bytes, `bus_id` as "0000:01:00.0"."""
+    """A GPU as its driver describes it; memory in bytes, `bus_id` as "0000:01:00.0", `uuid` as nvidia-smi -L prints it."""
 
     name: str
     sm: int
     memory: int
     bus_id: str = ""
+    uuid: str = ""
 
 
 class ProbeResult(Record, frozen=True, kw_only=True):
@@ -92,7 +94,18 @@ def _device(driver: ctypes.CDLL, index: int) -> CudaDevice:
     # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
     major, minor = (_integer(driver.cuDeviceGetAttribute, code, handle) for code in (75, 76))
     texts = [text.value.decode(errors="replace") for text in (name, bus_id)]
-    return CudaDevice(name=texts[0], sm=10 * major + minor, memory=memory.value, bus_id=texts[1])
+    return CudaDevice(
+        name=texts[0], sm=10 * major + minor, memory=memory.value, bus_id=texts[1], uuid=_uuid(driver, handle, texts[0])
+    )
+
+
+def _uuid(driver: ctypes.CDLL, handle: int, name: str) -> str:
+    """The UUID that CUDA_VISIBLE_DEVICES takes, of a MIG instance its own; empty if the driver does not report it."""
+    raw = (ctypes.c_ubyte * 16)()
+    function = getattr(driver, "cuDeviceGetUuid_v2", None) or getattr(driver, "cuDeviceGetUuid", None)
+    if function is None or function(raw, handle):
+        return ""
+    return f"{'MIG' if ' MIG ' in name else 'GPU'}-{UUID(bytes=bytes(raw))}"
 
 
 def _integer(function: Any, *arguments: int) -> int:

@@ -74,7 +74,7 @@ def explain(found: Found) -> dict[str, str]:
         "Cell": ",".join(_words(result)),
         **_latency(result),
         "Protocol": protocol_text(result.case.protocol),
-        "Device": ", ".join(filter(None, [device_text(device), memory, compute, device.bus_id])),
+        "Device": ", ".join(filter(None, [device_text(device), memory, compute, device.bus_id, device.uuid])),
         "Versions": pairs_text(result.versions, ", "),
         "Chosen": result.selection_reason,
         "Settings": pairs_text(result.settings, ", "),

@@ -146,7 +146,7 @@ def _group(members: list[Result]) -> Group:
     case, device = members[0].case, members[0].device
     gpu = identify_gpu(device.name, device.sm) if device.kind == "gpu" else None
     published = gpu.name if gpu and printed_batches(gpu.name, case.precision) else ""
-    parts = [device.name if gpu else device_text(device), _runtime(members[0])]
+    parts = [device.title if gpu else device_text(device), _runtime(members[0])]
     parts += ["" if case.protocol == "trtzoo" else case.protocol]
     parts += [{None: "", True: "CUDA graph", False: "no CUDA graph"}[case.cuda_graph]]
     name = ", ".join(filter(None, parts))
@@ -163,7 +163,7 @@ def _runtime(result: Result) -> str:
 
 def device_text(device: Device) -> str:
     """Describe a device, and what distinguishes it from another with its name."""
-    return f"{device.name}, {device.cores} cores" if device.kind == "cpu" else f"{device.name}, driver {device.driver}"
+    return f"{device.name}, {device.cores} cores" if device.kind == "cpu" else f"{device.title}, driver {device.driver}"
 
 
 def pairs_text(pairs: Mapping[str, str], separator: str = " ") -> str:

@@ -1,6 +1,8 @@
 // The rules every call obeys, the stack of contexts, and the control that tests have: faults, the log and the counts.
 #include "state.hpp"
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
@@ -148,6 +150,32 @@ static void plan(const std::string &text) {  // "name:at:code" or "name:at:code:
     }
 }
 
+static std::string uuid(const Device &device) {
+    char byte[3];
+    snprintf(byte, sizeof byte, "%02x", device.number);
+    std::string text = "GPU-";
+    for (int place = 0; place < 16; ++place) text += (place == 4 || place == 6 || place == 8 || place == 10 ? "-" : "") + std::string(byte);
+    return text;
+}
+
+// Numbers the devices, and keeps those that CUDA_VISIBLE_DEVICES lists, by index or by the beginning of a UUID, in its order. As in
+// CUDA, the first that does not exist ends the list.
+static void hide() {
+    std::vector<Device> all;
+    for (auto &each : state().devices) each.number = int(&each - state().devices.data()) + 1;
+    const char *listed = getenv("CUDA_VISIBLE_DEVICES");
+    if (!listed) return;
+    state().devices.swap(all);
+    std::stringstream words(listed);
+    for (std::string word; std::getline(words, word, ',');) {
+        auto found = std::find_if(all.begin(), all.end(), [&](const Device &each) {
+            return word == std::to_string(each.number - 1) || (word.size() > 4 && uuid(each).rfind(word, 0) == 0);
+        });
+        if (found == all.end()) return;
+        state().devices.push_back(*found);
+    }
+}
+
 __attribute__((constructor)) static void plug_in() {
     const char *gpus = getenv("TRTZOO_EMULATED_GPUS"), *faults = getenv("TRTZOO_EMULATED_FAULTS");
     std::stringstream names(gpus ? gpus : "t4");
@@ -155,6 +183,7 @@ __attribute__((constructor)) static void plug_in() {
         if (name == "t4") state().devices.push_back({"Tesla T4", 7, 5, 40, 4 << 20, 15843721216});
         if (name == "a10") state().devices.push_back({"NVIDIA A10", 8, 6, 72, 6 << 20, 23609475072});
     }
+    hide();
     if (faults) plan(faults);
 }
 

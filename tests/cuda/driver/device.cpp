@@ -45,22 +45,23 @@ API cuDeviceGetName(char *name, int size, CUdevice device) {
 API cuDeviceGetPCIBusId(char *id, int size, CUdevice device) {
     CALL("cuDeviceGetPCIBusId", DRIVER);
     if (!at(device)) return CUDA_ERROR_INVALID_DEVICE;
-    snprintf(id, size_t(size), "0000:%02X:00.0", device + 1);
+    snprintf(id, size_t(size), "0000:%02X:00.0", at(device)->number);
     return CUDA_SUCCESS;
 }
 
 API cuDeviceGetByPCIBusId(CUdevice *device, const char *id) {
     CALL("cuDeviceGetByPCIBusId", DRIVER);
     unsigned bus = 0;
-    if (sscanf(id, "%*x:%x:", &bus) != 1 || !at(int(bus) - 1)) return CUDA_ERROR_INVALID_DEVICE;
-    *device = int(bus) - 1;
-    return CUDA_SUCCESS;
+    if (sscanf(id, "%*x:%x:", &bus) != 1) return CUDA_ERROR_INVALID_DEVICE;
+    for (*device = 0; at(*device); ++*device)
+        if (at(*device)->number == int(bus)) return CUDA_SUCCESS;
+    return CUDA_ERROR_INVALID_DEVICE;
 }
 
 API cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice device) {
     CALL("cuDeviceGetUuid", DRIVER);
     if (!at(device)) return CUDA_ERROR_INVALID_DEVICE;
-    memset(uuid, device + 1, sizeof *uuid);
+    memset(uuid, at(device)->number, sizeof *uuid);
     return CUDA_SUCCESS;
 }
 
@@ -93,7 +94,7 @@ API cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice devi
         {CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 1},
         {CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 1},
         {CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS, 1},
-        {CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, device + 1},
+        {CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, at(device)->number},
     };
     auto found = known.find(attribute);
     *value = found == known.end() ? 0 : found->second;

@@ -26,6 +26,7 @@ struct Device {
     std::string name;
     int major, minor, processors, l2;
     size_t memory;
+    int number = 0;              // from 1 on, also of those that CUDA_VISIBLE_DEVICES hides; its PCI bus and each byte of its UUID
     unsigned flags = 0;
     int retained = 0;            // the primary context's count
     CUresult lost = CUDA_SUCCESS;  // a sticky error: all work fails from then on

@@ -66,6 +66,7 @@ def test_cells_that_do_not_compare_are_refused_with_the_differing_field(change, 
         {"weights": None},
         {"check": None},
         {"device": replace(DEVICE, driver="2")},
+        {"device": replace(DEVICE, uuid="GPU-2")},
         {"settings": {"kernel cache": "new"}},
         {"threads": 0, "io": ""},
     ],
@@ -103,6 +104,19 @@ def test_runs_of_one_side_must_be_of_one_build():
     (refusal,) = found.refused
     assert (refusal.field, refusal.before, refusal.after) == ("versions", "onnxruntime 1.2.3", "onnxruntime 2")
     assert refusal.sides == ("A", "another run of A")
+
+
+def test_runs_of_one_side_must_be_of_one_gpu():
+    first, second = (replace(T4, uuid=f"GPU-{number}") for number in "12")
+    found = compare([run(device=first), run(device=second, at=900)], [run(device=first, at=1800)])
+    assert sentences(found) == ["Not compared, because GPU is GPU-1 in A and GPU-2 in another run of A: dpn68 fp32 b1."]
+
+
+def test_equal_gpus_of_one_machine_are_compared_with_themselves():
+    second = replace(T4, key="tesla-t4-device1", index=1)
+    found = compare([run(device=T4), run(device=second, at=300)], [run(device=second, at=600), run(device=T4, at=900)])
+    assert [{result.device.index for result in cell.before + cell.after} for cell in found.cells] == [{0}, {1}]
+    assert [row[0].value for row in table(found).rows[:2]] == ["dpn68 fp32 b1 Tesla T4", "dpn68 fp32 b1 Tesla T4 (device 1)"]
 
 
 def test_one_run_on_both_sides_is_not_a_comparison():

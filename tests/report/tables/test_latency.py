@@ -189,5 +189,16 @@ def test_each_device_has_tables_of_its_own():
     ]
 
 
+def test_results_of_several_equal_gpus_in_one_table_say_which_gpu_each_is_of():
+    cards = [msgspec.structs.replace(T4, uuid=f"GPU-{letter}") for letter in "aab"]
+    shown = [gpu_result(batch=batch) for batch in (1, 4, 8)]
+    mixed = [msgspec.structs.replace(each, device=card) for each, card in zip(shown, cards, strict=True)]
+    _, table, _ = latency_tables(mixed)
+    assert [cell(table, "densenet121", f"b{batch} measured").note for batch in (1, 4, 8)] == ["", "", "GPU-b"]
+    assert "GPU-a unless marked" in " ".join(table.caption)
+    _, table, _ = latency_tables(mixed[:2])
+    assert "GPU-a" not in " ".join(table.caption)
+
+
 def test_results_of_unknown_models_are_left_out():
     assert len(latency_tables([result(model="resnet50", device=DEVICE)])) == 3

@@ -102,7 +102,7 @@ def identity(result: Result) -> Facts:
         "batch": str(case.batch),
         "protocol": case.protocol,
         "CUDA graph": {None: "none", True: "on", False: "off"}[case.cuda_graph],
-        "device": f"{device.name}, {device.cores} cores" if device.cores else device.name,
+        "device": f"{device.name}, {device.cores} cores" if device.cores else device.title,
         "runtime": case.runtime,
     }
 
@@ -115,7 +115,8 @@ def conditions(result: Result) -> Facts:
 
 def subject(result: Result) -> Facts:
     """Return what a comparison may be about: differences are shown."""
-    return {
+    gpu = {"GPU": result.device.uuid} if result.device.uuid else {}
+    return gpu | {
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items())) or "unknown",
         "driver": result.device.driver or "none",
         "weights": result.weights.source if result.weights else "unknown",

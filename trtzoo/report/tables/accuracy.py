@@ -110,5 +110,5 @@ def _evaluation_table(members: list[Evaluation]) -> Table:
         rows.append(ModelRow(model, document().models.get(name), evaluation, "; ".join(parts)))
     facts = [device_text(first.device), pairs_text(first.versions), *(sources if len(sources) == 1 else [])]
     evaluated = caption("evaluated", facts="; ".join(filter(None, facts)), row=first)
-    title = f"Accuracy, {first.precision.upper()}, on {first.device.name}, {first.runtime}"
+    title = f"Accuracy, {first.precision.upper()}, on {first.device.title}, {first.runtime}"
     return make_table(title, EVALUATION_COLUMNS, rows, (evaluated, caption("differences")))

@@ -154,7 +154,8 @@ def _facts(group: Group) -> tuple[list[str], Notes]:
     """Return the caption's lines about the results, and by case name what the reader must know of one of them."""
     good = [result for result in group.results.values() if not result.failure]
     shared, usual, own = [], [], {result.case.name: list[str]() for result in good}
-    for texts in zip(*map(_carried, good), strict=True):
+    mixed = len({result.device.uuid for result in good}) > 1
+    for texts in zip(*(_carried(result, name_gpu=mixed) for result in good), strict=True):
         most, count = Counter(texts).most_common(1)[0]
         if count == len(good):
             shared.append(most)
@@ -179,11 +180,12 @@ def _facts(group: Group) -> tuple[list[str], Notes]:
     return [*lines, *(f"Why seeded: {reason}" for reason in sorted(reasons))], notes
 
 
-def _carried(result: Result) -> list[str]:
-    """Return the facts that every number carries."""
+def _carried(result: Result, *, name_gpu: bool) -> list[str]:
+    """Return the facts that every number carries; with `name_gpu`, also which of several equal GPUs it is of."""
     arithmetic = result.settings.get("arithmetic")
     return [
         device_text(result.device),
+        result.device.uuid or "GPU unknown" if name_gpu else "",
         pairs_text(result.versions),
         f"{result.threads} threads" if result.threads else "",
         f"{result.io.upper()} I/O" if result.io else "",
