@@ -1,6 +1,7 @@
 """Warnings: a doubtful result says what was measured and what helps."""
 
 import pytest
+from msgspec.structs import replace
 
 from tests.report.results import result
 from trtzoo.benchmark.warnings import WARNINGS, warning_sentence
@@ -57,6 +58,24 @@ def test_a_steady_run_has_no_warning():
 )
 def test_each_warning_shows_its_value_and_what_helps(run, sentence):
     assert warning_sentence(run).startswith(sentence)
+
+
+@pytest.mark.parametrize(("noisy", "doubtful"), [("total", False), ("compute", True)])
+def test_noise_is_judged_on_the_reported_metric(noisy, doubtful):
+    """trtexec11 reports the compute time."""
+    samples = [Sample(**{"total": 0.03, "compute": 0.02, noisy: 0.03 + 0.01 * (n // 15)}) for n in range(30)]
+    sentence = warning_sentence(of_protocol("trtexec11", samples))
+    for clause in ("the standard deviation is", "the median is uncertain", "the last third"):
+        assert (clause in sentence) == doubtful
+
+
+def test_an_uncertain_mean_is_called_a_mean():
+    samples = [Sample(total=0.01 + 0.01 * (n % 2), compute=0.01) for n in range(40)]
+    assert "the mean is uncertain by ±10.5% (limit 2%)" in warning_sentence(of_protocol("paddle2020", samples))
+
+
+def of_protocol(protocol, samples):
+    return Result(case=replace(result().case, protocol=protocol), device=GPU, samples=tuple(samples))
 
 
 def test_causes_come_before_effects_and_give_the_advice():

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtzoo.core.statistics import early_stopping, interval, percentile, proportion, summarise, trend
+from trtzoo.core.statistics import (
+    early_stopping,
+    early_stopping_interval,
+    mean_interval,
+    median_interval,
+    percentile,
+    proportion,
+    summarise,
+    trend,
+)
 
 seconds = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=200)
 
@@ -44,25 +53,49 @@ def test_equal_samples_have_no_spread():
 
 @given(seconds)
 def test_the_interval_holds_the_median_and_ends_on_samples(values):
-    low, high = interval(values)
+    low, high = median_interval(values)
     assert low in values and high in values
     assert low <= summarise(values).median <= high
+
+
+@given(st.lists(st.floats(1e-6, 1e3), min_size=64, max_size=300))
+def test_the_interval_holds_mlperf_s_estimate_and_ends_on_samples(values):
+    low, high = early_stopping_interval(values)
+    assert low in values and high in values
+    assert low <= early_stopping(values) <= high
 
 
 @pytest.mark.parametrize("count", [5, 11, 40, 61, 200])
 def test_the_interval_is_the_bootstrap_s(count):
     random = np.random.default_rng(count)
     values = random.lognormal(0, 0.1, count)
-    resampled = np.median(random.choice(values, (20_000, count)), axis=1)
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    found, gap = interval(values.tolist()), 2 * (np.sort(values)[1:] - np.sort(values)[:-1]).max()
-    assert abs(found[0] - low) < gap and abs(found[1] - high) < gap
+    gap = 2 * (np.sort(values)[1:] - np.sort(values)[:-1]).max()
+    compare_with_bootstrap(median_interval, np.median, values, gap)
+
+
+@pytest.mark.parametrize("count", [64, 100, 400])
+def test_the_interval_of_mlperf_s_estimate_is_the_bootstrap_s(count):
+    values = np.random.default_rng(count).lognormal(0, 0.1, count)
+    rank = sorted(values).index(early_stopping(values.tolist()))
+    gap = 2 * (np.sort(values)[1:] - np.sort(values)[:-1])[-rank // 4 :].max()
+    compare_with_bootstrap(early_stopping_interval, lambda drawn, axis: np.sort(drawn, axis)[:, rank], values, gap)
+
+
+@pytest.mark.parametrize("count", [100, 500])
+def test_the_interval_of_the_mean_is_the_bootstrap_s(count):
+    values = np.random.default_rng(count).lognormal(0, 0.1, count)
+    compare_with_bootstrap(mean_interval, np.mean, values, 0.1 * values.std() / count**0.5)
+
+
+def compare_with_bootstrap(interval, statistic, values, gap):
+    resampled = statistic(np.random.default_rng(0).choice(values, (20_000, len(values))), axis=1)
+    assert interval(values.tolist()) == pytest.approx(np.percentile(resampled, [2.5, 97.5]), rel=0, abs=gap)
 
 
 @pytest.mark.parametrize("count", [15, 40, 100])
 def test_the_interval_holds_the_true_median_nineteen_times_of_twenty(count):
     random = np.random.default_rng(7)
-    intervals = [interval(random.lognormal(0, 0.2, count).tolist()) for _ in range(1000)]
+    intervals = [median_interval(random.lognormal(0, 0.2, count).tolist()) for _ in range(1000)]
     assert 0.93 <= np.mean([low <= 1 <= high for low, high in intervals]) <= 0.99
 
 
@@ -78,11 +111,12 @@ def test_mlperf_s_estimate_lies_at_or_above_the_ninetieth_percentile(count):
 
 
 def test_mlperf_s_estimate_needs_sixty_four_queries():
-    with pytest.raises(ValueError, match="63 queries; at least 64 are needed"):
-        early_stopping([1.0] * 63)
+    for function in (early_stopping, early_stopping_interval):
+        with pytest.raises(ValueError, match="63 queries; at least 64 are needed"):
+            function([1.0] * 63)
 
 
-@pytest.mark.parametrize("function", [summarise, interval, lambda values: percentile(values, 0.5)])
+@pytest.mark.parametrize("function", [summarise, median_interval, mean_interval, lambda values: percentile(values, 0.5)])
 def test_no_values_have_no_statistics(function):
     with pytest.raises(ValueError, match=r"no values|requires at least one"):
         function([])

@@ -1,6 +1,7 @@
 """`trtzoo bench --gpu t4` on the emulated driver, with real PyCUDA and the double of TensorRT."""
 
 import json
+import re
 import shutil
 
 import msgspec
@@ -62,6 +63,8 @@ def test_protocols_and_graphs_are_measured_side_by_side(zoo, trtzoo):
         "bench", "dpn68", "--gpu", "t4", "--batch", BATCH, "--protocol", "trtexec10,trtexec11", "--cuda-graph", "both"
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    lines = re.findall(r" ([\d.]+) ms   median in \[([\d.]+), ([\d.]+)\]", done.stdout)
+    assert len(lines) == 4 and all(float(low) <= float(value) <= float(high) for value, low, high in lines)
     assert {(result.case.protocol, result.case.cuda_graph) for result in results(zoo)} == {
         ("trtexec10", True),
         ("trtexec10", False),

@@ -84,7 +84,7 @@ def test_a_number_in_a_gpu_s_name_is_not_a_batch():
 def test_every_known_fact_is_shown():
     facts = explain(FOUND[2])
     assert facts["File"] == "three"
-    assert facts["Latency"] == "16.500 ms; 95 % interval of the query's median: 16.500 ms to 16.500 ms"
+    assert facts["Latency"] == "16.500 ms; 95 % interval of the median: 16.500 ms to 16.500 ms"
     assert facts["Published"] == "33.011 ms on Tesla T4; measured / published = 0.50"
     assert facts["Limit"] == "1.971 ms by compute, 11.9% reached (NVIDIA T4 data sheet)"
     assert facts["Doubts"] == "none"

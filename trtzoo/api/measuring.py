@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from trtzoo.api import selection
 from trtzoo.api.selection import Folder, Names, Sizes
 from trtzoo.benchmark import sweep
-from trtzoo.benchmark.protocols import find_protocol, reported_latency
+from trtzoo.benchmark.protocols import find_protocol, reported
 from trtzoo.core.console import progress_bars
 from trtzoo.core.errors import MachineError, UsageError
 from trtzoo.core.modules import require_module
@@ -122,7 +122,8 @@ def _row(record: Result) -> dict[str, Any]:
     }
     if record.failure:
         return row
-    return row | {"latency": reported_latency(record)} | asdict(summarise([sample.total for sample in record.samples]))
+    found = reported(record)
+    return row | {"latency": found.latency, "low": found.low, "high": found.high} | asdict(summarise(found.samples))
 
 
 def read_results(results: Folder = "benchmarks") -> Results:

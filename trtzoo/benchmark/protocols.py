@@ -8,7 +8,7 @@ import msgspec
 from trtzoo.core.errors import find_row
 from trtzoo.core.modules import read_rows
 from trtzoo.core.records import Result, Sample
-from trtzoo.core.statistics import early_stopping
+from trtzoo.core.statistics import early_stopping, early_stopping_interval, mean_interval, median_interval
 
 
 class MeasurementProtocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,7 +33,28 @@ class MeasurementProtocol(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     note: str = ""
 
 
-STATISTICS: dict[str, Callable[[list[float]], float]] = {"median": median, "mean": fmean, "early-stopping p90": early_stopping}
+class Statistic(msgspec.Struct, frozen=True):
+    """A value of samples, and the value's 95 % interval if the samples are independent."""
+
+    value: Callable[[list[float]], float]
+    interval: Callable[[list[float]], tuple[float, float]]
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """The latency that a result reports, the ends of its 95 % interval, and all samples of its metric, in seconds."""
+
+    statistic: str
+    latency: float
+    low: float
+    high: float
+    samples: list[float]
+
+
+STATISTICS = {
+    "median": Statistic(median, median_interval),
+    "mean": Statistic(fmean, mean_interval),
+    "early-stopping p90": Statistic(early_stopping, early_stopping_interval),
+}
 METRICS: dict[str, Callable[[Sample], float]] = {
     "end to end": lambda sample: sample.total,
     "copies and compute": lambda sample: sample.h2d + sample.compute + sample.d2h,
@@ -48,10 +69,21 @@ def find_protocol(name: str) -> MeasurementProtocol:
     return find_row("protocol", name, PROTOCOLS)
 
 
-def reported_latency(result: Result) -> float:
-    """The latency of a good result, in seconds: the statistic of the metric that its protocol names.
+def reported(result: Result) -> Reported:
+    """What a good result reports: the statistic of the metric that its protocol names.
 
     Raises KeyError for an unknown protocol.
     """
-    row = PROTOCOLS[result.case.protocol]
-    return STATISTICS[row.statistic]([METRICS[row.metric](sample) for sample in result.samples])
+    name, samples = PROTOCOLS[result.case.protocol].statistic, metric_seconds(result)
+    return Reported(name, STATISTICS[name].value(samples), *STATISTICS[name].interval(samples), samples)
+
+
+def reported_latency(result: Result) -> float:
+    """The latency of a good result without its interval, which takes longer."""
+    return STATISTICS[PROTOCOLS[result.case.protocol].statistic].value(metric_seconds(result))
+
+
+def metric_seconds(result: Result) -> list[float]:
+    """The samples in seconds, by the protocol's metric."""
+    metric = METRICS[PROTOCOLS[result.case.protocol].metric]
+    return [metric(sample) for sample in result.samples]

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from statistics import median
 
+from trtzoo.benchmark.protocols import reported
 from trtzoo.core.records import GpuState, Result
-from trtzoo.core.statistics import interval, summarise, trend
+from trtzoo.core.statistics import summarise, trend
 
 LOCK = "lock the GPU at a clock it can sustain: nvidia-smi --lock-gpu-clocks=MHZ"
 LONGER = "sample longer: --seconds 10"
@@ -26,7 +27,7 @@ WARNINGS = {
 
 def symptoms(result: Result) -> Iterator[tuple[str, str]]:
     """The rows of WARNINGS that apply to a good result, each with a clause that gives the measured value and its limit."""
-    state, totals = result.gpu_state or GpuState(), [sample.total for sample in result.samples]
+    state, found = result.gpu_state or GpuState(), reported(result)
     if result.other_load > 0.15:
         yield "load", f"other programs used {result.other_load:.1f} cores"
     if state.others:
@@ -39,14 +40,13 @@ def symptoms(result: Result) -> Iterator[tuple[str, str]]:
     if clock is not None and clock.low < 0.95 * clock.high:
         yield "clocks", f"the SM clock ran between {clock.low / 1e6:.0f} and {clock.high / 1e6:.0f} MHz (limit 5%)"
     # trtexec's limit on a GPU; a processor shared with an operating system is less steady
-    limit, spread = 0.025 if result.device.kind == "gpu" else 0.10, summarise(totals).spread
+    limit, spread = 0.025 if result.device.kind == "gpu" else 0.10, summarise(found.samples).spread
     if spread > limit:
         yield "spread", f"the standard deviation is {spread:.0%} of the mean (limit {limit:.1%})"
-    low, high = interval(totals)
-    half = (high - low) / 2 / median(totals)
+    half = (found.high - found.low) / 2 / found.latency
     if half > 0.02:
-        yield "wide", f"the median is uncertain by ±{half:.1%} (limit 2%)"
-    change = trend(totals)
+        yield "wide", f"the {found.statistic} is uncertain by ±{half:.1%} (limit 2%)"
+    change = trend(found.samples)
     if abs(change) > 0.05:
         word = "slower" if change > 0 else "faster"
         yield "trend", f"the last third of the run was {abs(change):.0%} {word} than the first (limit 5%)"

@@ -10,7 +10,7 @@ from typer import Argument, Option
 from trtzoo import api
 from trtzoo.api import selection
 from trtzoo.benchmark import sweep, trtexec
-from trtzoo.benchmark.protocols import PROTOCOLS, find_protocol, reported_latency
+from trtzoo.benchmark.protocols import PROTOCOLS, find_protocol, reported
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.cli import options
 from trtzoo.cli.application import command, forward
@@ -19,7 +19,7 @@ from trtzoo.core.errors import UsageError
 from trtzoo.core.files import write_record
 from trtzoo.core.precisions import PRECISIONS, find_precision
 from trtzoo.core.records import Case, Device, Result
-from trtzoo.core.statistics import interval, summarise
+from trtzoo.core.statistics import percentile
 from trtzoo.hardware.devices import slug
 from trtzoo.hardware.gpus import GPUS, find_gpu
 from trtzoo.models.table import MODELS, find_model
@@ -81,11 +81,10 @@ def _print(result: Result) -> None:
     if result.failure:
         print_result(f"{head} failed: {result.failure.kind}: {result.failure.reason}")
     else:
-        totals = [sample.total for sample in result.samples]
-        latency, (low, high) = summarise(totals), interval(totals)
+        found = reported(result)
         print_result(
-            f"{head} {case.protocol:<10} {reported_latency(result) * 1e3:9.2f} ms   median in [{low * 1e3:.2f}, "
-            f"{high * 1e3:.2f}]   p99 {latency.p99 * 1e3:.2f}   {latency.count} samples"
+            f"{head} {case.protocol:<10} {found.latency * 1e3:9.2f} ms   {found.statistic} in [{found.low * 1e3:.2f}, "
+            f"{found.high * 1e3:.2f}]   p99 {percentile(found.samples, 0.99) * 1e3:.2f}   {len(found.samples)} samples"
         )
     if sentence := warning_sentence(result):
         log.warning("    %s", sentence)

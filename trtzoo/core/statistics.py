@@ -7,6 +7,8 @@ from statistics import fmean, median
 
 import msgspec
 
+Z = 1.959964  # the normal distribution's 97.5th percentile
+
 
 class Summary(msgspec.Struct, frozen=True):
     """Statistics of one case's latencies, in seconds; `spread` is the coefficient of variation, standard deviation / mean."""
@@ -46,34 +48,54 @@ def summarise(values: Sequence[float]) -> Summary:
     )
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the median, if samples are independent: both ends are order statistics.
-
-    The median of a resample is at most the j-th of n values if at least half of n draws fall on the first j, so the
-    bootstrap distribution is binomial (Maritz and Jarrett 1978). Raises ValueError if there are no values.
-    """
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the median, if samples are independent. Raises ValueError if there are no values."""
     if not values:
         raise ValueError("no values")
+    return _rank_interval(values, (len(values) + 1) // 2, len(values) // 2 + 1)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean of many independent samples, by the normal distribution. Raises ValueError if empty."""
+    found = summarise(values)
+    half = Z * found.spread * found.mean / math.sqrt(found.count)
+    return found.mean - half, found.mean + half
+
+
+def early_stopping_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of `early_stopping`, if samples are independent. Raises ValueError below 64 queries."""
+    rank = _early_stopping_rank(len(values))
+    return _rank_interval(values, rank, rank)
+
+
+def _rank_interval(values: Sequence[float], lower: int, upper: int) -> tuple[float, float]:
+    """The 95 % bootstrap interval of a value whose rank is `lower` to `upper` of n: both ends are order statistics.
+
+    The r-th value of a resample is at most the j-th of all if at least r of n draws fall on the first j, so the bootstrap
+    distribution is binomial (Maritz and Jarrett 1978).
+    """
     ordered, n = sorted(values), len(values)
-    low = 1 + bisect_right(range(1, n + 1), 0.025, key=lambda j: _at_most(j, n))
-    return ordered[low - 1], ordered[n - low]
+    low, high = (
+        1 + bisect_right(range(1, n + 1), 0.025, key=lambda j: _at_most(j, n, rank)) for rank in (lower, n + 1 - upper)
+    )
+    return ordered[low - 1], ordered[n - high]
 
 
-def _at_most(j: int, n: int) -> float:
-    """P(Binomial(n, j/n) >= n/2): exact up to 60 values, then the normal approximation with continuity correction."""
-    half, share = (n + 1) // 2, j / n
+def _at_most(j: int, n: int, rank: int) -> float:
+    """P(Binomial(n, j/n) >= rank): exact up to 60 values, then the normal approximation with continuity correction."""
+    share = j / n
     if j == n:
         return 1.0
     if n > 60:
-        return 0.5 * math.erfc((half - 0.5 - j) / math.sqrt(2 * n * share * (1 - share)))
-    return sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(half, n + 1))
+        return 0.5 * math.erfc((rank - 0.5 - j) / math.sqrt(2 * n * share * (1 - share)))
+    return sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(rank, n + 1))
 
 
 def proportion(successes: int, trials: int) -> tuple[float, float]:
     """The 95 % interval of a proportion (Wilson 1927)."""
-    share, z = successes / trials, 1.959964
-    middle, scale = share + z * z / (2 * trials), 1 + z * z / trials
-    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    share = successes / trials
+    middle, scale = share + Z * Z / (2 * trials), 1 + Z * Z / trials
+    half = Z * math.sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials))
     return (middle - half) / scale, (middle + half) / scale
 
 
@@ -88,10 +110,16 @@ def trend(values: Sequence[float]) -> float:
 def early_stopping(values: Sequence[float]) -> float:
     """MLPerf's estimate of the 90th percentile: with 99 % confidence, nine of ten queries are no slower.
 
-    This is LoadGen's early stopping for SingleStream: of n queries it discards one less than the largest t with
-    P(Binomial(n, 0.1) <= t) <= 0.01. Raises ValueError below 64 queries, which are too few to discard one.
+    Raises ValueError below 64 queries.
     """
-    n = len(values)
+    return sorted(values)[_early_stopping_rank(len(values)) - 1]
+
+
+def _early_stopping_rank(n: int) -> int:
+    """LoadGen's early stopping for SingleStream: the rank, from 1, of the slowest query that it keeps of `n`.
+
+    It discards one less than the largest t with P(Binomial(n, 0.1) <= t) <= 0.01; below 64 queries there is none to discard.
+    """
     if n < 64:
         raise ValueError(f"{n} queries; at least 64 are needed")
     below, discarded = 0.0, -1
@@ -99,4 +127,4 @@ def early_stopping(values: Sequence[float]) -> float:
         discarded += 1
         ways = math.lgamma(n + 1) - math.lgamma(discarded + 1) - math.lgamma(n - discarded + 1)
         below += math.exp(ways + discarded * math.log(0.1) + (n - discarded) * math.log(0.9))
-    return sorted(values)[n - discarded + 1]
+    return n - discarded + 2

@@ -1,15 +1,15 @@
 """Explain a number: find its result by words, and show the file's facts. A fact is a row in explain()."""
 
-from trtzoo.benchmark.protocols import reported_latency
+from trtzoo.benchmark.protocols import reported, reported_latency
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.core.errors import StoreError, UsageError, unknown
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import GpuState, Result
-from trtzoo.core.statistics import interval, summarise
+from trtzoo.core.statistics import summarise
 from trtzoo.hardware.gpus import identify_gpu
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
-from trtzoo.report.results import Found, device_text, metric_seconds, pairs_text, protocol_text
+from trtzoo.report.results import Found, device_text, pairs_text, protocol_text
 from trtzoo.report.roofline import limit_of, limit_share
 
 EXAMPLE = "Example: --explain dpn131,fp16,b4"
@@ -107,9 +107,9 @@ def _latency(result: Result) -> dict[str, str]:
         facts["Limit"] = f"{_ms(limit.seconds)} by {limit.bound}{reached} ({limit.source})"
     if failure:
         return facts
-    (low, high), row = interval([sample.total for sample in result.samples]), summarise(metric_seconds(result))
-    median = f"95 % interval of the query's median: {_ms(low)} to {_ms(high)}"
-    facts |= {"Latency": f"{_ms(reported_latency(result))}; {median}", "Doubts": warning_sentence(result) or "none"}
+    found = reported(result)
+    row, reach = summarise(found.samples), f"95 % interval of the {found.statistic}: {_ms(found.low)} to {_ms(found.high)}"
+    facts |= {"Latency": f"{_ms(found.latency)}; {reach}", "Doubts": warning_sentence(result) or "none"}
     parts = {"median": row.median, "mean": row.mean, "p90": row.p90, "p99": row.p99}
     parts |= {"fastest": row.minimum, "slowest": row.maximum}
     text = pairs_text({name: _ms(value) for name, value in parts.items()}, ", ")

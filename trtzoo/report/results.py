@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from trtzoo.benchmark.protocols import METRICS, PROTOCOLS, reported_latency
+from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import decode
 from trtzoo.core.precisions import PRECISIONS
@@ -97,12 +97,6 @@ def _fault(result: Result) -> str:
     except ValueError as error:
         return f"is damaged: {error}"
     return "" if latency > 0 and case.batch > 0 else "is damaged: its latency or batch is not positive"
-
-
-def metric_seconds(result: Result) -> list[float]:
-    """Return the samples in seconds, by the protocol's metric."""
-    metric = METRICS[PROTOCOLS[result.case.protocol].metric]
-    return [metric(sample) for sample in result.samples]
 
 
 # --- groups ---

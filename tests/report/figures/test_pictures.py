@@ -52,11 +52,11 @@ def test_a_measured_point_is_the_reported_latency_with_the_interval_of_its_media
     )
 
 
-def test_a_mean_has_no_bar_and_the_caption_mentions_none():
+def test_a_mean_has_the_interval_of_the_mean():
     picture = named([gpu_result(batch=4, protocol="paddle2020", seconds=(0.008, 0.009, 0.013))])["t4-fp32-b4"]
     (point,) = picture.measured
-    assert point.x == point.low == point.high == pytest.approx(10)
-    assert "mean." in picture.caption and "interval" not in picture.caption
+    assert (point.low, point.x, point.high) == pytest.approx((10 - 2.994, 10, 10 + 2.994), abs=1e-3)
+    assert "Protocol paddle2020: mean; bars: its 95 % interval." in picture.caption
 
 
 def test_the_published_gpu_s_results_are_preferred_and_other_hardware_is_named():

@@ -10,11 +10,10 @@ from statistics import fmean
 import msgspec
 import numpy as np
 
-from trtzoo.benchmark.protocols import PROTOCOLS, STATISTICS
+from trtzoo.benchmark.protocols import PROTOCOLS, STATISTICS, metric_seconds
 from trtzoo.benchmark.warnings import symptoms
 from trtzoo.core.records import Result
 from trtzoo.report.compare.verdicts import UNCLEAR, Moment, Ratio, moment, ratio
-from trtzoo.report.results import metric_seconds
 
 Facts = dict[str, str]
 Runs = Sequence[Result]
@@ -218,4 +217,4 @@ def _disturbance(run: Result) -> str:
 
 def _moment(run: Result) -> Moment:
     name = PROTOCOLS[run.case.protocol].statistic
-    return moment(metric_seconds(run), NUMPY.get(name) or (lambda values: STATISTICS[name](values.tolist())))
+    return moment(metric_seconds(run), NUMPY.get(name) or (lambda values: STATISTICS[name].value(values.tolist())))

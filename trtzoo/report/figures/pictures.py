@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from trtzoo.accuracy.records import Evaluation
-from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
+from trtzoo.benchmark.protocols import PROTOCOLS, reported
 from trtzoo.core.records import Result
-from trtzoo.core.statistics import interval
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
 from trtzoo.report.results import Group, groups
@@ -76,12 +75,14 @@ def _latency(gpu: str, precision: str, known: list[Group], trained: list[Evaluat
     if fitting := [group for group in known if group.precision == precision and _good(group)]:
         group = max(fitting, key=lambda group: (group.gpu == gpu, group.protocol == "trtzoo", len(_good(group))))
         good, row = _good(group), PROTOCOLS[group.protocol]
-        costs = {model: reported_latency(result) * 1e3 for model, result in good.items()}
-        bars = {model: interval([sample.total for sample in result.samples]) for model, result in good.items()}
-        full, accuracy = _points(costs, precision, trained, bars if row.statistic == "median" else {})
+        found = {model: reported(result) for model, result in good.items()}
+        costs = {model: each.latency * 1e3 for model, each in found.items()}
+        bars = {model: (each.low, each.high) for model, each in found.items()}
+        full, accuracy = _points(costs, precision, trained, bars)
         label, other = f"measured, {group.short}", "" if group.gpu == gpu else " (other hardware than the published)"
-        statistic = "median; bars: its 95 % interval" if row.statistic == "median" else row.statistic
-        sources = f"Full: measured on {group.name}{other}. Protocol {row.name}: {statistic}. {accuracy}"
+        sources = (
+            f"Full: measured on {group.name}{other}. Protocol {row.name}: {row.statistic}; bars: its 95 % interval. {accuracy}"
+        )
     return Picture(
         f"{gpu}-{precision}-b{BATCH}",
         f"Accuracy against latency, {precision.upper()}, batch {BATCH}",

@@ -6,15 +6,15 @@ import msgspec
 import numpy as np
 
 from trtzoo.accuracy.records import Evaluation
-from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
+from trtzoo.benchmark.protocols import reported
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.core.records import Result
-from trtzoo.core.statistics import interval, percentile
+from trtzoo.core.statistics import percentile
 from trtzoo.hardware.gpus import GPUS, identify_gpu
 from trtzoo.models.table import MODELS
 from trtzoo.report import roofline
 from trtzoo.report.published import document
-from trtzoo.report.results import device_text, metric_seconds
+from trtzoo.report.results import device_text
 from trtzoo.report.tables.accuracy import comparable
 
 BINS = 40
@@ -33,7 +33,7 @@ class Histogram(msgspec.Struct, frozen=True, omit_defaults=True):
 class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row; None is shown as a dash. `state` is measured, doubtful, failed or published, and `note` says why.
 
-    `low` and `high` are the 95 % interval of a median. `published` is the latency published for the GPU called `gpu`; `ratio`,
+    `low` and `high` are the 95 % interval of `seconds`. `published` is the latency published for the GPU called `gpu`; `ratio`,
     measured / published, exists for the same GPU only. `share` is limit / latency. `top1` is a fraction: of labelled images
     if `evaluated`, else as published.
     """
@@ -69,9 +69,7 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
     own = identify_gpu(device.name, device.sm).name if device.kind == "gpu" else ""
     gpu = own if own in document().latency else "t4"
     printed = document().seconds(gpu, case.precision, case.model, case.batch)
-    seconds = None if failure else reported_latency(result)
-    samples = [] if failure else metric_seconds(result)
-    low, high = interval(samples) if samples and PROTOCOLS[case.protocol].statistic == "median" else (None, None)
+    found = None if failure else reported(result)
     note = f"{failure.kind}: {failure.reason}" if failure else warning_sentence(result)
     seeded = weights is not None and weights.source == "seeded"
     marks = {
@@ -90,19 +88,19 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
         runtime=case.runtime,
         protocol=case.protocol + {None: "", True: ", CUDA graph", False: ", no CUDA graph"}[case.cuda_graph],
         state="failed" if failure else "doubtful" if note else "measured",
-        seconds=seconds,
-        low=low,
-        high=high,
-        p99=percentile(samples, 0.99) if samples else None,
+        seconds=found.latency if found else None,
+        low=found.low if found else None,
+        high=found.high if found else None,
+        p99=percentile(found.samples, 0.99) if found else None,
         published=printed,
         gpu=GPUS[gpu].title if printed else "",
-        ratio=seconds / printed if gpu == own and seconds and printed else None,
+        ratio=found.latency / printed if gpu == own and found and printed else None,
         share=roofline.limit_share(result),
         top1=getattr(document().models.get(case.model), "top1", None) if evaluated is None else evaluated,
         evaluated=evaluated is not None,
         note=note,
         marks=() if failure else tuple(mark for mark, holds in marks.items() if holds),
-        histogram=histogram(samples) if samples else None,
+        histogram=histogram(found.samples) if found else None,
     )
 
 
