@@ -16,7 +16,9 @@ from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.builder.plan import BuildOrder, BuildSettings, Target, _visible, build, build_orders, check_space, choose_target
 from trtzoo.core.errors import MachineError, StoreError
 from trtzoo.core.files import sha256_file, sidecar_path
+from trtzoo.core.records import Device
 from trtzoo.exporter.plan import export
+from trtzoo.hardware.gpu_lock import exclusive_gpu
 from trtzoo.hardware.gpus import FLAVOURS, GPUS
 from trtzoo.hardware.probes import CudaDevice, ProbeResult, run_probes
 from trtzoo.models.sources import locate
@@ -235,6 +237,22 @@ def test_leaving_early_cancels_what_runs_and_leaves_nothing_half_written(exporte
     for engine in folder.glob("*.engine"):
         assert engines.is_intact(engine, engines.read_sidecar_unchecked(engine))
     assert len(list(folder.glob("*.engine"))) < len(todo)
+
+
+def test_a_build_on_a_gpu_waits_for_it_and_one_ahead_of_time_does_not(tmp_path):
+    onnx = tiny(tmp_path / "tiny.onnx")
+    order, phases = BuildOrder(name="tiny", onnx=onnx, precision="fp32", batch=1), []
+    device = Device(key="tesla-t4", name="Tesla T4", kind="gpu", uuid="GPU-1")
+    here = Target(gpu=GPUS["t4"], flavour=FLAVOURS["tensorrt"], version="11.4.0", device=device)
+    with exclusive_gpu(device):
+        assert not one(onnx, tmp_path, replace(T4, device=device)).error
+        stream = build([order], here, tmp_path, BuildSettings(), lambda order, phase, done: phases.append(phase))
+        thread, ended = threading.Thread(target=lambda: ended.extend(stream)), []
+        thread.start()
+        thread.join(timeout=1)
+        assert not ended and phases[-1] == "waiting to start"
+    thread.join(timeout=60)
+    assert [done.order for done in ended] == [order]
 
 
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):

@@ -1,8 +1,11 @@
 """`trtzoo bench --gpu t4` on the emulated driver, with real PyCUDA and the double of TensorRT."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -15,6 +18,7 @@ from trtzoo.core.files import encode, read_record, sidecar_path
 from trtzoo.core.records import Result
 from trtzoo.exporter.plan import export
 from trtzoo.hardware.devices import choose_device, gpu_devices
+from trtzoo.hardware.gpu_lock import exclusive_gpu
 from trtzoo.models.sources import Checkpoint
 from trtzoo.models.table import find_model
 
@@ -201,6 +205,19 @@ def test_results_of_another_gpu_are_not_replaced_or_resumed_silently(zoo, trtzoo
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"benchmarks/tesla-t4 has results of another Tesla T4 ({UUIDS[0]}), and this run replaces 1 of them." in done.stderr
     assert [each.device.uuid for each in results(zoo)] == [UUIDS[1]]
+
+
+def test_a_bench_waits_for_the_gpu_that_another_process_uses_and_not_for_an_equal_one(zoo, trtzoo):
+    with exclusive_gpu(choose_device("t4")):
+        done = trtzoo("bench", "dpn68", "--batch", BATCH, "--device", "1", env=TWO)
+        assert done.returncode == 0 and "Waiting" not in done.stderr
+        command = [sys.executable, "-m", "trtzoo.cli", "bench", "dpn68", "--batch", str(BATCH), "--device", "0"]
+        child = subprocess.Popen(command, cwd=zoo, env=os.environ | TWO, stderr=subprocess.PIPE, text=True)
+        assert child.stderr.readline().startswith(f"Waiting for Tesla T4: process {os.getpid()} (")
+        assert not results(zoo)
+    assert child.wait(timeout=60) == 0
+    child.communicate()
+    assert results(zoo)[0].samples
 
 
 def test_a_device_of_another_kind_or_none_is_a_sentence(zoo, trtzoo):

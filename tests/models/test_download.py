@@ -16,8 +16,8 @@ import pytest
 
 from tests.conftest import NOWHERE, Run
 from trtzoo.core.errors import StoreError, WeightsError
-from trtzoo.core.files import sidecar_path
-from trtzoo.models.download import UnreachableError, cache_folder, fetch
+from trtzoo.core.files import cache_folder, sidecar_path
+from trtzoo.models.download import UnreachableError, fetch
 
 URL = "https://weights.example/models/w.pdparams"
 BODY = bytes(range(256)) * 512

@@ -17,6 +17,7 @@ from trtzoo.core.files import read_record, sidecar_path, write_record
 from trtzoo.core.precisions import find_precision
 from trtzoo.core.records import RUNS, BenchJob, Case, Device, Result
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
+from trtzoo.hardware.gpu_lock import exclusive_gpu
 from trtzoo.runtimes.registry import AUTO, installed_candidates
 
 TIMEOUT = 600.0  # default time limit of a case, in seconds
@@ -131,7 +132,8 @@ def _warn_of_other_gpus(jobs: list[BenchJob], results: Path) -> None:
 def _run(job: BenchJob, timeout: float) -> Result:
     """The child's result, or one that says why the child gave none."""
     try:
-        return run_child(module_command("trtzoo.benchmark.worker"), job, answer=Result, timeout=timeout)
+        with exclusive_gpu(job.device):
+            return run_child(module_command("trtzoo.benchmark.worker"), job, answer=Result, timeout=timeout)
     except ChildError as error:
         return Result(case=job.case, device=job.device, selection_reason=job.selection_reason, failure=error.failure)
 

@@ -28,6 +28,7 @@ from trtzoo.core.records import Device, Record
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.core.system import available_cores, total_memory
 from trtzoo.hardware.devices import device_line, find_device, gpu_devices
+from trtzoo.hardware.gpu_lock import exclusive_gpu
 from trtzoo.hardware.gpus import GPUS, Flavour, Gpu, check_target, find_flavour, find_gpu, identify_gpu, requirement
 from trtzoo.hardware.probes import ProbeResult
 
@@ -258,14 +259,16 @@ class _Builder:
             onnx=str(order.onnx),
             engine=str(work),
             visible=_visible(target.device),
-            timing_cache=str(path.parent / "timing.cache") if recipe.flavour == "tensorrt" else "",  # RTX times no kernels
+            timing_cache=str(path.parent / "timing.cache") if recipe.flavour == "tensorrt" else "",
         )
-        output = run_build(
-            job,
-            stop=self.stop,
-            timeout=self.settings.timeout,
-            on_progress=lambda progress: self.on_progress(order, progress.phase, progress.done),
-        )
+        self.on_progress(order, "waiting to start", 0.0)
+        with exclusive_gpu(target.device if recipe.flavour == "tensorrt" else None, self.stop):  # RTX times no kernels
+            output = run_build(
+                job,
+                stop=self.stop,
+                timeout=self.settings.timeout,
+                on_progress=lambda progress: self.on_progress(order, progress.phase, progress.done),
+            )
         if output.version != recipe.version:
             raise BuildError(f"{target.flavour.title} changed from {recipe.version} to {output.version}. Run the command again")
         status = work.stat()

@@ -6,14 +6,18 @@ fsynced: after a power failure, the hashes detect what was lost.
 """
 
 import hashlib
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import TypeVar
 
 import msgspec
+import platformdirs
 from filelock import FileLock
 
 from trtzoo.core.errors import StoreError
@@ -99,16 +103,36 @@ def locked(artifact: Path, *, timeout: float = -1) -> Iterator[None]:
 
     Raises filelock.Timeout if another process still holds it after `timeout` seconds; a negative number waits without end.
     """
-    locks = artifact.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{artifact.name}.lock", timeout=timeout):
+    path = _lock_path(artifact)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path, timeout=timeout):
         yield
+
+
+def _lock_path(artifact: Path) -> Path:
+    return artifact.parent / ".locks" / f"{artifact.name}.lock"
+
+
+def lock_holder(artifact: Path) -> tuple[int, str]:
+    """The process that holds the artifact's lock, and its command; 0 and "" where the system does not say, or nobody does."""
+    with suppress(OSError):
+        inode = _lock_path(artifact).stat().st_ino
+        found = re.search(rf" FLOCK +ADVISORY +WRITE (\d+) \w+:\w+:{inode} ", Path("/proc/locks").read_text())
+        if found:
+            words = Path(f"/proc/{found[1]}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            return int(found[1]), shorten(" ".join(words), 200)
+    return 0, ""
 
 
 def write_record(path: Path, record: Record) -> None:
     """Write one JSON file atomically."""
     with replacing(path) as work:
         (work / path.name).write_bytes(encode(record))
+
+
+def cache_folder() -> Path:
+    """The user's folder for downloads and for PyCUDA's wheel; the environment variable TRTZOO_CACHE names another."""
+    return Path(os.environ.get("TRTZOO_CACHE") or platformdirs.user_cache_path("trtzoo"))
 
 
 def free_space(path: Path) -> int:

@@ -7,12 +7,11 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import platformdirs
 import requests
 
 from trtzoo.core.console import progress_bars
 from trtzoo.core.errors import StoreError, UnreachableError, WeightsError
-from trtzoo.core.files import encode, read_sidecar, replacing, sha256_file, sidecar_path
+from trtzoo.core.files import cache_folder, encode, read_sidecar, replacing, sha256_file, sidecar_path
 from trtzoo.core.records import SCHEMA, Record
 
 TIMEOUT = (5, 60)  # seconds to wait for a connection, and for more data
@@ -25,10 +24,6 @@ class Download(Record, frozen=True, kw_only=True):
     schema: int = SCHEMA
     url: str
     sha256: str
-
-
-def cache_folder() -> Path:
-    return Path(os.environ.get("TRTZOO_CACHE") or platformdirs.user_cache_path("trtzoo"))
 
 
 def fetch(url: str, *, sha256_prefix: str = "") -> Path:
