@@ -4,7 +4,7 @@ BIN := .venv/bin
 comma := ,
 EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 PRECISION := $(if $(filter gpu,$(EXTRA)),fp32$(comma)fp16,fp32)
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint .venv/constraints.txt
 
 .PHONY: table engines test check docs gpu clean
 
@@ -50,16 +50,20 @@ docs: .venv/ready-docs        # docs/_build/html/index.html; a warning is an err
 clean:
 	rm -rf .venv docs/_build onnx/*.onnx onnx/*.npz onnx/*.json engines/*/
 
+# `trtzoo setup` installs the rest by the GPU and its driver, and swaps onnxruntime and onnxruntime-gpu when a GPU comes or goes.
 .venv/ready-$(EXTRA): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing trtzoo[$(EXTRA)] into .venv; a few minutes"
-	$(PIP) --editable ".[$(EXTRA),report]"
+	rm -f .venv/ready-*
+	$(if $(filter gpu,$(EXTRA)),grep -v '^torch==',cat) constraints.txt > .venv/constraints.txt
+	@echo "installing trtzoo for this machine ($(EXTRA)) into .venv; a few minutes"
+	$(PIP) --editable ".[report]"
+	$(BIN)/trtzoo setup --target $(EXTRA) --constraint .venv/constraints.txt
 	touch $@
 
 .venv/ready-dev: .venv/ready-$(EXTRA)
-	$(PIP) --editable ".[$(EXTRA),dev]"
+	$(PIP) --editable ".[dev]"
 	touch $@
 
 .venv/ready-docs: .venv/ready-$(EXTRA)
-	$(PIP) --editable ".[$(EXTRA),docs]"
+	$(PIP) --editable ".[docs]"
 	touch $@

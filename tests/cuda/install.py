@@ -14,9 +14,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import tempfile
-import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +22,10 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
+from trtzoo.hardware import pycuda_build
+
 CUDA = "12.9.79"
 HEADERS = (f"nvidia-cuda-runtime-cu12=={CUDA}", f"nvidia-cuda-profiler-api-cu12=={CUDA}")
-PYCUDA = "pycuda==2026.1"
 BINDINGS = ("cuda-bindings==12.9.10", "nvidia-ml-py==13.615.71")
 REST = ("cuda-pathfinder", "mako", "markupsafe", "platformdirs", "pytools", "siphash24", "typing-extensions")
 SOURCES = sorted(Path(__file__).with_name("driver").iterdir())
@@ -54,23 +53,16 @@ def cache() -> Path:
     base = (
         os.environ.get("TRTZOO_TEST_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trtzoo-tests"
     )
-    key = hashlib.sha256(repr((HEADERS, PYCUDA, BINDINGS, REST, sysconfig.get_config_var("SOABI"))).encode()).hexdigest()[:12]
+    key = hashlib.sha256(
+        repr((HEADERS, pycuda_build.PYCUDA, pycuda_build.HEADERS, BINDINGS, REST, sysconfig.get_config_var("SOABI"))).encode()
+    ).hexdigest()[:12]
     return Path(base) / f"cuda-{key}"
 
 
 def headers(folder: Path) -> Path:
     """CUDA's header files, from their wheels."""
 
-    def make(work: Path) -> None:
-        pip("download", "--no-deps", "--only-binary=:all:", "--dest", work, *HEADERS)
-        for wheel in work.glob("*.whl"):
-            with zipfile.ZipFile(wheel) as archive:
-                for name in archive.namelist():
-                    if found := re.fullmatch(r"nvidia/\w+/include/(\w+\.h)", name):
-                        (work / found[1]).write_bytes(archive.read(name))
-            wheel.unlink()
-
-    return once(folder / "headers", make)
+    return once(folder / "headers", lambda work: pycuda_build.download_headers(work, HEADERS))
 
 
 def driver(folder: Path) -> Path:
@@ -129,17 +121,10 @@ def site(folder: Path) -> Path:
 
 
 def pycuda(folder: Path) -> Path:
-    """PyCUDA's wheel, compiled without optimisation in half the time."""
+    """PyCUDA's wheel by the product's own recipe, compiled without optimisation in half the time."""
 
     def make(work: Path) -> None:
-        pip("download", "--no-deps", "--no-binary=pycuda", "--dest", work, PYCUDA)
-        with tarfile.open(next(work.glob("*.tar.gz"))) as archive:
-            archive.extractall(work, filter="data")
-        (source,) = (path for path in work.iterdir() if path.is_dir())
-        paths = [f"--cuda-inc-dir={headers(folder)}", f"--cudadrv-lib-dir={driver(folder)}", "--cxxflags=-O0,-g0"]
-        run(sys.executable, "configure.py", "--no-cuda-enable-curand", *paths, cwd=source)
-        pip("wheel", "--no-deps", "--wheel-dir", work, source)
-        shutil.rmtree(source)
+        pycuda_build.build_wheel(work, flags="-O0,-g0")
 
     return next(once(folder / "pycuda", make).glob("*.whl"))
 
