@@ -53,9 +53,8 @@ def cache() -> Path:
     base = (
         os.environ.get("TRTZOO_TEST_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trtzoo-tests"
     )
-    key = hashlib.sha256(
-        repr((HEADERS, pycuda_build.PYCUDA, pycuda_build.HEADERS, BINDINGS, REST, sysconfig.get_config_var("SOABI"))).encode()
-    ).hexdigest()[:12]
+    versions = (HEADERS, pycuda_build.PYCUDA, pycuda_build.HEADERS, BINDINGS, REST, sysconfig.get_config_var("SOABI"))
+    key = hashlib.sha256(repr(versions).encode()).hexdigest()[:12]
     return Path(base) / f"cuda-{key}"
 
 

@@ -177,7 +177,7 @@ class Builder:
         monitor = config.progress_monitor
         if monitor is not None:
             monitor.phase_start("Building engine", None, 2)
-            if not all([monitor.step_complete("Building engine", step) for step in range(2)]):
+            if not all(monitor.step_complete("Building engine", step) for step in range(2)):
                 return None
             monitor.phase_finish("Building engine")
         return json.dumps({"onnx": network.path, "batch": network.get_input(0).shape[0]}).encode()
