@@ -1,5 +1,9 @@
 # `make table` and `make test` are all the set-up there is: each makes .venv by itself.
+# For a part of the table: make table MODELS="dpn68 dpn131" BATCH=1,4 BENCH="--seconds 1"
 PYTHON ?= python3
+MODELS ?= --all
+BATCH ?= 1,4,8
+BENCH ?=
 BIN := .venv/bin
 comma := ,
 EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
@@ -11,9 +15,9 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 # Whatever fails, the rest is built, measured and shown; make ends with the last failure's status.
 table: .venv/ready-$(EXTRA)   # export the ten networks, measure them here, make tables, figures and page of it
 	@status=0; \
-	$(BIN)/trtzoo export --all --precision $(PRECISION) || status=$$?; \
-	if [ $(EXTRA) = gpu ]; then $(BIN)/trtzoo build --precision $(PRECISION) || status=$$?; fi; \
-	$(BIN)/trtzoo bench --all --gpu auto --precision $(PRECISION) || status=$$?; \
+	$(BIN)/trtzoo export $(MODELS) --precision $(PRECISION) || status=$$?; \
+	if [ $(EXTRA) = gpu ]; then $(BIN)/trtzoo build $(MODELS) --precision $(PRECISION) --batch $(BATCH) || status=$$?; fi; \
+	$(BIN)/trtzoo bench $(MODELS) --gpu auto --precision $(PRECISION) --batch $(BATCH) $(BENCH) || status=$$?; \
 	$(BIN)/trtzoo table || status=$$?; \
 	$(BIN)/trtzoo table --quiet --limits --format md > benchmarks/TABLES.md.part; \
 	test ! -s benchmarks/TABLES.md.part || mv benchmarks/TABLES.md.part benchmarks/TABLES.md; \

@@ -46,3 +46,18 @@ def test_a_build_that_fails_shows_the_end_of_its_output(monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(TrtzooError, match=r"(?s)-m pip.* failed with status 1:.*no-such-package-of-trtzoo"):
         pycuda_build.build_wheel(tmp_path, headers=tmp_path, libcuda=tmp_path / "libcuda.so")
+
+
+def test_a_wheel_is_built_once_and_then_taken_from_the_cache(monkeypatch, tmp_path):
+    built = []
+
+    def build(folder):
+        built.append(folder)
+        wheel = folder / "pycuda-2026.1-cp311-cp311-linux_x86_64.whl"
+        wheel.write_bytes(b"wheel")
+        return wheel
+
+    monkeypatch.setattr(pycuda_build, "build_wheel", build)
+    wheels = {pycuda_build.cached_wheel(tmp_path) for _ in range(2)}
+    assert len(built) == 1
+    assert [wheel.read_bytes() for wheel in wheels] == [b"wheel"]

@@ -13,14 +13,30 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
 from trtzoo.core.errors import MachineError, TrtzooError
+from trtzoo.core.files import replacing
 
 PYCUDA = "pycuda==2026.1"
 HEADERS = ("nvidia-cuda-runtime-cu12==12.0.146", "nvidia-cuda-profiler-api-cu12==12.0.140")
 COMPILERS = ("g++", "c++", "clang++")
+
+
+def cached_wheel(cache: Path) -> Path:
+    """PyCUDA's wheel for this Python: from `cache`, or compiled into it. Raises StoreError, and as `build_wheel` does."""
+    folder = wheel_folder(cache)
+    with replacing(folder / PYCUDA) as work, tempfile.TemporaryDirectory() as build:  # holds a lock: others wait for this build
+        if not any(folder.glob("*.whl")):
+            shutil.copy(build_wheel(Path(build)), work)
+    return next(folder.glob("*.whl"))
+
+
+def wheel_folder(cache: Path) -> Path:
+    """The folder in `cache` of the wheel for this version, Python and processor."""
+    return cache / "pycuda" / f"{PYCUDA}-{sysconfig.get_config_var('SOABI')}"
 
 
 def build_wheel(folder: Path, *, headers: Path | None = None, libcuda: Path | None = None, flags: str = "") -> Path:

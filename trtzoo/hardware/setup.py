@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
 
 from trtzoo.core.errors import MachineError, TrtzooError, find_row
+from trtzoo.core.files import cache_folder
 from trtzoo.hardware import pycuda_build
 from trtzoo.hardware.gpus import FLAVOURS
 from trtzoo.hardware.probes import ProbeResult
@@ -68,11 +68,7 @@ def carry_out(steps: list[Step], constraint: Path | None, on_step: Callable[[Ste
     """
     for step in steps:
         on_step(step)
-        if step.command:
-            _pip(step.command, constraint)
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            _pip(("install", str(pycuda_build.build_wheel(Path(folder)))), constraint)
+        _pip(step.command or ("install", str(pycuda_build.cached_wheel(cache_folder()))), constraint)
 
 
 def _pip(words: tuple[str, ...], constraint: Path | None) -> None:

@@ -1,7 +1,8 @@
-// Devices as they present themselves: a Tesla T4 and an A10, by TRTZOO_EMULATED_GPUS; and the words for errors.
+// Devices as they present themselves, by TRTZOO_EMULATED_GPUS, the driver's CUDA version, and the texts of errors.
 #include "state.hpp"
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 static Device *at(CUdevice ordinal) {
@@ -18,7 +19,8 @@ API cuInit(unsigned flags) {
 
 API cuDriverGetVersion(int *version) {
     CALL("cuDriverGetVersion", NOTHING);
-    *version = CUDA_VERSION;
+    const char *emulated = getenv("TRTZOO_EMULATED_CUDA");  // 11040 for CUDA 11.4
+    *version = emulated ? atoi(emulated) : CUDA_VERSION;
     return CUDA_SUCCESS;
 }
 

@@ -4,7 +4,9 @@
 //   memory=5001 (MHz)  power=70000 (mW)  temperature=60  reasons=4 (bits)
 //   processes=7+8,7    the numbers of the processes on the GPU; `own` is the one that started the asking process
 //   fail=NAME:3:15     from the third call of the function on it returns 15; `abort` and `hang` instead of a number do that
-//   bus=2              the GPU that is there has this PCI bus number (1)
+//   bus=2              the GPU that is there has this PCI bus number (all of TRTZOO_EMULATED_GPUS, from 1 on)
+//
+// The driver's version is TRTZOO_EMULATED_DRIVER.
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -67,7 +69,8 @@ API nvmlInit_v2() { return nvmlInitWithFlags(0); }
 
 API nvmlSystemGetDriverVersion(char *text, unsigned size) {
     CALL();
-    snprintf(text, size, "575.57.08");
+    const char *emulated = getenv("TRTZOO_EMULATED_DRIVER");
+    snprintf(text, size, "%s", emulated ? emulated : "575.57.08");
     return SUCCESS;
 }
 
@@ -75,7 +78,9 @@ API nvmlDeviceGetHandleByPciBusId_v2(const char *id, void **device) {
     CALL();
     unsigned bus = 0;
     if (sscanf(id, "%*x:%x:", &bus) != 1) return INVALID_ARGUMENT;
-    if (bus != unsigned(atoi(next("bus", "1").c_str()))) return NOT_FOUND;
+    const char *gpus = getenv("TRTZOO_EMULATED_GPUS");
+    unsigned count = unsigned(split(gpus ? gpus : "t4", ',').size()), only = unsigned(atoi(next("bus", "0").c_str()));
+    if (only ? bus != only : bus < 1 || bus > count) return NOT_FOUND;
     *device = reinterpret_cast<void *>(size_t(bus));
     return SUCCESS;
 }

@@ -1,0 +1,63 @@
+"""A user's day on a Tesla T4 that is at its power limit all the time: the README's commands, from a bare driver to the page."""
+
+import json
+
+import pytest
+
+from tests.photographs import class_folders
+from tests.rehearsal.box import CAPPED, Machine, unpack
+
+pytestmark = pytest.mark.network
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory):
+    """The box after `make table` for one model."""
+    box = unpack(tmp_path_factory.mktemp("t4"), Machine("t4", nvml=CAPPED))
+    box.made = box.run("make", "table", "MODELS=dpn68", "BATCH=1,4", "BENCH=--seconds 0.5")
+    return box
+
+
+def test_make_table_installs_the_packages_that_fit_the_driver(box):
+    assert "580.65.06, CUDA 13.0" in box.made.stderr
+    report = json.loads(box.trtzoo("doctor", "--format", "json").stdout)
+    abilities = {row["name"]: row["why"] for row in report["abilities"] if row["can"]}
+    assert abilities["build for this GPU"] == "TensorRT 11.4.0 for Tesla T4 (emulated)"
+    assert abilities["run engines"] == "TensorRT on Tesla T4 (emulated)"
+
+
+def test_make_table_builds_and_measures_fp32_and_fp16(box):
+    results = [json.loads(path.read_text()) for path in (box.folder / "benchmarks").glob("tesla-t4-emulated/*.json")]
+    assert sorted((row["case"]["precision"], row["case"]["batch"]) for row in results) == [
+        ("fp16", 1),
+        ("fp16", 4),
+        ("fp32", 1),
+        ("fp32", 4),
+    ]
+    assert {row["device"]["name"] for row in results} == {"Tesla T4 (emulated)"}
+    assert not any(row.get("failure") for row in results)
+
+
+def test_make_table_writes_tables_figures_and_the_page(box):
+    tables = (box.folder / "benchmarks" / "TABLES.md").read_text()
+    assert "Tesla T4 (emulated)" in tables
+    assert list((box.folder / "benchmarks" / "plots").iterdir())
+    assert "Tesla T4 (emulated)" in (box.folder / "benchmarks" / "report.html").read_text()
+
+
+def test_parity_judges_the_engines_against_pytorch(box):
+    done = box.trtzoo("parity", "dpn68", "--precision", "fp32,fp16", "--batch", "1", "--limit", "4", "--format", "json")
+    assert done.stderr.count("passes") == 2
+
+
+def test_eval_measures_the_accuracy_of_an_engine(box):
+    photographs = class_folders(box.folder / "photographs", classes=1000, each=1)
+    box.pip("--editable", ".[eval]")
+    done = box.trtzoo("eval", "dpn68", "--data", photographs, "--batch", "4", "--limit", "8", "--format", "json")
+    assert '"Tesla T4 (emulated)"' in done.stdout
+
+
+def test_a_second_measurement_compares_with_the_first(box):
+    box.trtzoo("bench", "dpn68", "--batch", "1", "--seconds", "0.5", "--results", "again")
+    done = box.trtzoo("compare", "benchmarks/tesla-t4-emulated", "again", code=None)
+    assert "Tesla T4 (emulated)" in done.stdout

@@ -1,0 +1,63 @@
+"""Wheels for an emulated box: doubles of TensorRT, and this environment's PyTorch and ONNX Runtime under the names and versions
+that a box with a GPU installs.
+
+A box installs them with pip as a user does: pip finds them in a folder, and a constraints file pins them, so a set-up that asks
+for packages that do not fit the box fails.
+"""
+
+import importlib.metadata
+import sysconfig
+import zipfile
+from pathlib import Path
+
+DOUBLE = Path(__file__).parents[1] / "cuda" / "double"
+SITE = Path(sysconfig.get_path("purelib"))
+LINKED = {"torch": ("torch", "torchgen", "functorch"), "onnxruntime-gpu": ("onnxruntime",)}
+
+
+def make_wheelhouse(folder: Path, versions: dict[str, str]) -> list[str]:
+    """Write a wheel for each distribution in `versions`, and return the pins for pip's constraints file."""
+    pins = []
+    for name, version in versions.items():
+        emulated = f"{version}+emulated"
+        files = _linked(folder / "links" / name, LINKED[name]) if name in LINKED else _doubles()
+        _write(folder, name, emulated, files, _requirements(name))
+        pins.append(f"{name}=={emulated}")
+    return pins
+
+
+def _linked(folder: Path, modules: tuple[str, ...]) -> dict[str, bytes]:
+    """A path file for a folder with links to modules of this environment: nothing else of it is importable in the box."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for module in modules:
+        link = folder / module
+        if (SITE / module).exists() and not link.is_symlink():
+            link.symlink_to(SITE / module)
+    return {f"emulated_{folder.name.replace('-', '_')}.pth": f"{folder}\n".encode()}
+
+
+def _doubles() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in DOUBLE.glob("*.py") if path.stem != "tensorrt_rtx"}
+
+
+def _requirements(name: str) -> list[str]:
+    """What the double itself needs from the package index."""
+    real = {"torch": "torch", "onnxruntime-gpu": "onnxruntime"}.get(name)
+    listed = importlib.metadata.requires(real) or [] if real else ["numpy", "onnx", "onnxruntime-gpu"]
+    return [line for line in listed if "extra ==" not in line]
+
+
+def _write(folder: Path, name: str, version: str, files: dict[str, bytes], requirements: list[str]) -> None:
+    stem = f"{name.replace('-', '_')}-{version}"
+    needs = "".join(f"Requires-Dist: {line}\n" for line in requirements)
+    extras = "".join(f"Provides-Extra: {extra}\n" for extra in ("cuda", "cudnn"))
+    about = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}{extras}",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: trtzoo-tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
+        for path, data in files.items():
+            wheel.writestr(path, data)
+        for path, text in about.items():
+            wheel.writestr(f"{stem}.dist-info/{path}", text)
