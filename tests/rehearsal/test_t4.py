@@ -53,8 +53,9 @@ def test_parity_judges_the_engines_against_pytorch(box):
 def test_eval_measures_the_accuracy_of_an_engine(box):
     photographs = class_folders(box.folder / "photographs", classes=1000, each=1)
     box.pip("--editable", ".[eval]")
-    done = box.trtzoo("eval", "dpn68", "--data", photographs, "--batch", "4", "--limit", "8", "--format", "json")
-    assert '"Tesla T4 (emulated)"' in done.stdout
+    box.trtzoo("eval", "dpn68", "--data", photographs, "--batch", "4", "--limit", "8")
+    records = [json.loads(path.read_text()) for path in (box.folder / "benchmarks" / "accuracy").rglob("*.json")]
+    assert [(row["images"], row["device"]["name"]) for row in records] == [(8, "Tesla T4 (emulated)")]
 
 
 def test_a_second_measurement_compares_with_the_first(box):
