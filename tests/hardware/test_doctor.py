@@ -47,8 +47,8 @@ def test_a_t4_with_everything_builds_and_runs():
 
 def test_a_gpu_without_tensorrt_or_pycuda_says_what_to_install():
     here = {"cuda": ProbeResult(version=DRIVER, devices=(T4,))}
-    assert ability("build for this GPU", **here) == (False, "TensorRT is not installed", "pip install 'tensorrt-cu12'")
-    assert ability("run engines", **here) == (False, "PyCUDA is not installed", "pip install 'trtzoo[gpu]'")
+    assert ability("build for this GPU", **here) == (False, "TensorRT is not installed", "trtzoo setup")
+    assert ability("run engines", **here) == (False, "PyCUDA is not installed", "trtzoo setup")
 
 
 def test_a_v100_with_a_new_tensorrt_says_which_one_to_install():
@@ -56,7 +56,7 @@ def test_a_v100_with_a_new_tensorrt_says_which_one_to_install():
     can, why, remedy = ability("build for this GPU", **here)
     assert not can
     assert why.startswith("TensorRT 11.4.0.106 does not build for Tesla V100 (SM70): 10.4 was the last that does.")
-    assert remedy == "pip install 'tensorrt-cu12==10.4.*'"
+    assert remedy == "trtzoo setup"
 
 
 def test_what_is_missing_for_export_is_named():
@@ -64,7 +64,7 @@ def test_what_is_missing_for_export_is_named():
     assert ability("export", torch=torch, onnx=GONE) == (
         False,
         "torch cannot be loaded: libtorch.so; onnx not installed",
-        "pip install torch onnx",
+        "trtzoo setup",
     )
 
 

@@ -59,9 +59,7 @@ def test_without_bindings_the_state_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     with GpuMonitor(GPU) as monitor:
         pass
-    assert monitor.state == GpuState(
-        error="the GPU monitor needs pynvml, which is not installed. Run: pip install 'trtzoo[gpu]'"
-    )
+    assert monitor.state == GpuState(error="the GPU monitor needs pynvml, which is not installed. Run: trtzoo setup")
 
 
 def test_a_monitor_that_cannot_start_reports_it(tmp_path, monkeypatch):

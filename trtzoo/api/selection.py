@@ -15,7 +15,7 @@ from trtzoo.hardware import probes
 from trtzoo.hardware.devices import choose_device
 from trtzoo.hardware.gpus import identify_gpu
 from trtzoo.models.table import MODELS, find_model
-from trtzoo.runtimes.registry import AUTO, RUNTIMES, Runtime, find_runtime
+from trtzoo.runtimes.registry import AUTO, CANDIDATES, RUNTIMES, Runtime, find_runtime
 
 Names = str | Iterable[str]
 Sizes = int | str | Iterable[int]
@@ -70,14 +70,14 @@ def select_runtime(
     chosen = choose_device(gpu, device)
     own = [row for row in RUNTIMES.values() if row.device == chosen.kind]
     if runtime is None or runtime == AUTO:
-        usual = own if chosen.kind == "cpu" else [row for row in own if row.reads == "engine"]
+        usual = [row for row in own if row.name in CANDIDATES or row.reads == "engine"]
         row = next((row for row in usual if find_spec(row.module)), usual[0])
     else:
         row = find_runtime(runtime)
     if row not in own:
         names = ", ".join(row.name for row in own)
         raise UsageError(f"The runtime {row.name} does not run on {chosen.name}; these do: {names}.")
-    require_module(row.name, module=row.module, extra=row.extra)
+    require_module(row.name, module=row.module, remedy=row.installer)
     if chosen.kind == "cpu" and "tf32" in precisions:
         raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor use --precision fp32.")
     if chosen.kind == "gpu":

@@ -29,7 +29,7 @@ from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.core.system import available_cores, total_memory
 from trtzoo.hardware.devices import device_line, find_device, gpu_devices
 from trtzoo.hardware.gpu_lock import exclusive_gpu
-from trtzoo.hardware.gpus import GPUS, Flavour, Gpu, check_target, find_flavour, find_gpu, identify_gpu, requirement
+from trtzoo.hardware.gpus import GPUS, Flavour, Gpu, check_target, find_flavour, find_gpu, identify_gpu
 from trtzoo.hardware.probes import ProbeResult
 
 COMMAND = module_command("trtzoo.builder.tensorrt_worker")
@@ -118,8 +118,8 @@ def choose_target(gpu: str, flavour: str, probed: dict[str, ProbeResult], *, dev
     if chosen.name == "rtx" or not probe.error:
         check_target(wanted, chosen, probe.version)
     if probe.error:
-        package = requirement(wanted) if chosen.name == "tensorrt" else chosen.install
-        raise MachineError(f"{chosen.title} is required but is {probe.error}. Run: pip install {package}")
+        remedy = "trtzoo setup" if chosen.name == "tensorrt" else f"pip install {chosen.install}"
+        raise MachineError(f"{chosen.title} is required but is {probe.error}. Run: {remedy}")
     driver = probed["cuda"].version if present else ""
     own = devices[here.index(wanted)] if present else None
     return Target(gpu=wanted, flavour=chosen, version=probe.version, driver=driver, device=own)

@@ -27,7 +27,7 @@ def main() -> None:
     try:
         from trtzoo.cli.commands import app
         from trtzoo.core.console import log, show_messages
-        from trtzoo.core.errors import TrtzooError
+        from trtzoo.core.errors import MachineError, TrtzooError
 
         show_messages()
         try:
@@ -37,6 +37,11 @@ def main() -> None:
                 raise
             log.error("trtzoo: %s", error)
             sys.exit(error.exit_code)
+        except ModuleNotFoundError as error:  # PyTorch and the runtimes are installed apart, by what fits the machine
+            if interrupts or error.name is None or error.name.startswith("trtzoo"):
+                raise
+            log.error("trtzoo: %s is not installed. Run: trtzoo setup", error.name)
+            sys.exit(MachineError.exit_code)
     except BaseException as error:  # a library may turn the interrupt into an error of its own
         if not interrupts:
             raise

@@ -24,7 +24,8 @@ def resolve(target: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def require_module(name: str, *, module: str, extra: str) -> None:
-    """Raise MachineError if `module`, which `name` needs, is not installed; it names the extra that installs it."""
+def require_module(name: str, *, module: str, extra: str = "", remedy: str = "trtzoo setup") -> None:
+    """Raise MachineError if `module`, which `name` needs, is not installed. The extra `extra` installs it, or else `remedy`."""
     if module and importlib.util.find_spec(module) is None:
-        raise MachineError(f"{name} needs {module}, which is not installed. Run: pip install 'trtzoo[{extra}]'")
+        command = f"pip install 'trtzoo[{extra}]'" if extra else remedy
+        raise MachineError(f"{name} needs {module}, which is not installed. Run: {command}")

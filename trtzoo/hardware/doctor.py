@@ -7,7 +7,7 @@ from trtzoo.core.errors import MachineError
 from trtzoo.core.files import free_space
 from trtzoo.core.records import SCHEMA, Record
 from trtzoo.hardware import probes
-from trtzoo.hardware.gpus import FLAVOURS, GPUS, check_target, identify_gpu, requirement
+from trtzoo.hardware.gpus import FLAVOURS, GPUS, check_target, identify_gpu
 from trtzoo.hardware.probes import CudaDevice, ProbeResult
 
 PROBED = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "pycuda")
@@ -51,13 +51,13 @@ def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
     if cuda.devices:
         building = _building_problem(cuda.devices[0], found["tensorrt"])
         absent = _error("PyCUDA", found["pycuda"]) or ("" if flavours else _error("TensorRT", found["tensorrt"]))
-        running = (absent, "pip install 'trtzoo[gpu]'")
+        running = (absent, "trtzoo setup")
     space = f"{free / 1e9:.0f} GB free; the ten networks in FP32 and FP16 take about {SPACE / 1e9:.0f} GB"
     rows = {  # what this machine can do, or else the problem and its remedy
         "export": (
             "the ten networks to ONNX, checked",
             "; ".join(f"{name} {found[name].error}" for name in missing),
-            f"pip install {' '.join(missing)}",
+            "trtzoo setup",
         ),
         "build ahead of time": (
             f"TensorRT-RTX {rtx.version} for {targets}",
@@ -68,7 +68,7 @@ def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
         "run ONNX files": (
             f"ONNX Runtime {onnxruntime.version} on {providers}",
             _error("onnxruntime", onnxruntime),
-            "pip install onnxruntime",
+            "trtzoo setup",
         ),
         "run engines": (f"{flavours} on {gpu}", *running),
         "keep all files": (space, "" if free >= SPACE else space, "use a folder on a larger disk"),
@@ -97,4 +97,4 @@ def _building_problem(device: CudaDevice, tensorrt: ProbeResult) -> tuple[str, s
             check_target(gpu, FLAVOURS["tensorrt"], tensorrt.version)
     except MachineError as error:
         problem = str(error)
-    return problem, f"pip install '{requirement(gpu)}'"
+    return problem, "trtzoo setup"

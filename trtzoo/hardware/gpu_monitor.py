@@ -65,7 +65,7 @@ class GpuMonitor:
             return self
         command = module_command("trtzoo.hardware.gpu_monitor", self._device.bus_id, str(self._settle))
         try:
-            require_module("the GPU monitor", module="pynvml", extra="gpu")
+            require_module("the GPU monitor", module="pynvml")
             self._lines = tempfile.TemporaryFile()  # a pipe would fill up; __exit__ closes it
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self._lines, stderr=subprocess.DEVNULL)
         except (MachineError, OSError) as error:

@@ -20,7 +20,6 @@ import msgspec
 
 from trtzoo.core.errors import DataError
 from trtzoo.core.files import sha256_file
-from trtzoo.core.modules import require_module
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LISTS = ("val_list.txt", "val.txt", "ILSVRC2012_validation_ground_truth.txt")
@@ -183,7 +182,6 @@ def _ground_truth(source: Path, folder: Path, numbers: list[int]) -> NamedPaths:
 
 def _synsets(meta: Path) -> dict[int, str]:
     """The devkit's class numbers and the names of their synsets, the leaves of its tree."""
-    require_module(str(meta), module="scipy", extra="eval")
     from scipy.io import loadmat
 
     try:

@@ -22,7 +22,7 @@ try:
 except (ImportError, OSError) as missing:
     raise MachineError(
         f"Running engines requires an NVIDIA driver and PyCUDA, and one of them is missing ({missing}). "
-        f"On a machine with an NVIDIA GPU: pip install 'trtzoo[gpu]'"
+        "On a machine with an NVIDIA GPU: trtzoo setup"
     ) from missing
 
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no synchronization with stream 0

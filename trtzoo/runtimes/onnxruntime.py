@@ -52,10 +52,7 @@ class DeviceSession(StagedSession):
         self.settings["provider"] = name = providers[0][0]
         self.versions = {"onnxruntime": onnxruntime.__version__}
         if name not in onnxruntime.get_available_providers():
-            raise MachineError(
-                f"ONNX Runtime {onnxruntime.__version__} here has no {name}. "
-                "Run: pip uninstall onnxruntime onnxruntime-gpu; pip install 'trtzoo[gpu]'"
-            )
+            raise MachineError(f"ONNX Runtime {onnxruntime.__version__} here has no {name}. Run: trtzoo setup")
         options = onnxruntime.SessionOptions()
         if memory != "cpu":
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

@@ -31,14 +31,14 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`resolve(opener)(artifact, batch=…)` opens a Session on `device`.
 
     `reads` is the kind of artifact: an exported graph, or an engine built from it. The runtime needs the Python module
-    `module`, which the extra `extra` installs.
+    `module`, which the command `installer` installs.
     """
 
     name: str
     opener: str
     device: Literal["cpu", "gpu"]
     module: str
-    extra: str
+    installer: str = "trtzoo setup"
     reads: Literal["graph", "engine"] = "graph"
 
 

@@ -153,7 +153,7 @@ class Session:
         try:
             trt: Any = importlib.import_module(row.module)
         except ImportError as error:
-            raise MachineError(f"{row.title} cannot be loaded ({error}). Run: pip install {row.install}") from error
+            raise MachineError(f"{row.title} cannot be loaded ({error}). Run: trtzoo doctor") from error
         self.versions |= {trt.__name__: trt.__version__} | cuda.versions()
         major, minor = gpu.compute_capability()
         sm, name = 10 * major + minor, gpu.name()
