@@ -89,7 +89,21 @@ def gpus(_: str) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-BLOCKS = {"commands": commands, "figure": figure, "latency": latency, "gpus": gpus}
+def stacks(_: str) -> str:
+    """Which packages go together, from the rows of software.toml."""
+    from trtzoo.hardware.software import STACKS
+
+    rows = [("GPU", "Driver", "TensorRT", "PyTorch", "ONNX Runtime", "Python", "Extra"), ("---",) * 7]
+    for row in STACKS:
+        gpu = f"SM{row.sm[0]}" if row.sm[1] < 75 else f"SM{row.sm[0]} and later"
+        newest = "" if row.newest_driver > 999 else f" to r{row.newest_driver - 1}"
+        driver = f"r{row.oldest_driver}{newest}" if newest else f"r{row.oldest_driver} and later"
+        packages = [f"`{name}`" for name in (row.tensorrt, row.torch, row.onnxruntime)]
+        rows.append((gpu, driver, *packages, f"3.10 to {row.newest_python}", f"`{row.extra}`"))
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+BLOCKS = {"commands": commands, "figure": figure, "latency": latency, "gpus": gpus, "stacks": stacks}
 
 
 def filled(text: str) -> str:
