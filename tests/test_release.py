@@ -38,7 +38,7 @@ def test_every_url_of_the_project_is_in_its_own_repository():
 
 
 def test_every_extra_is_in_the_docs_list_of_extras():
-    listed = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "getting-started.md").read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^\| `([\w-]+)` \|", (ROOT / "docs" / "getting-started.md").read_text(), re.MULTILINE))
     assert set(project()["optional-dependencies"]) <= listed
 
 
