@@ -27,6 +27,17 @@ def test_another_gpu_gets_packages_that_fit_it_and_a_table(tmp_path, machine, na
     assert name in (box.folder / "benchmarks" / "TABLES.md").read_text()
 
 
+def test_two_equal_gpus_are_told_apart(tmp_path):
+    box = unpack(tmp_path, Machine("t4,t4"))
+    box.run(*TABLE)
+    box.trtzoo("bench", "dpn68", "--batch", "1", "--seconds", "0.5", "--device", "1")
+    files = list((box.folder / "benchmarks").glob("*emulated*/*-fp32-b1-*.json"))
+    devices = {path.parent.name: json.loads(path.read_text())["device"] for path in files}
+    assert set(devices) == {"tesla-t4-emulated", "tesla-t4-emulated-device1"}
+    assert len({device["uuid"] for device in devices.values()}) == 2
+    assert "Tesla T4 (emulated) (device 1)" in box.trtzoo("table", "--format", "md").stdout
+
+
 def test_a_driver_that_is_too_old_is_refused_with_the_one_to_install(tmp_path):
     box = unpack(tmp_path, Machine("t4", driver="470.57.02", cuda=11040))
     done = box.run(*TABLE, code=2)
