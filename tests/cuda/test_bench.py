@@ -115,6 +115,16 @@ def test_the_gpu_is_monitored_while_it_is_measured(zoo, trtzoo):
     assert "the GPU" not in done.stderr and "SM clock" not in done.stderr
 
 
+def test_the_gpus_settings_are_recorded_and_explained(zoo, trtzoo):
+    env = {"TRTZOO_EMULATED_NVML": "limit=60000 link=1"}
+    assert trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=env).returncode == 0
+    assert results(zoo)[0].gpu_settings.power_limit == 60.0
+    assert (
+        "power limit 60 W (default 70 W); highest clocks SM 1590 MHz, memory 5001 MHz; application clocks SM 585 MHz, memory "
+        "5001 MHz; ECC on; persistence mode off; compute mode default; PCIe link generation 1 x16 (at most generation 3 x16)"
+    ) in trtzoo("table", "--explain", "dpn68").stdout
+
+
 def test_a_busy_and_throttled_gpu_is_measured_with_warnings(zoo, trtzoo):
     env = {"TRTZOO_EMULATED_NVML": "sm=1590,900 reasons=0,0x42 processes=own+4242"}
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=env)

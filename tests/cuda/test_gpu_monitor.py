@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trtzoo.core.records import GpuState, Span
+from trtzoo.core.records import GpuSettings, GpuState, Span
 from trtzoo.hardware import gpu_monitor
 from trtzoo.hardware.devices import choose_device
 from trtzoo.hardware.gpu_monitor import GpuMonitor
@@ -43,6 +43,41 @@ def test_every_quantity_of_an_idle_gpu_is_recorded_in_its_unit(seen):
         others=0,
         readings=state.readings,
     )
+
+
+def test_settings_are_recorded_once_in_words_and_units(driver, monkeypatch):
+    device = choose_device("t4")
+    for script, expected in (
+        (
+            "limit=60000 app_sm=1590 compute=3 persistence=1 mig=1 link=1",
+            GpuSettings(
+                power_limit=60.0,
+                default_power_limit=70.0,
+                max_sm_clock=1590e6,
+                max_memory_clock=5001e6,
+                application_sm_clock=1590e6,
+                application_memory_clock=5001e6,
+                default_application_sm_clock=585e6,
+                ecc="on",
+                persistence_mode="on",
+                compute_mode="exclusive process",
+                mig="on",
+                pcie_generation=1,
+                pcie_width=16,
+                max_pcie_generation=3,
+                max_pcie_width=16,
+            ),
+        ),
+        (
+            "limit=- default_limit=- app_sm=- app_memory=- default_app_sm=- max_sm=- max_memory=- ecc=- compute=7 "
+            "persistence=- link=- width=- max_link=- max_width=-",
+            GpuSettings(compute_mode="unknown mode 7"),
+        ),
+    ):
+        monkeypatch.setenv("TRTZOO_EMULATED_NVML", script)
+        with GpuMonitor(device, settle=60.0) as monitor:
+            pass
+        assert (monitor.settings, monitor.state.readings) == (expected, 0)
 
 
 def test_falling_clocks_and_their_causes_are_recorded(seen):

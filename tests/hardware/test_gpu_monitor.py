@@ -2,8 +2,9 @@
 
 import pytest
 
-from trtzoo.core.records import Device, GpuState, Span
-from trtzoo.hardware.gpu_monitor import REASONS, GpuMonitor, Reading, summarise_readings
+from trtzoo.core.records import Device, GpuSettings, GpuState, Span
+from trtzoo.hardware.gpu_monitor import GpuMonitor, Reading, summarise_readings
+from trtzoo.hardware.nvml import REASONS
 
 GPU = Device(key="tesla-t4", name="Tesla T4", kind="gpu", bus_id="0000:01:00.0")
 
@@ -11,6 +12,7 @@ GPU = Device(key="tesla-t4", name="Tesla T4", kind="gpu", bus_id="0000:01:00.0")
 def test_readings_become_minimum_median_and_maximum_of_each_quantity():
     state = summarise_readings([
         Reading(),
+        Reading(settings=GpuSettings(ecc="on")),
         Reading(sm_clock=1590e6, memory_clock=5001e6, power=60.0, temperature=50, reasons=0, processes=1),
         Reading(sm_clock=900e6, memory_clock=5001e6, power=70.5, temperature=80, reasons=0x24, processes=3),
         Reading(sm_clock=1200e6, memory_clock=5001e6, power=70.0, temperature=70, reasons=0x4, processes=1),

@@ -7,7 +7,7 @@ from trtzoo.benchmark.protocols import reported
 from trtzoo.core.records import GpuState, Result
 from trtzoo.core.statistics import summarise, trend
 
-LOCK = "lock the GPU at a clock it can sustain: nvidia-smi --lock-gpu-clocks=MHZ"
+LOCK = "lock the GPU at a clock it can sustain: nvidia-smi --lock-gpu-clocks=MHZ (trtzoo doctor --gpu auto prints the commands)"
 LONGER = "sample longer: --seconds 10"
 
 WARNINGS = {

@@ -53,6 +53,7 @@ def measure(job: BenchJob) -> Result:
                 load=load,
                 other_load=others.cores,
                 gpu_state=monitor.state,
+                gpu_settings=monitor.settings,
                 samples=tuple(samples),
             )
     except TrtzooError as error:

@@ -10,8 +10,10 @@ from typer import Option
 from trtzoo.cli import options
 from trtzoo.cli.application import command, print_value
 from trtzoo.core.console import progress_bars
-from trtzoo.hardware.devices import device_line, gpu_devices
+from trtzoo.hardware.clocks import ClockPlan, plan_clocks
+from trtzoo.hardware.devices import choose_device, device_line, gpu_devices
 from trtzoo.hardware.doctor import Report, examine
+from trtzoo.hardware.gpus import GPUS
 from trtzoo.hardware.probes import ProbeResult
 from trtzoo.models.table import MODELS
 from trtzoo.report.audit import Finding, findings
@@ -73,15 +75,37 @@ def _recount() -> Table:
 
 
 @command("doctor")
-def doctor(form: options.TextFormat = "text") -> None:
+def doctor(
+    gpu: Annotated[
+        str | None,
+        Option(
+            help="Print the commands that lock this GPU's clocks, and those that undo it: its name such as t4, or auto.",
+            autocompletion=options.one_of(["auto", *GPUS]),
+        ),
+    ] = None,
+    device: options.GpuDevice = None,
+    form: options.TextFormat = "text",
+) -> None:
     """Show what this machine has, what it can export, build and run, and what to install for the rest.
 
-    Examples: trtzoo doctor; trtzoo doctor --format json
+    With --gpu or --device, print how to lock the clocks of that GPU. trtzoo sets nothing.
+
+    Examples: trtzoo doctor; trtzoo doctor --format json; trtzoo doctor --gpu t4
     """
+    if gpu is not None or device is not None:
+        print_value(plan_clocks(choose_device(gpu or "auto", device)), form, clocks_text)
+        return
     with progress_bars() as bars:
         bars.add_task("probing the libraries and the driver", total=None)
         found = examine(Path())
     print_value(found, form, doctor_text)
+
+
+def clocks_text(plan: ClockPlan, width: int) -> str:
+    """The commands with comments, as a shell takes them; `width` is not used: a command must not be wrapped."""
+    name, (clock, maximum) = device_line(plan.device), (hertz / 1e6 for hertz in (plan.clock, plan.maximum))
+    lines = [f"# {name}", f"# Lock the SM clock at {clock:.0f} of {maximum:.0f} MHz, {plan.reason}:", *plan.lock]
+    return "\n".join([*lines, "# Undo:", *plan.undo])
 
 
 def doctor_text(report: Report, width: int) -> str:

@@ -146,6 +146,26 @@ class GpuState(Record, frozen=True, kw_only=True):
     error: str = ""
 
 
+class GpuSettings(Record, frozen=True, kw_only=True):
+    """A GPU's settings and PCIe link while it was measured, from NVML: W, Hz, modes in words; None: not reported."""
+
+    power_limit: float | None = None
+    default_power_limit: float | None = None
+    max_sm_clock: float | None = None
+    max_memory_clock: float | None = None
+    application_sm_clock: float | None = None
+    application_memory_clock: float | None = None
+    default_application_sm_clock: float | None = None
+    ecc: str | None = None
+    persistence_mode: str | None = None
+    compute_mode: str | None = None
+    mig: str | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    max_pcie_generation: int | None = None
+    max_pcie_width: int | None = None
+
+
 RUNS = "runs"  #: The folder in a device's folder with the second and further results of each case, for comparisons.
 
 
@@ -173,6 +193,7 @@ class Result(Record, frozen=True, kw_only=True):
     load: float = 0.0
     other_load: float = 0.0
     gpu_state: GpuState | None = None
+    gpu_settings: GpuSettings | None = None
     samples: tuple[Sample, ...] = ()
     layers: tuple[LayerTime, ...] = ()
     failure: Failure | None = None

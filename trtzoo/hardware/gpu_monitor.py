@@ -2,7 +2,7 @@
 
 A child process asks NVML, so neither NVML's calls nor its crashes disturb the measurement. It is this file:
 `python -m trtzoo.hardware.gpu_monitor BUS_ID SETTLE` prints Readings as lines of JSON until its stdin closes, so it ends with
-its parent. A GPU is named by its PCI bus id, because NVML numbers GPUs in an order of its own.
+its parent.
 """
 
 import os
@@ -14,28 +14,25 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.resources import files
 from statistics import median
-from typing import Any
 
 import msgspec
 
 from trtzoo.core.errors import MachineError
 from trtzoo.core.modules import require_module
-from trtzoo.core.records import Device, GpuState, Record, Span
+from trtzoo.core.records import Device, GpuSettings, GpuState, Record, Span
 from trtzoo.core.subprocesses import end_child, end_with_parent, module_command
+from trtzoo.hardware.nvml import QUERIES, REASONS, ask, open_gpu, read_settings
 
 QUANTITIES = ("sm_clock", "memory_clock", "power", "temperature")
 START, PERIOD = 10.0, 0.1  # seconds that the child may take until it is ready, and between readings
-_NVML = msgspec.toml.decode((files("trtzoo.hardware") / "nvml.toml").read_bytes())
-QUERIES: dict[str, list[tuple[str, list[int], float]]] = _NVML["queries"]
-REASONS: dict[str, int] = _NVML["reasons"]
 
 
 class Reading(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One reading of NVML, in GpuState's units; `reasons` are NVML's bits, `processes` includes ours; None: not reported.
 
-    The child's first line is an empty Reading: it is ready. A Reading with an `error` is its last.
+    The child's first line is an empty Reading: it is ready. One line has the `settings` only. A Reading with an `error` is its
+    last.
     """
 
     sm_clock: float | None = None
@@ -44,16 +41,19 @@ class Reading(Record, frozen=True, kw_only=True, omit_defaults=True):
     temperature: float | None = None
     reasons: int | None = None
     processes: int | None = None
+    settings: GpuSettings | None = None
     error: str = ""
 
 
 class GpuMonitor:
-    """Monitors a GPU during a `with` block; afterwards `state` has the summary, or None for a processor. Raises nothing.
+    """Monitors a GPU during a `with` block. Raises nothing.
 
-    Reading starts after `settle` seconds, when the clocks have risen from idle.
+    Afterwards `state` has the summary, or None for a processor, and `settings` the GPU's settings, or None if they could not be
+    read. Reading starts after `settle` seconds, when the clocks have risen from idle.
     """
 
     state: GpuState | None = None
+    settings: GpuSettings | None = None
     _child: subprocess.Popen[bytes] | None = None
 
     def __init__(self, device: Device, *, settle: float = 0.0) -> None:
@@ -89,6 +89,7 @@ class GpuMonitor:
                 with suppress(msgspec.MsgspecError):
                     readings.append(msgspec.json.decode(line, type=Reading))
         self.state = summarise_readings(readings, _failure(self._child.returncode))
+        self.settings = next((reading.settings for reading in readings if reading.settings), None)
 
 
 def _failure(code: int | None) -> str:
@@ -101,7 +102,7 @@ def _failure(code: int | None) -> str:
 
 def summarise_readings(readings: Sequence[Reading], failure: str = "") -> GpuState:
     """Summarise a GPU's readings. `failure` is why the monitor ended early, if it did."""
-    taken = [reading for reading in readings if reading != Reading() and not reading.error]
+    taken = [reading for reading in readings if reading != Reading() and not reading.error and not reading.settings]
     errors = [reading.error for reading in readings if reading.error]
     limited = Counter(name for reading in taken for name, bit in REASONS.items() if (reading.reasons or 0) & bit)
     processes = [reading.processes for reading in taken if reading.processes]  # 0 is no answer: ours is one of them
@@ -119,37 +120,22 @@ def _span(values: Sequence[float | None]) -> Span | None:
     return Span(low=min(known), median=median(known), high=max(known)) if known else None
 
 
-def _read(gpu: Any) -> Reading:
-    """One reading; a field that this GPU or driver does not report is None. Raises NVMLError if the GPU is lost."""
-    import pynvml
-
-    reasons = (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission)
-    found: dict[str, Any] = {}
-    for name, queries in QUERIES.items():
-        for function, arguments, unit in queries:
-            with suppress(AttributeError, *reasons):  # old bindings lack some functions
-                answer = getattr(pynvml, function)(gpu, *arguments)
-                found[name] = len({process.pid for process in answer}) if isinstance(answer, list) else answer * unit
-                break
-    return Reading(**found)
-
-
 def _send(reading: Reading) -> None:
     os.write(1, msgspec.json.encode(reading) + b"\n")
 
 
 def _monitor(bus_id: str, settle: float) -> None:
-    """Send an empty Reading when ready, then readings until stdin closes; an error is the last."""
+    """Send an empty Reading when ready, then the settings, then readings until stdin closes; an error is the last."""
     import pynvml
 
     stopped = end_with_parent(grace=60)  # if NVML hangs, the parent kills this process long before
     try:
-        pynvml.nvmlInit()
-        gpu = pynvml.nvmlDeviceGetHandleByPciBusId(bus_id.encode())
+        gpu = open_gpu(bus_id)
         _send(Reading())
         stopped.wait(settle)
+        _send(Reading(settings=read_settings(gpu)))  # now, because an idle GPU's link is slower
         while not stopped.wait(PERIOD):
-            _send(_read(gpu))
+            _send(Reading(**ask(gpu, QUERIES)))
     except pynvml.NVMLError as error:
         _send(Reading(error=f"NVML: {error}"))
 

@@ -9,7 +9,7 @@ from trtzoo.core.statistics import summarise
 from trtzoo.hardware.gpus import identify_gpu
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
-from trtzoo.report.results import Found, device_text, pairs_text, protocol_text
+from trtzoo.report.results import Found, device_text, gpu_settings_facts, pairs_text, protocol_text
 from trtzoo.report.roofline import limit_of, limit_share
 
 EXAMPLE = "Example: --explain dpn131,fp16,b4"
@@ -88,6 +88,7 @@ def explain(found: Found) -> dict[str, str]:
         "Measured": result.started,
         "Opening took": f"{result.load:.2f} s" if result.load else "",
         "Other programs": f"{result.other_load:.2f} cores",
+        "GPU settings": pairs_text(gpu_settings_facts(result.gpu_settings), "; "),
         "GPU meanwhile": _gpu_state(result.gpu_state or GpuState()),
     }
     return {name: text for name, text in facts.items() if text}

@@ -13,7 +13,7 @@ from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import decode
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import Device, Result, Weights
+from trtzoo.core.records import Device, GpuSettings, Result, Weights
 from trtzoo.hardware.gpus import identify_gpu
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import printed_batches
@@ -158,6 +158,36 @@ def _runtime(result: Result) -> str:
 def device_text(device: Device) -> str:
     """Describe a device, and what distinguishes it from another with its name."""
     return f"{device.name}, {device.cores} cores" if device.kind == "cpu" else f"{device.title}, driver {device.driver}"
+
+
+def gpu_settings_facts(settings: GpuSettings | None) -> dict[str, str]:
+    """Describe a GPU's settings, those that are known."""
+    known = settings or GpuSettings()
+    clocks = {"SM": known.max_sm_clock, "memory": known.max_memory_clock}
+    applications = {"SM": known.application_sm_clock, "memory": known.application_memory_clock}
+    link = (known.pcie_generation, known.pcie_width)
+    facts = {
+        "power limit": _with_usual("{:.0f} W", (known.power_limit,), "default", (known.default_power_limit,)),
+        "highest clocks": _clocks_text(clocks),
+        "application clocks": _clocks_text(applications),
+        "ECC": known.ecc,
+        "persistence mode": known.persistence_mode,
+        "compute mode": known.compute_mode,
+        "MIG": known.mig,
+        "PCIe link": _with_usual("generation {} x{}", link, "at most", (known.max_pcie_generation, known.max_pcie_width)),
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _with_usual(form: str, values: tuple[object, ...], word: str, usual: tuple[object, ...]) -> str:
+    """Describe values, and the usual ones if those are others; empty if the values are unknown."""
+    if None in values:
+        return ""
+    return form.format(*values) + ("" if None in usual or usual == values else f" ({word} {form.format(*usual)})")
+
+
+def _clocks_text(clocks: dict[str, float | None]) -> str:
+    return ", ".join(f"{name} {hertz / 1e6:.0f} MHz" for name, hertz in clocks.items() if hertz)
 
 
 def pairs_text(pairs: Mapping[str, str], separator: str = " ") -> str:

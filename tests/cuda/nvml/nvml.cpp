@@ -3,6 +3,8 @@
 //   sm=1590,1590,900   the SM clock in MHz at the first, second and every later question; so too
 //   memory=5001 (MHz)  power=70000 (mW)  temperature=60  reasons=4 (bits)
 //   processes=7+8,7    the numbers of the processes on the GPU; `own` is the one that started the asking process
+//   limit=70000 default_limit=70000 (mW)  max_sm max_memory app_sm app_memory default_app_sm (MHz)  ecc persistence compute mig
+//   link=3 width=16 max_link=3 max_width=16 (PCIe)  clocks=300,945,1590 (MHz, all SM clocks); "-": not supported
 //   fail=NAME:3:15     from the third call of the function on it returns 15; `abort` and `hang` instead of a number do that
 //   bus=2              the GPU that is there has this PCI bus number (all of TRTZOO_EMULATED_GPUS, from 1 on)
 //
@@ -19,7 +21,7 @@
 
 #define API extern "C" int
 
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7 };
+enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7 };
 
 static std::vector<std::string> split(const std::string &text, char at) {
     std::vector<std::string> parts;
@@ -86,8 +88,9 @@ API nvmlDeviceGetHandleByPciBusId_v2(const char *id, void **device) {
 }
 
 static int answer(const char *name, const char *usual, unsigned *value) {
-    *value = unsigned(strtoul(next(name, usual).c_str(), nullptr, 0));
-    return SUCCESS;
+    std::string text = next(name, usual);
+    *value = unsigned(strtoul(text.c_str(), nullptr, 0));
+    return text == "-" ? NOT_SUPPORTED : SUCCESS;
 }
 
 API nvmlDeviceGetClockInfo(void *, unsigned kind, unsigned *megahertz) {
@@ -158,4 +161,69 @@ API nvmlDeviceGetComputeRunningProcesses_v3(void *, unsigned *count, Process *fo
 API nvmlDeviceGetComputeRunningProcesses_v2(void *, unsigned *count, Process *found) {
     CALL();
     return processes(count, found);
+}
+
+// --- settings: those of a T4 as it is delivered ---
+
+#define SETTING(function, name, usual)         \
+    API function(void *, unsigned *value) {    \
+        CALL();                                \
+        return answer(name, usual, value);     \
+    }
+
+SETTING(nvmlDeviceGetEnforcedPowerLimit, "limit", "70000")
+SETTING(nvmlDeviceGetPowerManagementDefaultLimit, "default_limit", "70000")
+SETTING(nvmlDeviceGetPersistenceMode, "persistence", "0")
+SETTING(nvmlDeviceGetComputeMode, "compute", "0")
+SETTING(nvmlDeviceGetCurrPcieLinkGeneration, "link", "3")
+SETTING(nvmlDeviceGetCurrPcieLinkWidth, "width", "16")
+SETTING(nvmlDeviceGetMaxPcieLinkGeneration, "max_link", "3")
+SETTING(nvmlDeviceGetMaxPcieLinkWidth, "max_width", "16")
+
+API nvmlDeviceGetMaxClockInfo(void *, unsigned kind, unsigned *megahertz) {
+    CALL();
+    return kind == 1 ? answer("max_sm", "1590", megahertz) : answer("max_memory", "5001", megahertz);
+}
+
+API nvmlDeviceGetApplicationsClock(void *, unsigned kind, unsigned *megahertz) {
+    CALL();
+    return kind == 0 ? answer("app_sm", "585", megahertz) : answer("app_memory", "5001", megahertz);
+}
+
+API nvmlDeviceGetDefaultApplicationsClock(void *, unsigned, unsigned *megahertz) {
+    CALL();
+    return answer("default_app_sm", "585", megahertz);
+}
+
+API nvmlDeviceGetEccMode(void *, unsigned *current, unsigned *pending) {
+    CALL();
+    *pending = 0;
+    return answer("ecc", "1", current);
+}
+
+API nvmlDeviceGetMigMode(void *, unsigned *current, unsigned *pending) {
+    CALL();
+    *pending = 0;
+    return answer("mig", "-", current);
+}
+
+static int listed(const char *name, const char *usual, unsigned *count, unsigned *values) {
+    auto words = word(name, usual);
+    if (words[0] == "-") return NOT_SUPPORTED;
+    bool fits = *count >= words.size();
+    *count = unsigned(words.size());
+    if (!fits) return INSUFFICIENT_SIZE;
+    for (size_t index = 0; index < words.size(); ++index) values[index] = unsigned(atoi(words[index].c_str()));
+    return SUCCESS;
+}
+
+API nvmlDeviceGetSupportedMemoryClocks(void *, unsigned *count, unsigned *megahertz) {
+    CALL();
+    return listed("memory_clocks", "5001,405", count, megahertz);
+}
+
+API nvmlDeviceGetSupportedGraphicsClocks(void *, unsigned memory, unsigned *count, unsigned *megahertz) {
+    CALL();
+    if (memory != 5001) return INVALID_ARGUMENT;
+    return listed("clocks", "1590,1245,945,585,300", count, megahertz);
 }

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.report.results import DEVICE
 from tests.report.runs import run, turns
-from trtzoo.core.records import Device, Failure
+from trtzoo.core.records import Device, Failure, GpuSettings
 from trtzoo.report.compare.cells import compare, interleaved
 from trtzoo.report.compare.table import sentences, table
 from trtzoo.report.compare.verdicts import Ratio
@@ -69,12 +69,40 @@ def test_cells_that_do_not_compare_are_refused_with_the_differing_field(change, 
         {"device": replace(DEVICE, uuid="GPU-2")},
         {"settings": {"kernel cache": "new"}},
         {"threads": 0, "io": ""},
+        {"gpu_settings": GpuSettings(persistence_mode="on", compute_mode="default")},
     ],
     ids=str,
 )
 def test_another_build_runtime_or_unknown_condition_is_compared_and_shown(change):
     found = compare([run()], [run(at=50, **change)])
     assert len(found.cells) == 1 and not found.refused
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "field", "values"),
+    [
+        ({"power_limit": 70.0}, {"power_limit": 60.0}, "power limit", ("70 W", "60 W")),
+        ({"ecc": "on"}, {"ecc": "off"}, "ECC", ("on", "off")),
+        ({"mig": "on"}, {"mig": "off"}, "MIG", ("on", "off")),
+        (
+            {"application_sm_clock": 585e6},
+            {"application_sm_clock": 1590e6},
+            "application clocks",
+            ("SM 585 MHz", "SM 1590 MHz"),
+        ),
+        (
+            {"pcie_generation": 3, "pcie_width": 16},
+            {"pcie_generation": 3, "pcie_width": 8},
+            "PCIe link",
+            ("generation 3 x16", "generation 3 x8"),
+        ),
+    ],
+)
+def test_a_gpu_of_other_settings_is_refused_and_one_of_unknown_settings_is_not(here, there, field, values):
+    sides = [[run(at=at, gpu_settings=GpuSettings(**known))] for at, known in ((0, here), (50, there))]
+    (refusal,) = compare(*sides).refused
+    assert (refusal.field, (refusal.before, refusal.after)) == (field, values)
+    assert compare(sides[0], [run(at=50, gpu_settings=GpuSettings())]).cells
 
 
 def test_two_runtimes_on_both_sides_are_compared_with_themselves():

@@ -14,6 +14,7 @@ from trtzoo.benchmark.protocols import PROTOCOLS, STATISTICS, metric_seconds
 from trtzoo.benchmark.warnings import symptoms
 from trtzoo.core.records import Result
 from trtzoo.report.compare.verdicts import UNCLEAR, Moment, Ratio, moment, ratio
+from trtzoo.report.results import gpu_settings_facts
 
 Facts = dict[str, str]
 Runs = Sequence[Result]
@@ -21,6 +22,8 @@ Cells = dict[tuple[str, ...], Runs]
 
 DISTURBED = ("load", "shared", "hot", "capped", "clocks", "trend")
 """A run with one of these warnings is left out if there are undisturbed runs; otherwise the cell proves nothing."""
+
+UNTIMED = ("kernel cache", "persistence mode", "compute mode")  # settings that do not change a running network's latency
 
 NEAR = 60.0  # interleaved runs start at most this many seconds after the end of their neighbour
 
@@ -109,7 +112,8 @@ def identity(result: Result) -> Facts:
 def conditions(result: Result) -> Facts:
     """Return the further fields that must be equal on both sides, if both sides know them."""
     known = {"input and output": result.io, "threads": str(result.threads or ""), **result.settings}
-    return {name: value for name, value in known.items() if value and name != "kernel cache"}
+    known |= gpu_settings_facts(result.gpu_settings)
+    return {name: value for name, value in known.items() if value and name not in UNTIMED}
 
 
 def subject(result: Result) -> Facts:
