@@ -33,7 +33,7 @@ def test_a_steady_run_has_no_warning():
 @pytest.mark.parametrize(
     ("run", "sentence"),
     [
-        (result(seconds=STEADY, other_load=0.9), "other programs used 0.9 cores: stop them and measure again"),
+        (result(seconds=STEADY, other_load=0.9), "other programs used 0.9 cores (limit 0.15): stop them and measure again"),
         (monitored(others=2), "2 other processes have the GPU open: stop them and measure again; nvidia-smi lists them"),
         (
             monitored(reasons={"software thermal slowdown": 12}),
@@ -78,11 +78,28 @@ def of_protocol(protocol, samples):
     return Result(case=replace(result().case, protocol=protocol), device=GPU, samples=tuple(samples))
 
 
+@pytest.mark.parametrize(
+    ("facts", "load", "limit"),
+    [
+        ({"available_cores": 64}, 4.7, None),
+        ({"available_cores": 64}, 4.9, "4.9 cores (limit 4.8)"),
+        ({"available_cores": 2}, 0.16, "0.2 cores (limit 0.15)"),
+        ({"device": Device(key="a-cpu-64c", name="A CPU", kind="cpu", cores=64)}, 4.7, None),
+        ({"device": GPU}, 0.16, "0.2 cores (limit 0.15)"),
+    ],
+    ids=["64 cores, quiet", "64 cores", "2 cores", "an older file of a processor", "an older file of a GPU"],
+)
+def test_other_programs_may_use_a_share_of_the_cores_that_we_may_use(facts, load, limit):
+    found = warning_sentence(result(seconds=STEADY, other_load=load, **facts))
+    assert found.partition(":")[0] == (f"other programs used {limit}" if limit else "")
+
+
 def test_causes_come_before_effects_and_give_the_advice():
     shaken = result(seconds=(0.010,) * 15 + (0.030,) * 15, other_load=1.0)
     assert warning_sentence(shaken) == (
-        "other programs used 1.0 cores, the standard deviation is 51% of the mean (limit 10.0%), the median is uncertain by "
-        "±50.0% (limit 2%), the last third of the run was 200% slower than the first (limit 5%): stop them and measure again"
+        "other programs used 1.0 cores (limit 0.15), the standard deviation is 51% of the mean (limit 10.0%), the median is "
+        "uncertain by ±50.0% (limit 2%), the last third of the run was 200% slower than the first (limit 5%): stop them and "
+        "measure again"
     )
 
 

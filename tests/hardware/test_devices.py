@@ -1,10 +1,9 @@
 """The devices of this machine, and how --gpu chooses one."""
 
-import os
-
 import pytest
 
 from trtzoo.core.errors import MachineError, UsageError
+from trtzoo.core.system import available_cores
 from trtzoo.hardware.devices import choose_device, cpu_device, find_device, gpu_devices, slug
 from trtzoo.hardware.probes import CudaDevice, ProbeResult
 
@@ -34,7 +33,7 @@ def test_a_device_s_folder_is_its_name_in_lower_case_and_hyphens(name, key):
 def test_the_processor_has_name_cores_and_memory():
     cpu = cpu_device()
     assert cpu.kind == "cpu" and cpu.name and cpu.memory > 1 << 28
-    assert cpu.cores == len(os.sched_getaffinity(0))
+    assert cpu.cores == available_cores()
     assert cpu.key.endswith(f"-{cpu.cores}c")
 
 

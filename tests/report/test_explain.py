@@ -101,3 +101,9 @@ def test_a_failure_is_explained_by_its_reason():
     facts = explain(Found(Path("f"), failed))
     assert facts["Latency"] == "failed: timeout: no result after 600 s"
     assert facts["Published"] == "4.404 ms on Tesla T4"
+
+
+def test_other_programs_load_is_of_the_cores_that_we_may_use():
+    """An older file does not say how many those were."""
+    loads = [explain(Found(Path("f"), gpu_result(other_load=0.25, **more))) for more in ({"available_cores": 64}, {})]
+    assert [facts["Other programs"] for facts in loads] == ["0.25 of 64 cores", "0.25 cores"]

@@ -9,6 +9,7 @@ from trtzoo.core.statistics import summarise, trend
 
 LOCK = "lock the GPU at a clock it can sustain: nvidia-smi --lock-gpu-clocks=MHZ (trtzoo doctor --gpu auto prints the commands)"
 LONGER = "sample longer: --seconds 10"
+OTHERS = 0.075  # other programs may use this share of our cores; older files of GPUs have no number of cores: 2
 
 WARNINGS = {
     "load": "stop them and measure again",
@@ -28,8 +29,9 @@ WARNINGS = {
 def symptoms(result: Result) -> Iterator[tuple[str, str]]:
     """The rows of WARNINGS that apply to a good result, each with a clause that gives the measured value and its limit."""
     state, found = result.gpu_state or GpuState(), reported(result)
-    if result.other_load > 0.15:
-        yield "load", f"other programs used {result.other_load:.1f} cores"
+    limit = OTHERS * (result.available_cores or result.device.cores or 2)
+    if result.other_load > limit:
+        yield "load", f"other programs used {result.other_load:.1f} cores (limit {limit:.2g})"
     if state.others:
         yield "shared", f"{state.others} other {'process has' if state.others == 1 else 'processes have'} the GPU open"
     for name, thermal in (("hot", True), ("capped", False)):

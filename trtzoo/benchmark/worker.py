@@ -18,8 +18,9 @@ from trtzoo.core.modules import resolve
 from trtzoo.core.precisions import find_precision
 from trtzoo.core.records import BenchJob, Failure, Result
 from trtzoo.core.subprocesses import serve
-from trtzoo.hardware.devices import OtherLoad
+from trtzoo.core.system import available_cores
 from trtzoo.hardware.gpu_monitor import GpuMonitor
+from trtzoo.hardware.other_load import OtherLoad
 from trtzoo.runtimes.registry import find_runtime
 
 
@@ -52,6 +53,7 @@ def measure(job: BenchJob) -> Result:
                 check=check,
                 load=load,
                 other_load=others.cores,
+                available_cores=available_cores(),
                 gpu_state=monitor.state,
                 gpu_settings=monitor.settings,
                 samples=tuple(samples),

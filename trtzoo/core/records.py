@@ -174,7 +174,7 @@ class Result(Record, frozen=True, kw_only=True):
 
     `selection_reason` ("choice" in JSON) says why this runtime was chosen, if the user did not name it. `sgemm` is a
     processor's rate of float32 matrix products, FLOP/s; 0: unknown. `load` is the time to open the session, seconds;
-    `other_load` is how many cores other programs used during sampling.
+    `other_load` is how many of this process's `available_cores` other programs used during sampling (0: an older file).
     """
 
     schema: int = SCHEMA
@@ -192,6 +192,7 @@ class Result(Record, frozen=True, kw_only=True):
     sgemm: float = 0.0
     load: float = 0.0
     other_load: float = 0.0
+    available_cores: int = 0
     gpu_state: GpuState | None = None
     gpu_settings: GpuSettings | None = None
     samples: tuple[Sample, ...] = ()

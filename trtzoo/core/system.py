@@ -1,13 +1,68 @@
 """The cores and the memory that this process may use, on every operating system."""
 
+import math
 import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+ROOT = Path("/")
 
 
-def available_cores() -> int:
+class CpuLimit(msgspec.Struct, frozen=True, order=True):
+    """A control group's limit, in cores, and the file that counts the CPU time of all its programs."""
+
+    cores: float
+    usage: Path
+
+
+def available_cores(root: Path = ROOT) -> int:
+    """CPU cores that this process may use: by its affinity and its control groups' limit, rounded up."""
+    limit = cpu_limit(root)
+    return min(allowed_cores(), math.ceil(limit.cores)) if limit else allowed_cores()
+
+
+def allowed_cores() -> int:
     """CPU cores that this process may run on; all of the machine's where the system has no affinity."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cpu_limit(root: Path = ROOT) -> CpuLimit | None:
+    """The tightest limit on CPU time among this process's control groups, as of Docker or Kubernetes; None without one."""
+    return min(_cpu_limits(root), default=None)
+
+
+def _cpu_limits(root: Path) -> Iterator[CpuLimit]:
+    """The limits of this process's control group and of those above it, in version 1 or 2.
+
+    A container may see paths that its mount does not have. Then only the mount's own folder is there: the container's group.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    paths = {
+        name: PurePosixPath(path) for _, names, path in (line.split(":", 2) for line in lines) for name in names.split(",")
+    }
+    mount, path = root / "sys/fs/cgroup", paths.get("cpu", paths.get("", PurePosixPath("/")))
+    for group in (path, *path.parents):
+        inside = group.relative_to("/")
+        try:
+            if "cpu" in paths:
+                quota, period = (
+                    (mount / "cpu" / inside / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")
+                )
+                usage = mount / "cpuacct" / inside / "cpuacct.usage"
+            else:
+                quota, period = (mount / inside / "cpu.max").read_text().split()
+                usage = mount / inside / "cpu.stat"
+        except OSError:
+            continue
+        if quota not in ("max", "-1"):
+            yield CpuLimit(int(quota) / int(period), usage)
 
 
 def total_memory() -> int | None:

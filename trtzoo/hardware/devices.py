@@ -1,9 +1,7 @@
 """The devices of this machine: its processor, and its NVIDIA GPUs as their driver names them."""
 
-import os
 import platform
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,27 +78,6 @@ def _same_bus(text: str, bus_id: str) -> bool:
 def device_line(device: Device) -> str:
     """A GPU with all its names for --device: "device 1: Tesla T4, 0000:02:00.0, GPU-…"."""
     return ", ".join(filter(None, [f"device {device.index}: {device.name}", device.bus_id, device.uuid]))
-
-
-class OtherLoad:
-    """Measures how many cores other programs use during a `with` block; 0 on a system without /proc/stat."""
-
-    def __enter__(self) -> "OtherLoad":
-        self._start, self._others = time.monotonic(), _others_seconds()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        elapsed = time.monotonic() - self._start
-        self.cores = max(0.0, (_others_seconds() - self._others) / elapsed) if elapsed else 0.0
-
-
-def _others_seconds() -> float:
-    """Seconds that cores were busy with other programs since boot, without idle and I/O wait; stolen time is others'."""
-    stat = Path("/proc/stat")
-    if not stat.exists():
-        return 0.0
-    user, nice, system, _idle, _iowait, *rest = map(int, stat.read_text().splitlines()[0].split()[1:9])
-    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
 
 
 def slug(name: str) -> str:

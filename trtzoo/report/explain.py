@@ -65,6 +65,7 @@ def explain(found: Found) -> dict[str, str]:
     """Return everything that is known of a result, by name, in words. A fact without text is left out."""
     result, device, weights, check = found.result, found.result.device, found.result.weights, found.result.check
     memory, compute = f"{device.memory / 2**30:.0f} GiB" if device.memory else "", f"SM{device.sm}" if device.sm else ""
+    cores = f"of {result.available_cores} cores" if result.available_cores else "cores"
     outputs = "not checked"
     if check:
         outputs = f"error {check.error:.2g} of max |logit| against the golden sample (limit {check.tolerance:.2g})"
@@ -87,7 +88,7 @@ def explain(found: Found) -> dict[str, str]:
         "Outputs": outputs,
         "Measured": result.started,
         "Opening took": f"{result.load:.2f} s" if result.load else "",
-        "Other programs": f"{result.other_load:.2f} cores",
+        "Other programs": f"{result.other_load:.2f} {cores}",
         "GPU settings": pairs_text(gpu_settings_facts(result.gpu_settings), "; "),
         "GPU meanwhile": _gpu_state(result.gpu_state or GpuState()),
     }

@@ -209,7 +209,7 @@ def test_a_disturbed_run_and_its_partner_are_left_out_if_there_are_others():
 def test_a_single_disturbed_run_proves_nothing_and_says_why():
     (cell,) = compare([run()], [run(0.06, at=900, other_load=0.9)]).cells
     assert cell.ratio.value > 2.5
-    assert (cell.verdict, cell.warning) == ("UNCLEAR", "other programs used 0.9 cores")
+    assert (cell.verdict, cell.warning) == ("UNCLEAR", "other programs used 0.9 cores (limit 0.15)")
     assert not cell.slower_than(0.03)
 
 
@@ -242,7 +242,7 @@ def test_a_cell_that_proves_nothing_has_a_note_and_is_not_in_the_mean():
     old = [run(), run(batch=4), run(batch=8)]
     new = [run(at=900), run(0.06, at=900, batch=4, other_load=0.9), run(at=900, batch=8)]
     shown = table(compare(old, new))
-    assert shown.notes == (shown.rows[1][-1].note,) == ("proves nothing: other programs used 0.9 cores",)
+    assert shown.notes == (shown.rows[1][-1].note,) == ("proves nothing: other programs used 0.9 cores (limit 0.15)",)
     assert shown.rows[3][3].value == pytest.approx(1, abs=0.01)
 
 
