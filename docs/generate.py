@@ -85,7 +85,8 @@ def gpus(_: str) -> str:
     rows = [("GPU", "Compute capability", "TensorRT, on that GPU", "TensorRT-RTX, ahead of time"), ("---",) * 4]
     for gpu in GPUS.values():
         rtx = f"no: {gpu.not_rtx}" if gpu.not_rtx else "yes, from any machine"
-        rows.append((gpu.title, f"SM{gpu.sm}", f"{gpu.oldest} to {gpu.newest or 11}", rtx))
+        versions = f"not supported: {gpu.unsupported}" if gpu.unsupported else f"{gpu.oldest} to {gpu.newest or 11}"
+        rows.append((gpu.title, f"SM{gpu.sm}", versions, rtx))
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 

@@ -14,7 +14,7 @@ from trtzoo.artifacts import engines
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import encode, sidecar_path
 
-T4 = {"flavour": "rtx", "version": "1.7.1.116", "sm": 75, "device": "Tesla T4"}
+T4 = {"flavour": "rtx", "version": "1.7.1.116", "sm": 75, "device": "Tesla T4", "memory": 15_843_721_216}
 
 
 @pytest.fixture
@@ -44,6 +44,18 @@ def test_another_gpu_is_refused(engine):
     assert refusal(engine, sm=80, device="NVIDIA A100-SXM4-40GB") == (
         "engines/densenet121-fp16-b1.engine was built by TensorRT-RTX 1.7.1.116 for SM75 (t4); this GPU is SM80 "
         "(NVIDIA A100-SXM4-40GB). Run: trtzoo build --onnx densenet121-fp16.onnx --precision fp16 --batch 1"
+    )
+
+
+def test_an_engine_opens_on_the_card_whose_kernels_were_timed_and_on_no_other_of_its_row(engine):
+    h100 = {"gpu": "h100", "sm": 90, "flavour": "tensorrt", "version": "10.13.2.6"}
+    sidecar_path(engine).write_bytes(encode(make_sidecar(**h100, card="NVIDIA H100 PCIe, 80 GB")))
+    here = {name: h100[name] for name in ("sm", "flavour", "version")} | {"memory": 85_175_042_048}
+    assert engines.load_plan(engine, **T4 | here | {"device": "NVIDIA H100 PCIe"})
+    assert refusal(engine, **here, device="NVIDIA H100 80GB HBM3") == (
+        "engines/densenet121-fp16-b1.engine was built on NVIDIA H100 PCIe, 80 GB; this GPU is NVIDIA H100 80GB HBM3, 80 GB. "
+        "TensorRT timed its kernels on that card. "
+        "Run: trtzoo build --onnx densenet121-fp16.onnx --precision fp16 --batch 1"
     )
 
 

@@ -10,6 +10,7 @@ RECIPE = Recipe(
     batch=1,
     gpu="t4",
     sm=75,
+    card="",
     flavour="rtx",
     version="1",
     workspace=1 << 20,

@@ -5,6 +5,7 @@ import struct
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,7 +14,17 @@ from msgspec.structs import replace
 from tests.making import tiny
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.graphs import ExportOrder
-from trtzoo.builder.plan import BuildOrder, BuildSettings, Target, _visible, build, build_orders, check_space, choose_target
+from trtzoo.builder.plan import (
+    BuildOrder,
+    BuildSettings,
+    Target,
+    _Builder,
+    _visible,
+    build,
+    build_orders,
+    check_space,
+    choose_target,
+)
 from trtzoo.core.errors import MachineError, StoreError
 from trtzoo.core.files import sha256_file, sidecar_path
 from trtzoo.core.records import Device
@@ -101,10 +112,10 @@ def test_the_layers_have_the_orders_precision(built):
 
 def test_an_intact_engine_opens_on_a_t4_and_on_no_other_gpu(built):
     path = built[0][0].path
-    plan, _ = engines.load_plan(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")
+    plan, _ = engines.load_plan(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4", memory=16 << 30)
     assert len(plan) == path.stat().st_size
     with pytest.raises(StoreError, match=r"for SM75 \(t4\); this GPU is SM86 \(NVIDIA A10\). Run: trtzoo build densenet121 "):
-        engines.load_plan(path, flavour="rtx", version=VERSION, sm=86, device="NVIDIA A10")
+        engines.load_plan(path, flavour="rtx", version=VERSION, sm=86, device="NVIDIA A10", memory=24 << 30)
 
 
 def test_a_second_process_builds_the_same_bytes(built, tmp_path):
@@ -347,6 +358,25 @@ def test_of_two_equal_gpus_the_named_one_is_built_for_and_seen_by_its_uuid(monke
         assert (target.gpu.name, _visible(target.device)) == ("t4", uuid)
     with pytest.raises(MachineError, match=r"^Device 1 is no RTX 4090: it is device 1: Tesla T4, 0000:02:00\.0, GPU-bbbb\.$"):
         choose_target("rtx4090", "auto", answers | {"tensorrt_rtx": ProbeResult(version="1.7.1.116")}, device=1)
+
+
+def test_a_card_belongs_to_the_recipe_where_its_kernels_are_timed():
+    cards = ("NVIDIA A100-SXM4-40GB", 42_314_694_656), ("NVIDIA A100-SXM4-80GB", 85_175_042_048)
+    devices = tuple(CudaDevice(name=name, sm=80, memory=memory) for name, memory in cards)
+    answers = {"cuda": ProbeResult(version="CUDA 12.4", devices=devices), "tensorrt": ProbeResult(version="10.4.0")}
+    answers["tensorrt_rtx"] = ProbeResult(version="1.7.1.116")
+    targets = [choose_target("a100", flavour, answers, device=index) for flavour in ("tensorrt", "rtx") for index in (0, 1)]
+    assert [target.card for target in targets] == ["NVIDIA A100-SXM4-40GB, 40 GB", "NVIDIA A100-SXM4-80GB, 80 GB", "", ""]
+    order = BuildOrder(name="tiny", onnx=Path("tiny.onnx"), precision="fp32", batch=1)
+    stamp = engines.Stamp(name="tiny.onnx", sha256="0", bytes=1, modified=1)
+    builders = [_Builder(target, Path(), BuildSettings(), lambda *_: None, threading.Event()) for target in targets]
+    hashes = [builder._recipe(order, stamp).sha256 for builder in builders]
+    assert len(set(hashes)) == 3 and hashes[2] == hashes[3]
+
+
+def test_a_jetson_is_no_target():
+    with pytest.raises(MachineError, match=r"^Jetson Thor \(SM110\) is not supported: its TensorRT is part of JetPack, "):
+        choose("nothing", "thor")
 
 
 def test_without_tensorrt_the_gpu_here_is_built_for_by_tensorrt_rtx():

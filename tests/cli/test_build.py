@@ -128,9 +128,9 @@ def whole(folder):
     good = [path for path in found if (about := engines.read_sidecar_unchecked(path)) and engines.is_intact(path, about)]
     for path in set(found) - set(good):
         with pytest.raises(engines.StoreError):
-            engines.load_plan(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")
+            engines.load_plan(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4", memory=16 << 30)
     for path in good:
-        assert engines.load_plan(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4")
+        assert engines.load_plan(path, flavour="rtx", version=VERSION, sm=75, device="Tesla T4", memory=16 << 30)
     return good
 
 

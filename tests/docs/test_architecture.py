@@ -29,7 +29,7 @@ def test_a_new_precision_is_exported_and_measured(tmp_path):
 def test_an_engine_is_built_for_a_new_gpu(tmp_path):
     pytest.importorskip("tensorrt_rtx")
     follow(EXAMPLES["A GPU"], tmp_path)
-    (engine,) = tmp_path.glob("engines/rtx6000ada/*/dpn68-fp32-b1.engine")
+    (engine,) = tmp_path.glob("engines/rtx4000ada/*/dpn68-fp32-b1.engine")
     assert engine.stat().st_size > 10_000_000
 
 

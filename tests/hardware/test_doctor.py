@@ -7,6 +7,7 @@ from trtzoo.hardware.probes import CudaDevice, ProbeResult
 GONE = ProbeResult(error="not installed")
 T4 = CudaDevice(name="Tesla T4", sm=75, memory=16 << 30)
 V100 = CudaDevice(name="Tesla V100-SXM2-16GB", sm=70, memory=16 << 30)
+TARGETS = "t4, t4g, a10, a10g, rtx3080, rtx3090, rtxa2000, rtxa4000, rtxa5000, rtxa6000"
 DRIVER = "550.54.15, CUDA 12.4"
 
 
@@ -29,7 +30,11 @@ def ability(name, free=1 << 40, **changes):
 
 def test_a_machine_without_a_gpu_exports_builds_ahead_of_time_and_runs_onnx():
     assert ability("export") == (True, "the ten networks to ONNX, checked", "")
-    assert ability("build ahead of time") == (True, "TensorRT-RTX 1.7.1.116 for t4, a10, rtx3080, rtx3090", "")
+    assert ability("build ahead of time") == (
+        True,
+        f"TensorRT-RTX 1.7.1.116 for {TARGETS}",
+        "",
+    )
     assert ability("build for this GPU") == (False, "no NVIDIA driver", "use a machine with an NVIDIA GPU")
     assert ability("run ONNX files") == (True, "ONNX Runtime 1.32.0 on CPU", "")
     assert ability("run engines") == (False, "no NVIDIA driver", "use a machine with an NVIDIA GPU")
@@ -59,6 +64,15 @@ def test_a_v100_with_a_new_tensorrt_says_which_one_to_install():
     assert remedy == "trtzoo setup"
 
 
+def test_a_jetson_is_told_that_it_is_not_supported():
+    here = {"cuda": ProbeResult(version=DRIVER, devices=(CudaDevice(name="Orin", sm=87, memory=64 << 30),))}
+    assert ability("build for this GPU", **here) == (
+        False,
+        "Jetson Orin is not supported: its TensorRT is part of JetPack, which trtzoo neither installs nor tests",
+        "use a machine with another NVIDIA GPU",
+    )
+
+
 def test_what_is_missing_for_export_is_named():
     torch = ProbeResult(error="cannot be loaded: libtorch.so")
     assert ability("export", torch=torch, onnx=GONE) == (
@@ -80,7 +94,7 @@ def test_the_text_has_a_line_for_each_ability():
     report = diagnose(found(), free=1 << 40)
     assert doctor_text(report, 1000).split("\n\n")[1] == (
         "export                  yes  the ten networks to ONNX, checked\n"
-        "build ahead of time     yes  TensorRT-RTX 1.7.1.116 for t4, a10, rtx3080, rtx3090\n"
+        f"build ahead of time     yes  TensorRT-RTX 1.7.1.116 for {TARGETS}\n"
         "build for this GPU      no   no NVIDIA driver\n"
         "run ONNX files          yes  ONNX Runtime 1.32.0 on CPU\n"
         "run engines             no   no NVIDIA driver\n"

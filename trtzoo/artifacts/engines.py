@@ -10,7 +10,7 @@ from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import encode, read_record, sha256_file, sidecar_path
 from trtzoo.core.records import SCHEMA, Record, Weights
-from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu
+from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu, card_title
 
 
 class Stamp(Record, frozen=True, kw_only=True):
@@ -56,6 +56,7 @@ class LayerTypes(Record, frozen=True, kw_only=True):
 class EngineSidecar(Record, frozen=True, kw_only=True):
     """The JSON file beside an engine: its inputs, its precision by layer, and the software and GPU that can open it.
 
+    `card` is the GPU whose kernels were timed (`card_title`), empty if none was: TensorRT-RTX builds for all of an SM.
     `peak_memory` and `bytes` are in bytes, `modified` in nanoseconds.
     """
 
@@ -66,6 +67,7 @@ class EngineSidecar(Record, frozen=True, kw_only=True):
     batch: int
     gpu: str
     sm: int
+    card: str = ""
     flavour: str
     version: str
     flags: dict[str, bool | int]
@@ -111,6 +113,7 @@ class Recipe(Record, frozen=True, kw_only=True):
     batch: int
     gpu: str
     sm: int
+    card: str
     flavour: str
     version: str
     workspace: int
@@ -191,11 +194,11 @@ def is_intact(engine: Path, sidecar: EngineSidecar) -> bool:
     return (found.bytes, found.sha256) == (sidecar.bytes, sidecar.sha256)
 
 
-def load_plan(engine: Path, *, flavour: str, version: str, sm: int, device: str) -> tuple[bytes, EngineSidecar]:
-    """Read an engine's plan, if this flavour and version of TensorRT can open it on this GPU, named `device`.
+def load_plan(engine: Path, *, flavour: str, version: str, sm: int, device: str, memory: int) -> tuple[bytes, EngineSidecar]:
+    """Read an engine's plan, if this flavour and version of TensorRT can open it on this GPU, named `device`; memory in bytes.
 
     Raises StoreError, with the command that helps, if the sidecar is missing, if the engine was changed after it was built,
-    or if it was built for another compute capability or by another flavour or version.
+    or if it was built for another compute capability, on another card, or by another flavour or version.
     """
     path = sidecar_path(engine)
     if not engine.is_file():
@@ -212,6 +215,11 @@ def load_plan(engine: Path, *, flavour: str, version: str, sm: int, device: str)
     built = f"{engine} was built by {built_by} {sidecar.version} for SM{sidecar.sm} ({sidecar.gpu})"
     if sidecar.sm != sm:
         raise StoreError(f"{built}; this GPU is SM{sm} ({device}). Run: {build_command(engine, sidecar)}")
+    if sidecar.card and sidecar.card != (here := card_title(device, memory)):
+        raise StoreError(
+            f"{engine} was built on {sidecar.card}; this GPU is {here}. TensorRT timed its kernels on that card. "
+            f"Run: {build_command(engine, sidecar)}"
+        )
     if (sidecar.flavour, sidecar.version) != (flavour, version):
         remedy = build_command(engine, sidecar, options=f"{gpu} --flavour {flavour}")
         raise StoreError(f"{built}; this machine has {FLAVOURS[flavour].title} {version}. Run: {remedy}")

@@ -29,7 +29,17 @@ from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.core.system import available_cores, total_memory
 from trtzoo.hardware.devices import device_line, find_device, gpu_devices
 from trtzoo.hardware.gpu_lock import exclusive_gpu
-from trtzoo.hardware.gpus import GPUS, Flavour, Gpu, check_target, find_flavour, find_gpu, identify_gpu
+from trtzoo.hardware.gpus import (
+    GPUS,
+    Flavour,
+    Gpu,
+    card_title,
+    check_supported,
+    check_target,
+    find_flavour,
+    find_gpu,
+    identify_gpu,
+)
 from trtzoo.hardware.probes import ProbeResult
 
 COMMAND = module_command("trtzoo.builder.tensorrt_worker")
@@ -61,6 +71,11 @@ class Target(Record, frozen=True, kw_only=True):
     version: str
     driver: str = ""
     device: Device | None = None
+
+    @property
+    def card(self) -> str:
+        """The card whose kernels TensorRT times; empty for TensorRT-RTX, which times none."""
+        return card_title(self.device.name, self.device.memory) if self.device and self.flavour.name == "tensorrt" else ""
 
 
 class BuildSettings(Record, frozen=True, kw_only=True):
@@ -103,6 +118,7 @@ def choose_target(gpu: str, flavour: str, probed: dict[str, ProbeResult], *, dev
         devices = [find_device(device, devices)]
     here = [identify_gpu(each.name, each.sm) for each in devices]
     wanted = find_gpu(gpu) if gpu != "auto" else here[0] if here else GPUS["t4"]
+    check_supported(wanted)
     present = wanted in here
     if device is not None and not present:
         raise MachineError(f"Device {device} is no {wanted.title}: it is {device_line(devices[0])}.")
@@ -242,6 +258,7 @@ class _Builder:
             batch=order.batch,
             gpu=self.target.gpu.name,
             sm=self.target.gpu.sm,
+            card=self.target.card,
             flavour=self.target.flavour.name,
             version=self.target.version,
             workspace=self.settings.workspace,
@@ -277,7 +294,7 @@ class _Builder:
             **{
                 name: getattr(exported, name, default) for name, default in unknown.items()
             },  # None, if trtzoo did not export it
-            **{name: getattr(recipe, name) for name in ("precision", "batch", "gpu", "sm", "flavour")},
+            **{name: getattr(recipe, name) for name in ("precision", "batch", "gpu", "sm", "card", "flavour")},
             **asdict(output),
             onnx=onnx,
             profile={each.name: OptimizationProfile(min=each.shape, opt=each.shape, max=each.shape) for each in output.inputs},

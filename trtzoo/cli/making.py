@@ -15,6 +15,8 @@ from trtzoo.exporter.plan import ExportResult
 from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.sources import PUBLISHERS
 
+TARGETS = [row.name for row in GPUS.values() if not row.unsupported]
+
 
 @command("export")
 def export(
@@ -57,8 +59,8 @@ def build(
     gpu: Annotated[
         str,
         Option(
-            help=f"auto (the GPU of this machine, else t4), {', '.join(GPUS)}.",
-            autocompletion=options.one_of(["auto", *GPUS]),
+            help=f"auto (the GPU of this machine, else t4), {', '.join(TARGETS)}.",
+            autocompletion=options.one_of(["auto", *TARGETS]),
         ),
     ] = "auto",
     device: options.GpuDevice = None,

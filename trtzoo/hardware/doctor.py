@@ -92,6 +92,8 @@ def _error(title: str, found: ProbeResult) -> str:
 def _building_problem(device: CudaDevice, tensorrt: ProbeResult) -> tuple[str, str]:
     """What keeps TensorRT from building for a GPU, empty if nothing does, and what to install then."""
     gpu, problem = identify_gpu(device.name, device.sm), _error("TensorRT", tensorrt)
+    if gpu.unsupported:
+        return f"{gpu.title} is not supported: {gpu.unsupported}", "use a machine with another NVIDIA GPU"
     try:
         if not problem:
             check_target(gpu, FLAVOURS["tensorrt"], tensorrt.version)

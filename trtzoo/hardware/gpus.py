@@ -36,7 +36,7 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A target, and the cards sold under its name.
 
     TensorRT `oldest` to `newest` build for it (`newest` empty: still supported). `not_rtx` says why TensorRT-RTX cannot
-    (empty: it can).
+    (empty: it can), `unsupported` why trtzoo builds nothing for it (empty: it does).
     """
 
     name: str
@@ -46,12 +46,16 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     oldest: str = "8.6"
     newest: str = ""
     not_rtx: str = ""
+    unsupported: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names that drivers report."""
         return tuple(card.name for card in self.cards)
 
+
+SIZES = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 64, 72, 80, 94, 96, 141, 180, 192, 288)
+"""Memories that cards are sold with, in GB."""
 
 FLAVOURS: dict[str, Flavour] = {
     row.name: row
@@ -81,6 +85,15 @@ def find_card(name: str) -> Card | None:
     return next((card for row in GPUS.values() for card in row.cards if card.name == name), None)
 
 
+def card_title(name: str, memory: int) -> str:
+    """A card by its driver's name and its memory in bytes: "NVIDIA GeForce RTX 3080, 10 GB".
+
+    The memory is the size that is sold. Drivers report up to a tenth less, which changes with the driver and with ECC.
+    """
+    found = memory / 2**30
+    return f"{name}, {next((size for size in SIZES if size >= found), round(found))} GB"
+
+
 def find_gpu(name: str) -> Gpu:
     """The GPU called `name`, in any spelling: "T4", "RTX 4090". Raises UsageError if there is none."""
     if row := GPUS.get(re.sub(r"[\s_-]", "", name.lower())):
@@ -104,8 +117,15 @@ def identify_gpu(name: str, sm: int) -> Gpu:
     return Gpu(key, name, sm, (Card(name),), newest="10.4" if sm < 75 else "", not_rtx=not_rtx)
 
 
+def check_supported(gpu: Gpu) -> None:
+    """Raise MachineError for a GPU that trtzoo builds nothing for, with the reason."""
+    if gpu.unsupported:
+        raise MachineError(f"{gpu.title} (SM{gpu.sm}) is not supported: {gpu.unsupported}.")
+
+
 def check_target(gpu: Gpu, flavour: Flavour, version: str) -> None:
     """Raise MachineError if this version of this flavour cannot build for `gpu`; it says what to install."""
+    check_supported(gpu)
     here, problem, remedy = version_numbers(version)[:2], "", f"pip install '{requirement(gpu)}'"
     if flavour.name == "rtx" and gpu.not_rtx:
         raise MachineError(

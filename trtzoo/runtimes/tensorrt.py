@@ -157,7 +157,8 @@ class Session:
         self.versions |= {trt.__name__: trt.__version__} | cuda.versions()
         major, minor = gpu.compute_capability()
         sm, name = 10 * major + minor, gpu.name()
-        plan, sidecar = engines.load_plan(path, flavour=flavour, version=trt.__version__, sm=sm, device=name)
+        memory = gpu.total_memory()
+        plan, sidecar = engines.load_plan(path, flavour=flavour, version=trt.__version__, sm=sm, device=name, memory=memory)
         self._plan_sha256 = sidecar.sha256
         self._logger = make_logger(trt)
         self._runtime = trt.Runtime(self._logger)
