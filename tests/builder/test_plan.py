@@ -417,7 +417,7 @@ def test_a_v100_here_with_its_last_tensorrt_builds():
         (
             ("t4", "t4", "tensorrt"),
             {"tensorrt": ""},
-            "TensorRT is required but is not installed. Run: pip install tensorrt-cu12",
+            "TensorRT is required but is not installed. Run: trtzoo setup",
         ),
         (("nothing",), {"rtx": ""}, "TensorRT-RTX is required but is not installed. Run: pip install tensorrt-rtx-cu12"),
     ],
