@@ -1,5 +1,6 @@
 """Labelled photographs in all supported layouts."""
 
+import os
 import shutil
 from collections import Counter
 
@@ -255,3 +256,69 @@ def test_any_label_list_is_read_or_an_error(tmp_path_factory, data):
         assert len(dataset.read_dataset(folder, classes=3).photographs) >= 1
     except DataError as error:
         assert str(folder) in str(error)
+
+
+# --- links and special files ---
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Thirty images in three class folders."""
+    return class_folders(tmp_path / "data", classes=3, each=10)
+
+
+def test_a_link_to_its_own_tree_changes_nothing(folders):
+    before = read_dataset(folders, classes=3)
+    (folders / "0" / "self").symlink_to(".")
+    (folders / "1" / "other").symlink_to("../0")
+    (folders / "2" / "root").symlink_to(folders.resolve())
+    after = read_dataset(folders, classes=3)
+    assert (labelled(after), after.fingerprint) == (labelled(before), before.fingerprint)
+    assert after.notes == ("3 links lead to images that are counted already, and are skipped.",)
+
+
+def test_an_image_and_links_to_it_count_once_with_the_label_of_its_own_folder(folders):
+    (folders / "0" / "a_link.png").symlink_to(folders / "1" / "1_0.png")
+    data = read_dataset(folders, classes=3)
+    assert len(data.photographs) == 30
+    assert ("1_0.png", 1) in labelled(data)
+    assert data.notes == ("1 links lead to images that are counted already, and are skipped.",)
+
+
+def test_links_to_a_store_are_followed(folders, tmp_path):
+    before = read_dataset(folders, classes=3)
+    (folders / "0").rename(tmp_path / "store")
+    (folders / "0").symlink_to(tmp_path / "store")
+    hidden = folders / ".annex"
+    hidden.mkdir()
+    for path in list((folders / "1").iterdir()):
+        path.rename(hidden / path.name)
+        path.symlink_to(hidden / path.name)
+    after = read_dataset(folders, classes=3)
+    assert (labelled(after), after.fingerprint, after.notes) == (labelled(before), before.fingerprint, ())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_only_regular_files_are_images(folders):
+    before = read_dataset(folders, classes=3)
+    os.mkfifo(folders / "0" / "fifo.png")
+    (folders / "1" / "zero.jpg").symlink_to("/dev/zero")
+    after = read_dataset(folders, classes=3)
+    assert (labelled(after), after.fingerprint) == (labelled(before), before.fingerprint)
+    assert after.notes == ("2 entries are named like images and are not regular files; they are skipped.",)
+
+
+def test_a_label_list_names_each_image_once_by_any_path(folders):
+    (folders / "again.png").symlink_to(folders / "0" / "0_0.png")
+    (folders / "val_list.txt").write_text("0/0_0.png 0\nagain.png 1\n")
+    with pytest.raises(DataError, match=r"val_list.txt names .*0_0\.png more than once"):
+        read_dataset(folders, classes=3)
+
+
+def test_a_chain_of_deep_folders_is_walked(tmp_path):
+    folder = tmp_path / "data" / "0"
+    for number in range(200):
+        folder /= f"d{number % 10}"
+    folder.mkdir(parents=True)
+    noise(folder / "a.png", seed=1)
+    assert len(read_dataset(tmp_path / "data", classes=3).photographs) == 1

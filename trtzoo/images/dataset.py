@@ -12,7 +12,7 @@ class file, or sorted. Nothing is downloaded.
 import hashlib
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -109,14 +109,14 @@ def _class_folders(folder: Path, notes: list[str]) -> NamedPaths:
         )
     if loose:
         notes.append(f"{loose} images in {folder} are outside its class folders: they have no label and are skipped.")
-    return [(path, sub.name) for sub in classes for path in _images_below(sub)]
+    return _images_below(folder, classes, notes)
 
 
 def unlabelled_images(folder: Path) -> list[Path]:
     """The images of a folder that has neither class folders nor a label list."""
     if not folder.is_dir() or _label_list(folder) or _subfolders(folder):
         return []
-    return sorted(filter(_is_image, folder.iterdir()))
+    return sorted(path for path in folder.iterdir() if _is_image(path) and path.is_file())
 
 
 def _label_list(folder: Path) -> Path | None:
@@ -127,9 +127,35 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _images_below(folder: Path) -> list[Path]:
-    walk = os.walk(folder, followlinks=True)
-    return sorted(path for parent, _, names in walk for path in map(Path(parent).joinpath, names) if _is_image(path))
+def _images_below(root: Path, folders: list[Path], notes: list[str]) -> NamedPaths:
+    """The images in the trees of `folders`, which are `root` or in it: each once, with its folder's name.
+
+    Files and folders come before links, so an image has the label of the folder that it is in. A link is followed unless it
+    leads to what is counted already or to a folder that contains the data.
+    """
+    top, found = root.resolve(), dict[Path, tuple[Path, str]]()  # by real path
+    walked, repeated, special = {*top.parents, *([] if folders == [root] else [top])}, 0, 0
+    own = deque((folder, folder.name) for folder in folders if not folder.is_symlink())
+    links = deque((folder, folder.name) for folder in folders if folder.is_symlink())
+    while own or links:
+        path, name = (own or links).popleft()
+        real = Path(os.path.realpath(path))
+        if real in walked or real in found:
+            repeated += 1
+        elif real.is_dir():
+            walked.add(real)
+            for child in sorted(path.iterdir()):
+                if _is_image(child) or child.is_dir():
+                    (links if child.is_symlink() else own).append((child, name))
+        elif real.is_file() or not real.exists():  # the evaluation reports what does not exist as unreadable
+            found[real] = path, name
+        else:
+            special += 1
+    if repeated:
+        notes.append(f"{repeated} links lead to images that are counted already, and are skipped.")
+    if special:
+        notes.append(f"{special} entries are named like images and are not regular files; they are skipped.")
+    return sorted(found.values())
 
 
 def _is_image(path: Path) -> bool:
@@ -140,19 +166,21 @@ def _read_labels(source: Path, folder: Path, notes: list[str]) -> NamedPaths:
     """The images of a label list or ground truth. Paths are relative to the data folder or to the list's own."""
     lines = _text(source).rstrip().splitlines()
     if lines and all(re.fullmatch(r"\s*\d+\s*", line) for line in lines):
-        return _ground_truth(source, folder, [int(line) for line in lines])
+        return _ground_truth(source, folder, [int(line) for line in lines], notes)
     pairs = [line.strip().rsplit(maxsplit=1) for line in lines]
     for number, pair in enumerate(pairs, 1):
         if len(pair) != 2:
             raise DataError(f'Line {number} of {source} is {lines[number - 1][:60]!r}, not "path class".')
-    name, count = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
-    if count > 1:
-        raise DataError(f"{source} names {name} more than once.")
     root = next((root for root in (folder, source.parent) if pairs and (root / pairs[0][0]).exists()), folder)
     found = [(root / name, label) for name, label in pairs]
     if missing := [path for path, _ in found if not path.is_file()]:
         summary = f"{len(missing)} labels without images among {len(found)} lines"
         raise DataError(f"{source} has {summary}; the first is {missing[0]}.")
+    names: dict[str, str] = {}
+    for (path, _), (name, _) in zip(found, pairs, strict=True):
+        if (real := os.path.realpath(path)) in names:
+            raise DataError(f"{source} names {names[real]} more than once.")
+        names[real] = name
     known = {path for path, _ in found}
     beside = [path for parent in {path.parent for path in known} for path in parent.iterdir() if _is_image(path)]
     if others := sum(path not in known for path in beside):
@@ -160,7 +188,7 @@ def _read_labels(source: Path, folder: Path, notes: list[str]) -> NamedPaths:
     return found
 
 
-def _ground_truth(source: Path, folder: Path, numbers: list[int]) -> NamedPaths:
+def _ground_truth(source: Path, folder: Path, numbers: list[int], notes: list[str]) -> NamedPaths:
     """Line k is the class of the image whose name ends in _k, in a numbering that meta.mat explains."""
     meta = source.with_name("meta.mat")
     if not meta.is_file():
@@ -171,7 +199,11 @@ def _ground_truth(source: Path, folder: Path, numbers: list[int]) -> NamedPaths:
     names = _synsets(meta)
     if unknown := [number for number in numbers if number not in names]:
         raise DataError(f"{source} has class {unknown[0]}, which is not in {meta}.")
-    images = {int(match[1]): path for path in _images_below(folder) if (match := re.search(r"_(\d+)\.\w+$", path.name))}
+    images = {
+        int(match[1]): path
+        for path, _ in _images_below(folder, [folder], notes)
+        if (match := re.search(r"_(\d+)\.\w+$", path.name))
+    }
     lines = range(1, len(numbers) + 1)
     if extra := sorted(images.keys() - set(lines)):
         raise DataError(f"{source} has {len(numbers)} lines and none for {len(extra)} images; the first is {images[extra[0]]}.")
