@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.photographs import class_folders
+from trtzoo.images.decoders import MAX_MEMORY, Decoders
 
 DELETE = """import os, signal
 for owner, name in (os, "nice"), (os, "pread"), (os, "pwrite"), (signal, "pthread_sigmask"):
@@ -38,3 +41,18 @@ def test_images_are_decoded_and_cached_without_functions_that_windows_lacks(tmp_
     env = os.environ | {"PYTHONPATH": path}
     done = subprocess.run([sys.executable, "decode.py"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_a_worker_cannot_allocate_more_than_its_limit():
+    with Decoders(1) as decoders:
+        assert decoders.submit(_allocate, 100_000_000).result() == "allocated"
+        assert decoders.submit(_allocate, MAX_MEMORY).result() == "refused"
+
+
+def _allocate(size):
+    try:
+        bytearray(size)
+    except MemoryError:
+        return "refused"
+    return "allocated"

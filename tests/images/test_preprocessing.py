@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -167,6 +169,11 @@ def bomb(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
 
 
+def claim():
+    """A PNG of 43 bytes whose chunk claims 4 GB."""
+    return bomb(8, 8)[:33] + struct.pack(">I", 0xFFFFFFF0) + b"IDAT\0\0"
+
+
 def jpeg():
     out = io.BytesIO()
     Image.open(PHOTOGRAPHS[0]).convert("RGB").save(out, "JPEG")
@@ -197,8 +204,19 @@ def deep():
         (bomb(30_000, 30_000), "it has more than 178,956,970 pixels, the limit"),
         (bomb(2000, 2000), ""),
         (strip(), "pixels; the limit is 178,956,970"),
+        (claim(), ""),
     ],
-    ids=["empty", "text", "cut", "cut by a byte", "header only", "bomb", "no pixels", "a strip that would be stretched"],
+    ids=[
+        "empty",
+        "text",
+        "cut",
+        "cut by a byte",
+        "header only",
+        "bomb",
+        "no pixels",
+        "a strip that would be stretched",
+        "a chunk's claim",
+    ],
 )
 def test_an_unreadable_file_is_an_error_with_its_path_and_reason(tmp_path, decoder, data, reason):
     path = tmp_path / "x.jpg"
@@ -219,3 +237,23 @@ def test_sixteen_bits_are_read_by_opencv_and_an_error_for_pil(tmp_path):
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(ImageError, match="No such file"):
         preprocessing.read_image(tmp_path / "x.jpg", PADDLE, 224)
+
+
+def test_a_png_that_claims_gigabytes_takes_none(tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(claim())
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_DATA, (1 << 31, 1 << 31));" + READ
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert done.stdout == "it is truncated or damaged\n", done.stderr
+
+
+READ = """
+from pathlib import Path
+from trtzoo.core.errors import ImageError
+from trtzoo.images import preprocessing
+from trtzoo.models.sources import PUBLISHERS
+try:
+    preprocessing.read_crop(Path(sys.argv[1]), PUBLISHERS["paddle"].preprocessing, 224)
+except ImageError as error:
+    print(error.reason)
+"""

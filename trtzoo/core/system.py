@@ -2,6 +2,8 @@
 
 import math
 import os
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -70,3 +72,14 @@ def total_memory() -> int | None:
     if not hasattr(os, "sysconf"):
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def limit_memory(more: int) -> None:
+    """Let this process allocate at most `more` bytes from now on, then allocations fail; Linux only."""
+    if sys.platform == "linux":
+        import resource
+
+        used = re.search(r"VmData:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        limit = more + (int(used[1]) << 10 if used else 0)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))

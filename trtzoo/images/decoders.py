@@ -24,13 +24,14 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.console import log
 from trtzoo.core.errors import ImageError, MachineError
 from trtzoo.core.records import Preprocessing
-from trtzoo.core.system import available_cores
+from trtzoo.core.system import available_cores, limit_memory
 from trtzoo.images.dataset import DataSet
 from trtzoo.images.preprocessing import VERSIONS, read_crop
 
 CHUNK_SIZE = 4  # images per task of a worker
 CHUNKS_AHEAD = 8  # queued chunks per worker: this bounds memory
 MAX_WORKERS = 16
+MAX_MEMORY = 1_800_000_000  # bytes that a worker may allocate; an image of preprocessing.MAX_PIXELS takes 1.5 GB in PIL
 
 
 class CroppedImage(msgspec.Struct, frozen=True):
@@ -156,6 +157,7 @@ class Decoders(ProcessPoolExecutor):
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit_memory(MAX_MEMORY)
     if hasattr(os, "nice"):
         os.nice(19)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # hide the decoders' warnings; errors are returned as reasons

@@ -80,9 +80,21 @@ def _check_pixels(pixels: int) -> None:
         raise OSError(f"it has {pixels:,} pixels; the limit is {MAX_PIXELS:,}")
 
 
+def _check_chunks(data: bytes) -> None:
+    """Raise OSError if a PNG's chunk claims more bytes than there are: OpenCV would allocate them."""
+    start, kind = 8, b""
+    while kind != b"IEND":
+        header = data[start : start + 8]
+        if len(header) < 8 or start + 12 + (length := int.from_bytes(header[:4], "big")) > len(data):
+            raise OSError("it is truncated or damaged")
+        start, kind = start + 12 + length, header[4:]
+
+
 def _opencv(data: bytes, header: Image.Image, interpolation: str, short: int, size: int) -> Array:
     if header.format in ("JPEG", "MPO") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise OSError("it is truncated")  # some releases of OpenCV fill the rest with grey
+    if header.format == "PNG":
+        _check_chunks(data)
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if decoded is None:
         raise OSError("it is truncated or damaged")
