@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -156,3 +157,27 @@ finally:
 )
 def test_a_shell_completes_names_from_our_tables(line, offered):
     assert complete(line) == offered
+
+
+def test_a_full_disk_behind_stdout_is_reported_once(measured):
+    with Path("/dev/full").open("w") as full:
+        done = _run("models", stdout=full)
+    assert (done.returncode, done.stderr) == (1, "trtzoo: The output could not be written: No space left on device.\n")
+
+
+def test_an_encoding_without_a_character_gets_the_rest(measured):
+    done = _run("models", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and "densenet121" in done.stdout
+
+
+def test_a_closed_stdout_is_no_error(measured):
+    command = f"{sys.executable} -m trtzoo.cli models >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def _run(*words, stdout=subprocess.PIPE, **env):
+    command = [sys.executable, "-m", "trtzoo.cli", *words]
+    return subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=os.environ | {"NO_COLOR": "1"} | env
+    )

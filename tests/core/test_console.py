@@ -153,3 +153,12 @@ def test_a_bar_may_be_drawn_inside_another(terminal):
             inner.add_task("w.pth (MB)", total=2)
             inner.refresh()
     assert "w.pth (MB)" in terminal.getvalue()
+
+
+def test_control_characters_of_names_and_files_do_not_reach_the_terminal(capsys):
+    console.show_messages()
+    console.log.warning("%s is damaged", "a\x1b]0;title\x07\u202e.json")
+    console.print_result("tab\there\x1b[31m")
+    shown = capsys.readouterr()
+    assert shown.err == "a?]0;title??.json is damaged\n"
+    assert shown.out == "tab\there?[31m\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NOWHERE, Run
-from trtzoo.core.errors import StoreError, WeightsError
+from trtzoo.core.errors import StoreError, UsageError, WeightsError
 from trtzoo.core.files import cache_folder, sidecar_path
 from trtzoo.models.download import UnreachableError, fetch
 
@@ -258,3 +258,13 @@ def test_a_web_page_instead_of_a_file_is_not_kept(server: Server) -> None:
     assert cached() == []
     server.body, server.claimed = BODY, len(BODY)
     assert fetch(URL).read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    "mirror", ["http://[::1", "nonsense", "ftp://mirror.example", "http://", "http://mirror.example:99999"]
+)
+def test_a_mirror_that_is_no_address_is_a_usage_error(monkeypatch, tmp_path, mirror):
+    monkeypatch.setenv("TRTZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TRTZOO_MIRROR", mirror)
+    with pytest.raises(UsageError, match=r"which is not an address\. Example: https://mirror\.example$"):
+        fetch("https://weights.example/w.pdparams")

@@ -4,6 +4,8 @@ Results go to stdout, messages to stderr. Exit code 0: done; 1: something failed
 machine cannot do it; 130: interrupted by Ctrl-C.
 """
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -11,6 +13,14 @@ import sys
 
 class InterruptError(Exception):
     """Ctrl-C; the text says what is kept and how to continue."""
+
+
+def _prepare_stdout() -> None:
+    """Let print work where stdout is closed, and in an encoding that lacks a character."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - open as long as the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def main() -> None:
@@ -30,8 +40,12 @@ def main() -> None:
         from trtzoo.core.errors import MachineError, TrtzooError
 
         show_messages()
+        _prepare_stdout()
         try:
-            app(prog_name="trtzoo")
+            try:
+                app(prog_name="trtzoo")
+            finally:
+                sys.stdout.flush()
         except TrtzooError as error:
             if interrupts:
                 raise
@@ -42,6 +56,12 @@ def main() -> None:
                 raise
             log.error("trtzoo: %s is not installed. Run: trtzoo setup", error.name)
             sys.exit(MachineError.exit_code)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO):  # of stdout: a file's error is a StoreError
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush fails again
+            log.error("trtzoo: The output could not be written: %s.", error.strerror)
+            sys.exit(1)
     except BaseException as error:  # a library may turn the interrupt into an error of its own
         if not interrupts:
             raise

@@ -6,6 +6,7 @@ chooses its own handlers; without one, nothing is printed. Text is printed as it
 
 import logging
 import os
+import re
 import sys
 
 from rich.console import Console
@@ -19,14 +20,21 @@ logging.addLevelName(ALERT, "ALERT")
 
 STYLES = {logging.ERROR: "red", ALERT: "bold red", logging.WARNING: "yellow"}
 
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # without tab and newline
+
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Text from a file, a name or a device as a terminal may show it: control and bidirectional characters are "?"."""
+    return CONTROLS.sub("?", text)
 
 
 class _Handler(logging.Handler):
     """Prints messages above the progress bars, if there are any."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        stderr.print(record.getMessage(), style=STYLES.get(record.levelno), markup=False)
+        stderr.print(printable(record.getMessage()), style=STYLES.get(record.levelno), markup=False)
 
 
 def show_messages(*, quiet: bool = False) -> None:
@@ -49,6 +57,7 @@ def progress_bars() -> Progress:
 
 def print_result(line: str) -> None:
     """A line of the result, on stdout. On a terminal it goes through the console, which may be drawing bars below it."""
+    line = printable(line)
     if sys.stdout.isatty() and draws():
         stderr.print(line, markup=False)
     else:

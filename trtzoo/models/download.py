@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import requests
 
 from trtzoo.core.console import progress_bars
-from trtzoo.core.errors import StoreError, UnreachableError, WeightsError
+from trtzoo.core.errors import StoreError, UnreachableError, UsageError, WeightsError
 from trtzoo.core.files import cache_folder, encode, read_sidecar, replacing, sha256_file, sidecar_path
 from trtzoo.core.records import SCHEMA, Record
 
@@ -42,7 +42,7 @@ def fetch(url: str, *, sha256_prefix: str = "") -> Path:
         if _is_complete(target):  # another process downloaded it while this one waited
             return target
         fresh = work / target.name
-        mirror = os.environ.get("TRTZOO_MIRROR", "").rstrip("/")
+        mirror = _mirror()
         _download(mirror + address.path if mirror else url, fresh, publisher=address.netloc)
         with fresh.open("rb") as file:
             if file.read(1) == b"<":
@@ -54,6 +54,19 @@ def fetch(url: str, *, sha256_prefix: str = "") -> Path:
             )
         sidecar_path(fresh).write_bytes(encode(Download(url=url, sha256=digest)))
     return target
+
+
+def _mirror() -> str:
+    """The address in TRTZOO_MIRROR, or an empty text. Raises UsageError if it is none."""
+    mirror = os.environ.get("TRTZOO_MIRROR", "").rstrip("/")
+    try:
+        address = urlsplit(mirror)
+        valid = address.scheme in ("http", "https") and bool(address.hostname) and (address.port or 1) > 0
+    except ValueError:
+        valid = False
+    if mirror and not valid:
+        raise UsageError(f"TRTZOO_MIRROR is {mirror!r}, which is not an address. Example: https://mirror.example")
+    return mirror
 
 
 def _is_complete(target: Path) -> bool:

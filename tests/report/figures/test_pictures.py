@@ -2,13 +2,14 @@
 
 from itertools import combinations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.transforms import Bbox
 
-from tests.report.results import evaluation, gpu_result, result, weights
+from tests.report.results import DEVICE, evaluation, gpu_result, result, weights
 from trtzoo.core.records import Failure
 from trtzoo.models.table import MODELS
 from trtzoo.report.figures.drawing import LOOKS, draw, write
@@ -143,3 +144,8 @@ def test_each_network_is_named_once_where_its_points_are_close_and_no_name_leave
     for text in axes.texts:
         box = text.get_window_extent()
         assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+
+
+def test_a_device_s_name_is_not_read_as_mathematics(tmp_path):
+    device = msgspec.structs.replace(DEVICE, name=r"a $\frac{ card $")
+    write(named([result(device=device, batch=4)])["t4-fp32-b4"], tmp_path)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import unicodedata
 
 import pytest
 
@@ -106,3 +108,56 @@ def test_no_tables_make_no_text(form):
 def test_an_unknown_format_is_a_usage_error():
     with pytest.raises(UsageError, match=r"There is no format 'xml'. Known: rich, md, csv, json, latex"):
         render([], "xml")
+
+
+# --- text from files ---
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "[a](javascript:alert(1))",
+    "![a](https://x.example/a.png)",
+    "a | b",
+    "a\nb",
+    "\x1b]0;title\x07\x1b[31mred",
+    "\u202etxt.exe",
+    "=HYPERLINK(1)",
+    "+1+1",
+    "-2",
+    "@sum",
+    r"\input{/etc/passwd}",
+    "$x$ & 5 % # _ { } ~ ^",
+)
+
+
+def hostile(text):
+    return Table(text, ("Model", text), ((Cell(text, text), Cell(1.0, text, text)),), (text,))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_control_character_reaches_a_terminal(form, text):
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", render([hostile(text)], form)) if form == "rich" else render([hostile(text)], form)
+    assert not [char for char in shown if unicodedata.category(char) in ("Cc", "Cf") and char != "\n"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markdown_of_any_text_has_no_html_and_no_link_and_keeps_its_columns(text):
+    shown = render([hostile(text)], "md")
+    assert "<" not in shown and "](" not in shown
+    table = [line for line in shown.splitlines() if line.startswith("|")]
+    assert len(table) == 3
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {3}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_csv_of_any_text_is_no_formula_and_reads_back(text):
+    rows = list(csv.reader(render([hostile(text)], "csv").splitlines()[1:3]))
+    assert [len(row) for row in rows] == [3, 3]
+    assert not [value for value in (rows[1][0], rows[1][2]) if value[:1] in "=+-@\t"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_latex_of_any_text_has_no_command_of_its_own(text):
+    commands = set(re.findall(r"\\([a-zA-Z]+)", render([hostile(text)], "latex")))
+    known = {"begin", "caption", "end", "hline", "par", "textbackslash", "textasciitilde", "textasciicircum"}
+    assert commands <= known

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 from typing import Literal
 
 import msgspec
@@ -10,8 +11,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from trtzoo.core.console import printable
 from trtzoo.core.errors import find_row
-from trtzoo.report.tables.model import Table
+from trtzoo.report.tables.model import Cell, Table, Value
 
 SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}  # so that tables fit eighty columns
 
@@ -37,12 +39,21 @@ def rich(tables: list[Table]) -> str:
     return capture.get()
 
 
+MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": r"\|"})
+
+
+def _markdown(text: str) -> str:
+    """Text without HTML, links or columns of its own."""
+    return text.translate(MARKDOWN).replace("](", r"]\(")
+
+
 def markdown(tables: list[Table]) -> str:
     parts = []
     for table in tables:
-        headings, *rows = [f"| {' | '.join(texts)} |" for texts in table.texts]
+        headings, *rows = [f"| {' | '.join(map(_markdown, texts))} |" for texts in table.texts]
         rule = "| --- |" + " ---: |" * (len(table.columns) - 1)
-        parts += [f"### {table.title}", "", headings, rule, *rows, "", "\n\n".join(table.below), ""]
+        below = "\n\n".join(map(_markdown, table.below))
+        parts += [f"### {_markdown(table.title)}", "", headings, rule, *rows, "", below, ""]
     return "\n".join(parts)
 
 
@@ -55,9 +66,14 @@ def comma_separated(tables: list[Table]) -> str:
         writer.writerow([*table.columns, *(["Notes"] if table.notes else [])])
         for row in table.rows:
             notes = "; ".join(f"{name}: {cell.note}" for name, cell in zip(table.columns, row, strict=True) if cell.note)
-            writer.writerow([*(cell.value for cell in row), *([notes] if table.notes else [])])
+            writer.writerow(map(_csv, [*(cell.value for cell in row), *([notes] if table.notes else [])]))
         out.write("\n")
     return out.getvalue()
+
+
+def _csv(value: Value) -> Value:
+    """A value that a spreadsheet does not take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
 
 
 def json(tables: list[Table]) -> str:
@@ -102,5 +118,16 @@ FORMATS = {"rich": rich, "md": markdown, "csv": comma_separated, "json": json, "
 
 
 def render(tables: list[Table], form: str) -> str:
-    """Format the tables. Raises UsageError for an unknown format."""
-    return find_row("format", form, FORMATS)(tables)
+    """Format the tables; texts from files cannot break out of the format. Raises UsageError for an unknown format."""
+    return find_row("format", form, FORMATS)([_clean(table) for table in tables])
+
+
+def _clean(table: Table) -> Table:
+    """The table with one line a text, without control characters."""
+    cells = [[Cell(_line(cell.value), str(_line(cell.text)), str(_line(cell.note))) for cell in row] for row in table.rows]
+    columns, caption = (tuple(str(_line(text)) for text in texts) for texts in (table.columns, table.caption))
+    return Table(str(_line(table.title)), columns, tuple(map(tuple, cells)), caption)
+
+
+def _line(value: Value) -> Value:
+    return re.sub(r"\s+", " ", printable(value)) if isinstance(value, str) else value
