@@ -40,8 +40,12 @@ def test_a_steady_run_has_no_warning():
             "software thermal slowdown in 12 of 30 readings: cool the GPU, or lock the GPU at a clock it can sustain: nvidia-",
         ),
         (
-            monitored(reasons={"software power cap": 30, "hardware power brake": 2}),
-            "software power cap in 30 of 30 readings and hardware power brake in 2 of 30 readings: lock the GPU at a clock it",
+            monitored(reasons={"hardware power brake": 2, "hardware slowdown": 2}),
+            "hardware power brake in 2 of 30 readings and hardware slowdown in 2 of 30 readings: lock the GPU at a clock it",
+        ),
+        (
+            monitored(reasons={"software power cap": 30}),
+            "software power cap in 30 of 30 readings: lock the GPU at a clock it",
         ),
         (monitored(sm_clock=clock(900, 1590)), "the SM clock ran between 900 and 1590 MHz (limit 5%): lock the GPU at a clock"),
         (result(seconds=(0.010,) * 29 + (0.030,)), "the standard deviation is 34% of the mean (limit 10.0%): sample longer"),

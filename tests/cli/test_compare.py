@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
+from tests.report.results import T4
 from tests.report.runs import run, turns
 from trtzoo.core.files import encode
+from trtzoo.core.records import GpuState, Span
 
 
 def save(folder, *runs):
@@ -120,3 +122,18 @@ def test_the_table_fits_eighty_columns(trtzoo, tmp_path):
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "…" not in done.stdout
     assert "densenet264 fp16 b128" in done.stdout
+
+
+@pytest.mark.parametrize(("capped", "code"), [((30, 30), 1), ((0, 30), 0)], ids=["both sides", "one side"])
+def test_a_gate_fails_on_a_gpu_that_is_power_capped_on_both_sides(trtzoo, tmp_path, capped, code):
+    """B is 25 % slower, five runs a side. A power cap of B alone may be the reason, so it proves nothing."""
+    for letter, readings, factor in (("a", capped[0], 1.0), ("b", capped[1], 1.25)):
+        clock = Span(low=900e6, median=1100e6, high=1590e6) if readings else Span(low=1100e6, median=1100e6, high=1100e6)
+        state = GpuState(sm_clock=clock, reasons={"software power cap": readings} if readings else {}, readings=30)
+        runs = [run(0.02 * factor, at=100 * n + 900 * (letter == "b"), device=T4, gpu_state=state) for n in range(5)]
+        save(tmp_path / letter, *runs)
+    done = trtzoo("compare", "a", "b", "--gate", "3%", "--format", "md")
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("1 of 1 cells are slower by more than 3%." in done.stderr) == bool(code)
+    expected = "Software power cap on both sides" if code else "software power cap in 30 of 30 readings, in B only"
+    assert expected in done.stdout

@@ -10,11 +10,13 @@ from trtzoo.core.statistics import summarise, trend
 LOCK = "lock the GPU at a clock it can sustain: nvidia-smi --lock-gpu-clocks=MHZ (trtzoo doctor --gpu auto prints the commands)"
 LONGER = "sample longer: --seconds 10"
 OTHERS = 0.075  # other programs may use this share of our cores; older files of GPUs have no number of cores: 2
+POWER_CAP = "software power cap"  # NVML's reason that is usual for some cards
 
 WARNINGS = {
     "load": "stop them and measure again",
     "shared": "stop them and measure again; nvidia-smi lists them",
     "hot": f"cool the GPU, or {LOCK}",
+    "slowed": LOCK,
     "capped": LOCK,
     "clocks": LOCK,
     "spread": LONGER,
@@ -34,8 +36,8 @@ def symptoms(result: Result) -> Iterator[tuple[str, str]]:
         yield "load", f"other programs used {result.other_load:.1f} cores (limit {limit:.2g})"
     if state.others:
         yield "shared", f"{state.others} other {'process has' if state.others == 1 else 'processes have'} the GPU open"
-    for name, thermal in (("hot", True), ("capped", False)):
-        reasons = [(reason, count) for reason, count in state.reasons.items() if ("thermal" in reason) == thermal]
+    for name in ("hot", "slowed", "capped"):
+        reasons = [(reason, count) for reason, count in state.reasons.items() if _slowdown(reason) == name]
         if reasons:
             yield name, " and ".join(f"{reason} in {count} of {state.readings} readings" for reason, count in reasons)
     clock = state.sm_clock
@@ -61,6 +63,13 @@ def symptoms(result: Result) -> Iterator[tuple[str, str]]:
     if state.error:
         extent = f"monitored for {state.readings} readings only" if state.readings else "not monitored"
         yield "unmonitored", f"the GPU was {extent} ({state.error.rstrip('.')})"
+
+
+def _slowdown(reason: str) -> str:
+    """The row of WARNINGS for one of NVML's reasons."""
+    if reason == POWER_CAP:
+        return "capped"
+    return "hot" if "thermal" in reason else "slowed"
 
 
 def warning_sentence(result: Result) -> str:

@@ -5,14 +5,14 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import compress
-from statistics import fmean
+from statistics import fmean, median
 
 import msgspec
 import numpy as np
 
 from trtzoo.benchmark.protocols import PROTOCOLS, STATISTICS, metric_seconds
-from trtzoo.benchmark.warnings import symptoms
-from trtzoo.core.records import Result
+from trtzoo.benchmark.warnings import LOCK, POWER_CAP, symptoms
+from trtzoo.core.records import GpuState, Result
 from trtzoo.report.compare.verdicts import UNCLEAR, Moment, Ratio, moment, ratio
 from trtzoo.report.results import gpu_settings_facts
 
@@ -20,8 +20,14 @@ Facts = dict[str, str]
 Runs = Sequence[Result]
 Cells = dict[tuple[str, ...], Runs]
 
-DISTURBED = ("load", "shared", "hot", "capped", "clocks", "trend")
-"""A run with one of these warnings is left out if there are undisturbed runs; otherwise the cell proves nothing."""
+DISTURBED = ("load", "shared", "hot", "slowed", "capped", "clocks", "trend")
+"""A run with one of these warnings is left out if there are undisturbed runs; otherwise the cell proves nothing.
+
+A power cap that both sides have is a condition instead, and so is what it does to the clock: both sides' clocks are compared.
+"""
+
+CLOCKS = {"sm_clock": "SM clock", "memory_clock": "memory clock"}
+CLOCK_LIMIT = 0.05  # if the clocks of both sides differ by more, a difference of latencies proves nothing about the builds
 
 UNTIMED = ("kernel cache", "persistence mode", "compute mode")  # settings that do not change a running network's latency
 
@@ -186,17 +192,20 @@ def _compared(old: Runs, new: Runs) -> ComparedCell:
     Of interleaved runs, a pair counts if both its runs are undisturbed.
     """
     paired, warning = interleaved(old, new), ""
-    sound = [[not _disturbance(run) for run in side] for side in (old, new)]
+    capped = "".join(name for name, side in zip("AB", (old, new), strict=True) if any(map(power_capped, side)))
+    sound = [[not _disturbance(run, capped) for run in side] for side in (old, new)]
     if paired:
         sound = [[all(pair) for pair in zip(*sound, strict=True)]] * 2
     before, after = (tuple(compress(side, good)) for side, good in zip((old, new), sound, strict=True))
     if not before or not after:
-        before, after, warning = tuple(old), tuple(new), next(filter(None, map(_disturbance, (*old, *new))))
+        before, after, warning = tuple(old), tuple(new), next(filter(None, (_disturbance(run, capped) for run in (*old, *new))))
     moments = [[_moment(run) for run in side] for side in (before, after)]
     seconds = [math.exp(fmean(run.level for run in side)) for side in moments]
     left_out = len(old) + len(new) - len(before) - len(after)
     found = ratio(*moments, interleaved=paired)
-    return ComparedCell(before, after, (seconds[0], seconds[1]), found, paired, left_out, warning)
+    return ComparedCell(
+        before, after, (seconds[0], seconds[1]), found, paired, left_out, warning or _other_clock(before, after)
+    )
 
 
 def interleaved(old: Runs, new: Runs) -> bool:
@@ -215,8 +224,37 @@ def _time(run: Result) -> tuple[float, float]:
     return start, start + run.load + sum(sample.total for sample in run.samples)
 
 
-def _disturbance(run: Result) -> str:
-    return next((clause for name, clause in symptoms(run) if name in DISTURBED), "")
+def power_capped(run: Result) -> bool:
+    """Return whether the power cap held the GPU's clock down in any reading."""
+    return POWER_CAP in (run.gpu_state or GpuState()).reasons
+
+
+def _disturbance(run: Result, capped: str) -> str:
+    """Describe what disturbed a run. `capped` names the sides with power-capped runs: "", "A", "B" or "AB"."""
+    found = {name: clause for name, clause in symptoms(run) if name in DISTURBED}
+    if "capped" in found and capped != "AB":
+        found["capped"] += f", in {capped} only"
+    elif "capped" in found:
+        effects = ("capped", "clocks", "trend") if "clocks" in found else ("capped",)
+        found = {name: clause for name, clause in found.items() if name not in effects}
+    return next(iter(found.values()), "")
+
+
+def median_clock(runs: Runs, name: str) -> float | None:
+    """Return the median of the runs' median clocks in Hz; `name` is a field of GpuState. None if no run knows it."""
+    spans = [getattr(run.gpu_state, name) for run in runs if run.gpu_state]
+    known = [span.median for span in spans if span]
+    return median(known) if known else None
+
+
+def _other_clock(before: Runs, after: Runs) -> str:
+    """Describe a clock that differs between the sides by more than CLOCK_LIMIT; empty if none does."""
+    for name, title in CLOCKS.items():
+        old, new = median_clock(before, name), median_clock(after, name)
+        if old and new and max(old, new) > (1 + CLOCK_LIMIT) * min(old, new):
+            apart = f"{old / 1e6:.0f} MHz in A and {new / 1e6:.0f} MHz in B (limit {CLOCK_LIMIT:.0%} apart)"
+            return f"the {title} was {apart}: {LOCK}"
+    return ""
 
 
 def _moment(run: Result) -> Moment:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import chain
 
 from trtzoo.core.records import Result
-from trtzoo.report.compare.cells import ComparedCell, Comparison, conditions, identity, subject
+from trtzoo.report.compare.cells import ComparedCell, Comparison, conditions, identity, median_clock, power_capped, subject
 from trtzoo.report.compare.verdicts import MARGIN, UNCLEAR, mean_ratio
 from trtzoo.report.tables.model import Column, Table, make_table
 
@@ -26,7 +26,7 @@ def table(found: Comparison) -> Table:
         Column("Runs", _runs),
         Column("Verdict", lambda cell: cell.verdict, note=_note),
     )
-    caption = [*_sides(found), *_reading(found), *sentences(found)]
+    caption = [*_sides(found), *_power_caps(found), *_reading(found), *sentences(found)]
     return make_table("B against A: reported latencies", columns, cells, caption)
 
 
@@ -91,6 +91,21 @@ def _sides(found: Comparison) -> list[str]:
         ("B", [fact for fact in new if fact not in old]),
     )
     return [f"{side}: {'; '.join(facts)}." for side, facts in parts if facts]
+
+
+def _power_caps(found: Comparison) -> list[str]:
+    """Name the cells with a power cap on both sides, and the range of each side's SM clocks over these cells."""
+    cells = [cell for cell in found.cells if all(any(map(power_capped, side)) for side in (cell.before, cell.after))]
+    if not cells:
+        return []
+    name, clocks = _namer(found), []
+    for side, runs in (("A", [cell.before for cell in cells]), ("B", [cell.after for cell in cells])):
+        known = [clock / 1e6 for clock in (median_clock(each, "sm_clock") for each in runs) if clock]
+        clocks += [f"{min(known):.0f} to {max(known):.0f} MHz in {side}"] if known else []
+    return [
+        f"Software power cap on both sides, a condition of these cells: {', '.join(name(cell.before[0]) for cell in cells)}.",
+        *([f"Their median SM clocks: {', '.join(clocks)}."] if clocks else []),
+    ]
 
 
 def _reading(found: Comparison) -> list[str]:
