@@ -105,6 +105,13 @@ def test_a_gpu_of_other_settings_is_refused_and_one_of_unknown_settings_is_not(h
     assert compare(sides[0], [run(at=50, gpu_settings=GpuSettings())]).cells
 
 
+def test_a_setting_that_does_not_change_a_latency_is_shown_if_it_differs():
+    modes = [GpuSettings(power_limit=70.0, persistence_mode=mode) for mode in ("on", "off")]
+    shown = table(compare([run(gpu_settings=modes[0])], [run(at=50, gpu_settings=modes[1])]))
+    assert {"A: persistence mode on.", "B: persistence mode off."} <= set(shown.caption)
+    assert "power limit 70 W" in shown.caption[0]
+
+
 def test_two_runtimes_on_both_sides_are_compared_with_themselves():
     sides = [
         [run(seconds, runtime=name, at=at) for name, seconds in (("onnxruntime", 0.01), ("openvino", 0.03))] for at in (0, 900)

@@ -116,10 +116,10 @@ def identity(result: Result) -> Facts:
 
 
 def conditions(result: Result) -> Facts:
-    """Return the further fields that must be equal on both sides, if both sides know them."""
+    """Return the further fields that must be equal on both sides, if both sides know them; those of UNTIMED are only shown."""
     known = {"input and output": result.io, "threads": str(result.threads or ""), **result.settings}
     known |= gpu_settings_facts(result.gpu_settings)
-    return {name: value for name, value in known.items() if value and name not in UNTIMED}
+    return {name: value for name, value in known.items() if value}
 
 
 def subject(result: Result) -> Facts:
@@ -178,8 +178,9 @@ def _difference(old: Runs, new: Runs) -> Refusal | None:
     ]
     checks += [(conditions, old[0], run, ("A", "B")) for run in (*old, *new)]
     for facts, first, run, sides in checks:
-        for difference in _differing(facts, first, run):
-            return Refusal(old[0], *difference, sides)
+        for name, here, there in _differing(facts, first, run):
+            if name not in UNTIMED:
+                return Refusal(old[0], name, here, there, sides)
     return None
 
 
