@@ -1,5 +1,6 @@
 """Frameworks on a GPU: the same code in the CPU's memory, the errors without CUDA, and real runs where there is a GPU."""
 
+import sys
 from functools import partial
 
 import numpy as np
@@ -77,10 +78,7 @@ def test_logits_of_an_earlier_inference_do_not_pass_for_new_ones(exported):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        (
-            "onnxruntime-cuda",
-            r"here has no CUDAExecutionProvider\. Run: pip uninstall onnxruntime onnxruntime-gpu; pip install 'trtzoo\[gpu\]'$",
-        ),
+        ("onnxruntime-cuda", r"here has no CUDAExecutionProvider\. Run: trtzoo setup$"),
         ("onnxruntime-tensorrt", r"here has no TensorrtExecutionProvider\. Run: "),
         ("pytorch-cuda", r"is built without CUDA, or finds no GPU\. To see what is here, run: trtzoo doctor$"),
     ],
@@ -91,6 +89,18 @@ def test_without_cuda_each_names_what_is_missing_instead_of_running_on_the_cpu(e
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     with pytest.raises(MachineError, match=sentence):
         resolve(RUNTIMES[name].opener)(exported[KINDS[0]], batch=1)
+
+
+@pytest.mark.parametrize(("name", "loaded"), [("onnxruntime-cuda", False), ("onnxruntime-tensorrt", True)])
+def test_tensorrt_s_libraries_are_loaded_before_a_session_with_its_provider(exported, tmp_path, monkeypatch, name, loaded):
+    (tmp_path / "tensorrt.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.setattr(onnxruntime.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    with pytest.raises(MachineError):
+        resolve(RUNTIMES[name].opener)(exported[KINDS[0]], batch=1)
+    assert (sys.modules.pop("tensorrt", None) is not None) == loaded
 
 
 def test_a_provider_that_is_listed_but_does_not_load_is_refused(exported, monkeypatch):

@@ -122,4 +122,6 @@ def _found(answer: ProbeResult) -> str:
     if answer.error:
         return answer.error
     devices = [f"{device_line(device)} (SM{device.sm}, {device.memory / 2**30:.0f} GiB)" for device in gpu_devices(answer)]
-    return "  ".join([answer.version, *devices, ", ".join(answer.features)]).rstrip()
+    built = f" for CUDA {answer.cuda}" if answer.cuda else ""
+    unusable = [f"{name} does not load: {reason}" for name, reason in answer.unusable.items()]
+    return "  ".join([answer.version + built, *devices, ", ".join(answer.features), *unusable]).rstrip()

@@ -7,8 +7,10 @@ from trtzoo.core.errors import MachineError
 from trtzoo.core.files import free_space
 from trtzoo.core.records import SCHEMA, Record
 from trtzoo.hardware import probes
-from trtzoo.hardware.gpus import FLAVOURS, GPUS, check_target, identify_gpu
+from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu, check_target, identify_gpu
+from trtzoo.hardware.onnx_providers import CUDA, TENSORRT
 from trtzoo.hardware.probes import CudaDevice, ProbeResult
+from trtzoo.hardware.software import driver_problem, find_stack
 
 PROBED = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "pycuda")
 SPACE = 10_000_000_000  # bytes that the ten networks take in FP32 and FP16: 2.3 GB of graphs and 7 GB of engines
@@ -41,17 +43,9 @@ def examine(folder: Path) -> Report:
 
 def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
     """Judge what was found; `free` is in bytes."""
-    cuda, rtx, onnxruntime = found["cuda"], found["tensorrt_rtx"], found["onnxruntime"]
+    rtx, onnxruntime = found["tensorrt_rtx"], found["onnxruntime"]
     missing = [name for name in ("torch", "onnx", "onnxruntime") if found[name].error]
     targets = ", ".join(row.name for row in GPUS.values() if not row.not_rtx and f"SM{row.sm}" in rtx.features)
-    providers = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.features if "Azure" not in name)
-    flavours = " and ".join(row.title for row in FLAVOURS.values() if not found[row.module].error)
-    gpu = cuda.devices[0].name if cuda.devices else ""
-    building = running = (cuda.error or "the driver reports no GPU", "use a machine with an NVIDIA GPU")
-    if cuda.devices:
-        building = _building_problem(cuda.devices[0], found["tensorrt"])
-        absent = _error("PyCUDA", found["pycuda"]) or ("" if flavours else _error("TensorRT", found["tensorrt"]))
-        running = (absent, "trtzoo setup")
     space = f"{free / 1e9:.0f} GB free; the ten networks in FP32 and FP16 take about {SPACE / 1e9:.0f} GB"
     rows = {  # what this machine can do, or else the problem and its remedy
         "export": (
@@ -64,13 +58,12 @@ def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
             _error("TensorRT-RTX", rtx),
             f"pip install {FLAVOURS['rtx'].install}",
         ),
-        "build for this GPU": (f"TensorRT {found['tensorrt'].version} for {gpu}", *building),
         "run ONNX files": (
-            f"ONNX Runtime {onnxruntime.version} on {providers}",
+            f"ONNX Runtime {onnxruntime.version} on {_providers(onnxruntime)}",
             _error("onnxruntime", onnxruntime),
             "trtzoo setup",
         ),
-        "run engines": (f"{flavours} on {gpu}", *running),
+        **_on_gpu(found),
         "keep all files": (space, "" if free >= SPACE else space, "use a folder on a larger disk"),
     }
     return Report(
@@ -85,18 +78,74 @@ def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
     )
 
 
+def _on_gpu(found: dict[str, ProbeResult]) -> dict[str, tuple[str, str, str]]:
+    """What the first GPU can be used for, as in `diagnose`."""
+    cuda, onnxruntime, torch, tensorrt = (found[name] for name in ("cuda", "onnxruntime", "torch", "tensorrt"))
+    gpu = cuda.devices[0] if cuda.devices else None
+    engines = {row.title: _problem(row.title, found[row.module], cuda.version) for row in FLAVOURS.values()}
+    flavours = " and ".join(title for title, problem in engines.items() if not problem)
+    runtime, pytorch = f"ONNX Runtime {onnxruntime.version}", f"PyTorch {torch.version}"
+    row = identify_gpu(gpu.name, gpu.sm) if gpu else None
+    unsupported = f"{row.title} is not supported: {row.unsupported}" if row and row.unsupported else ""
+    outdated = _target_problem(row, tensorrt.version) if row else ""
+    rows = {
+        "build for this GPU": (f"TensorRT {tensorrt.version} for", unsupported or engines["TensorRT"] or outdated),
+        "run engines": (
+            f"{flavours} on",
+            _problem("PyCUDA", found["pycuda"], cuda.version) or ("" if flavours else engines["TensorRT"]),
+        ),
+        "run ONNX on this GPU": (
+            f"{runtime} with {_providers(onnxruntime)} on",
+            _problem("ONNX Runtime", onnxruntime, cuda.version, needs_cuda=True) or _unusable(onnxruntime),
+        ),
+        "run PyTorch on this GPU": (f"{pytorch} on", _problem("PyTorch", torch, cuda.version, needs_cuda=True)),
+    }
+    if gpu is None:
+        nothing = ("", cuda.error or "the driver reports no GPU", "use a machine with an NVIDIA GPU")
+        return dict.fromkeys(rows, nothing)
+    remedy = "use a machine with another NVIDIA GPU" if unsupported else _remedy(gpu, cuda.version)
+    return {name: (f"{good} {gpu.name}", problem, remedy) for name, (good, problem) in rows.items()}
+
+
+def _providers(onnxruntime: ProbeResult) -> str:
+    return ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.features if "Azure" not in name)
+
+
 def _error(title: str, found: ProbeResult) -> str:
     return f"{title} is {found.error}" if found.error else ""
 
 
-def _building_problem(device: CudaDevice, tensorrt: ProbeResult) -> tuple[str, str]:
-    """What keeps TensorRT from building for a GPU, empty if nothing does, and what to install then."""
-    gpu, problem = identify_gpu(device.name, device.sm), _error("TensorRT", tensorrt)
-    if gpu.unsupported:
-        return f"{gpu.title} is not supported: {gpu.unsupported}", "use a machine with another NVIDIA GPU"
+def _problem(title: str, found: ProbeResult, driver: str, *, needs_cuda: bool = False) -> str:
+    """What keeps a library from using a GPU with this driver; empty if nothing does."""
+    if found.error:
+        return _error(title, found)
+    if needs_cuda and not found.cuda:
+        return f"{title} {found.version} is built without CUDA"
+    needs = (f"CUDA {found.cuda.split('.')[0]}", f"{title} {found.version.split('.')[0]}")
+    problem = next(filter(None, (driver_problem(need, driver) for need in needs)), "")
+    return f"{title} {found.version}: {problem}" if problem else ""
+
+
+def _unusable(onnxruntime: ProbeResult) -> str:
+    """Why ONNX Runtime has no provider for a GPU; one is enough."""
+    if {CUDA, TENSORRT} & {*onnxruntime.features}:
+        return ""
+    return "; ".join(f"{name} does not load: {reason}" for name, reason in onnxruntime.unusable.items())
+
+
+def _target_problem(gpu: Gpu, version: str) -> str:
+    """Why this version of TensorRT does not build for a GPU; empty if it does."""
     try:
-        if not problem:
-            check_target(gpu, FLAVOURS["tensorrt"], tensorrt.version)
+        check_target(gpu, FLAVOURS["tensorrt"], version)
     except MachineError as error:
-        problem = str(error)
-    return problem, "trtzoo setup"
+        return str(error)
+    return ""
+
+
+def _remedy(device: CudaDevice, driver: str) -> str:
+    """What helps: packages that fit this driver, or another driver."""
+    try:
+        find_stack(device.name, device.sm, driver)
+    except MachineError as error:
+        return str(error)
+    return "trtzoo setup"

@@ -3,15 +3,18 @@
 import ctypes
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import metadata
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from trtzoo.core.records import Record
 from trtzoo.core.subprocesses import ChildError, module_command, run_child, serve
+from trtzoo.hardware.onnx_providers import CUDA, TENSORRT, provider_problem
 
 SECONDS = 60.0  # time limit of a probe; importing torch from a cold disk takes ten
 
@@ -27,10 +30,16 @@ class CudaDevice(Record, frozen=True, kw_only=True):
 
 
 class ProbeResult(Record, frozen=True, kw_only=True):
-    """The result of one probe. `error` says why there is no `version`; `features` are what the library says it can do."""
+    """The result of one probe. `error` says why there is no `version`.
+
+    `cuda` is the CUDA version that a library is built for; `features` are ONNX Runtime's execution providers, or TensorRT-RTX's
+    targets, such as "SM75"; `unusable` has the providers that do not work here, with the reason.
+    """
 
     version: str = ""
+    cuda: str = ""
     features: tuple[str, ...] = ()
+    unusable: dict[str, str] = msgspec.field(default_factory=dict)
     devices: tuple[CudaDevice, ...] = ()
     error: str = ""
 
@@ -50,7 +59,7 @@ def _run_probe(name: str, seconds: float = SECONDS) -> ProbeResult:
 
 
 def library(name: str) -> ProbeResult:
-    """Import any module. Features: ONNX Runtime's execution providers, TensorRT-RTX's targets, such as "SM75"."""
+    """Import any module; FACTS has what is asked of some."""
     try:
         module = importlib.import_module(name)
         if name == "pycuda":
@@ -58,16 +67,48 @@ def library(name: str) -> ProbeResult:
     except (ImportError, OSError, RuntimeError) as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == name
         return ProbeResult(error="not installed" if absent else f"cannot be loaded: {error}")
-    found = getattr(module, "__version__", None)
-    if not found:
-        with suppress(metadata.PackageNotFoundError):
-            found = metadata.version(name)
-    features: Iterable[str] = ()
-    if name == "onnxruntime":
-        features = module.get_available_providers()
-    elif name == "tensorrt_rtx" and hasattr(module, "ComputeCapability"):
-        features = (member for member in module.ComputeCapability.__members__ if member.startswith("SM"))
-    return ProbeResult(version=str(found or "unknown"), features=tuple(features))
+    found = getattr(module, "__version__", None) or _distribution(name)
+    facts = FACTS[name](module) if name in FACTS else {}
+    return ProbeResult(version=str(found or "unknown"), **facts)
+
+
+def _distribution(name: str) -> str:
+    """The version of an installed distribution; empty if there is none."""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    return ""
+
+
+def _cuda_of_wheel(module: Any) -> dict[str, Any]:
+    """The CUDA release that a TensorRT from pip is built for: it is part of the distribution's name."""
+    name = module.__name__.replace("_", "-")
+    return {"cuda": next((release for release in ("13", "12", "11") if _distribution(f"{name}-cu{release}")), "")}
+
+
+def _rtx(module: Any) -> dict[str, Any]:
+    members = getattr(getattr(module, "ComputeCapability", None), "__members__", ())
+    return _cuda_of_wheel(module) | {"features": tuple(member for member in members if member.startswith("SM"))}
+
+
+def _onnxruntime(module: Any) -> dict[str, Any]:
+    """Its providers, those for GPUs only if they work: the list of providers is fixed when ONNX Runtime is compiled."""
+    build: Any = None
+    with suppress(ImportError):
+        build = importlib.import_module("onnxruntime.capi.build_and_package_info")
+    providers = module.get_available_providers()
+    tried = {name: provider_problem(module, name) for name in (CUDA, TENSORRT) if name in providers}
+    unusable = {name: problem for name, problem in tried.items() if problem}
+    features = tuple(name for name in providers if name not in unusable)
+    return {"cuda": getattr(build, "cuda_version", ""), "features": features, "unusable": unusable}
+
+
+FACTS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "onnxruntime": _onnxruntime,
+    "pycuda": lambda module: {"cuda": ".".join(map(str, module.driver.get_version()[:2]))},
+    "tensorrt": _cuda_of_wheel,
+    "tensorrt_rtx": _rtx,
+    "torch": lambda module: {"cuda": module.version.cuda or ""},
+}
 
 
 def cuda() -> ProbeResult:

@@ -12,6 +12,7 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError
 from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.system import available_cores
+from trtzoo.hardware.onnx_providers import CUDA, TENSORRT, load_libraries
 from trtzoo.runtimes.host_timed import HostSession, StagedSession, memory_errors, set_tf32
 
 Provider = tuple[str, dict[str, Any]]  # an execution provider's name and options
@@ -92,12 +93,11 @@ def cuda(
     `with_tensorrt` prefers the TensorRT provider, which builds its engines when it opens; CUDA runs what it does not accept.
     """
     set_tf32(tf32)
-    if hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # the CUDA and cuDNN libraries that pip installed
-    providers: list[Provider] = [("CUDAExecutionProvider", {"device_id": device, "use_tf32": int(tf32)})]
+    load_libraries(onnxruntime, TENSORRT if with_tensorrt else CUDA)
+    providers: list[Provider] = [(CUDA, {"device_id": device, "use_tf32": int(tf32)})]
     if with_tensorrt:
         half = read_record(sidecar_path(path), OnnxSidecar).precision == "fp16"
-        providers.insert(0, ("TensorrtExecutionProvider", {"device_id": device, "trt_fp16_enable": half}))
+        providers.insert(0, (TENSORRT, {"device_id": device, "trt_fp16_enable": half}))
     return DeviceSession(path, batch=batch, providers=providers, memory="cuda", device=device, **staged)
 
 
