@@ -19,17 +19,13 @@ from trtzoo.builder import tensorrt_worker
 from trtzoo.builder.tensorrt_worker import BuildJob
 from trtzoo.core.errors import BuildError
 
-INSPECTED = json.dumps(
-    {
-        "Layers": [
-            {"Name": "conv", "LayerType": "CaskConvolution", "Outputs": [{"Format/Datatype": "Row major linear FP16 format"}]}
-        ]
-    }
-)
 touched: list[str] = []
 flags: list[str] = []
 real = importlib.import_module(sys.argv[1])
-ours = SimpleNamespace(parses=True, mute=False, errors=1, plan=True, fits=True, shape=[-1, 3, 8, 8], dtype="HALF")
+ours = SimpleNamespace(
+    parses=True, mute=False, errors=1, plan=True, fits=True, shape=[-1, 3, 8, 8], dtype="HALF", inside=["FP16"]
+)
+NOTED = {"builder_optimization_level", "avg_timing_iterations", "max_aux_streams", "tiling_optimization_level", "precision"}
 RENAMED = {"nvonnxparser::IParserError": "ParserError", "nvinfer1::IEngineInspector": "EngineInspector"}
 PLAIN = ("None", "bool", "int", "str")
 
@@ -53,6 +49,8 @@ class Double:
         attribute = member(self._cls, name)
         assert isinstance(attribute, property) and attribute.fset, f"{self._cls.__name__}.{name} cannot be set"
         touched.append(f"{self._cls.__name__}.{name} =")
+        if name in NOTED:
+            flags.append(f"{name} {getattr(new, 'name', new)}")
         self._set[name] = new
 
 
@@ -80,6 +78,8 @@ def call(owner: Double, name: str, doc: str, args: tuple[object, ...], kwargs: d
     assert returned, f"{owner._cls.__name__}.{name} does not take {args} {kwargs}; it is {doc.splitlines()[:6]}"
     if name in ("set_flag", "clear_flag"):
         flags.append(f"{name} {args[0].name}")
+    if name == "set_output_type":
+        flags.append(f"output {args[0]} {args[1].name}")
     if name == "create_network":
         flags.append(f"network {args[0]}")
     if name == "set_compute_capability":
@@ -88,7 +88,7 @@ def call(owner: Double, name: str, doc: str, args: tuple[object, ...], kwargs: d
         return built(args[1])
     scripted = {
         "parse_from_file": ours.parses,
-        "get_engine_information": INSPECTED,
+        "get_engine_information": inspected(),
         "serialize": b"timings",
         "combine": True,
         "set_timing_cache": ours.fits or flags.count("cache refused") > 0,
@@ -105,6 +105,12 @@ def call(owner: Double, name: str, doc: str, args: tuple[object, ...], kwargs: d
     (kind,) = returned
     kind = RENAMED.get(kind, kind.rpartition(".")[2])
     return None if kind in PLAIN else owner._given.setdefault((name, args), Double(getattr(real, kind)))
+
+
+def inspected() -> str:
+    """The inspector's JSON of an engine with a convolution of each type in `ours.inside`."""
+    outputs = [{"Format/Datatype": f"Row major linear {kind} format"} for kind in ours.inside]
+    return json.dumps({"Layers": [{"Name": "conv", "LayerType": "CaskConvolution", "Outputs": [each]} for each in outputs]})
 
 
 def built(config: Double) -> bytes | None:

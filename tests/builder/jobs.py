@@ -15,6 +15,7 @@ RECIPE = Recipe(
     version="1",
     workspace=1 << 20,
     detailed=False,
+    options={},
     code="0",
 )
 JOB = BuildJob(recipe=RECIPE, onnx="net.onnx", engine="net.engine")

@@ -1,12 +1,16 @@
-"""The engine inspector's JSON, as its documentation shows it for several versions."""
+"""The types of an engine, from the inspector's JSON as its documentation shows it, and of a graph, from its file."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtzoo.builder.tensorrt_worker import layer_types
+from tests.making import tiny
+from trtzoo.artifacts.engines import LayerTypes
+from trtzoo.builder.layer_types import check_precision, graph_types, layer_types
+from trtzoo.builder.tensorrt_worker import constrain
 from trtzoo.core.errors import BuildError
 
 
@@ -51,3 +55,24 @@ def test_layers_of_any_form_are_an_error_with_a_sentence(value):
     for text in (json.dumps({"Layers": value}), inspected({"Outputs": value}), inspected({"Outputs": [value]})):
         with pytest.raises(BuildError, match="the engine inspector"):
             layer_types(text)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+def test_a_graph_s_types_are_those_of_its_weights(dtype, tmp_path):
+    found = graph_types(tiny(tmp_path / "net.onnx", dtype=dtype))
+    assert found.compute == found.types == {dtype.upper(): 1}
+    check_precision(found, dtype, name="net.onnx")
+    other = {"fp32": "fp16", "fp16": "fp32"}[dtype]
+    with pytest.raises(BuildError, match=f"^net.onnx is not {other}: its layers compute in 1 {dtype.upper()} "):
+        check_precision(found, other, name="net.onnx")
+
+
+def test_a_graph_of_several_types_needs_a_typed_network():
+    layers = LayerTypes(source="network", types={}, compute={"FP16": 19, "FP32": 1})
+    trt = SimpleNamespace(__version__="8.6.1")
+    with pytest.raises(BuildError) as error:
+        constrain(trt, None, [], layers)
+    assert str(error.value) == (
+        "the graph computes in several types (19 FP16, 1 FP32), and TensorRT 8.6.1 has no typed networks to keep them: "
+        "use TensorRT 10 or later, or export it in one type"
+    )

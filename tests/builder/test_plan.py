@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from tests.making import tiny
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.graphs import ExportOrder
+from trtzoo.builder.options import check_options
 from trtzoo.builder.plan import (
     BuildOrder,
     BuildSettings,
@@ -24,8 +25,9 @@ from trtzoo.builder.plan import (
     build_orders,
     check_space,
     choose_target,
+    timing_cache,
 )
-from trtzoo.core.errors import MachineError, StoreError
+from trtzoo.core.errors import MachineError, StoreError, UsageError
 from trtzoo.core.files import sha256_file, sidecar_path
 from trtzoo.core.records import Device
 from trtzoo.exporter.plan import export
@@ -93,6 +95,7 @@ def test_a_sidecar_records_what_made_the_engine_and_what_is_in_it(built):
         assert [(each.name, each.dtype, each.shape) for each in about.inputs] == [("images", "FLOAT", (4, 3, 224, 224))]
         assert [(each.name, each.dtype, each.shape) for each in about.outputs] == [("logits", "FLOAT", (4, 1000))]
         assert about.profile["images"].min == about.profile["images"].max == (4, 3, 224, 224)
+        assert about.options == {}
         assert 0 < about.build_seconds < 60
         assert 1e8 < about.peak_memory < 1.5e9
 
@@ -164,6 +167,51 @@ def test_any_change_rebuilds(change, tmp_path):
     again = one(onnx, tmp_path, batch=2 if change == "batch" else 1, **settings)
     assert (again.up_to_date, again.error) == (False, "")
     assert engines.is_intact(again.path, engines.read_sidecar_unchecked(again.path))
+
+
+def test_an_engine_with_other_builder_options_is_replaced_only_by_force(tmp_path):
+    onnx = tiny(tmp_path / "tiny.onnx")
+    first = one(onnx, tmp_path, options={"aux_streams": 0})
+    assert (first.error, first.sidecar.options) == ("", {"aux_streams": 0})
+    assert one(onnx, tmp_path, options={"aux_streams": 0}).up_to_date
+    assert one(onnx, tmp_path).error == (
+        f"{first.path} was built with --aux-streams 0, and now no builder options would replace it. "
+        "Keep both: --engines-dir OTHER. Replace it: --force"
+    )
+    assert one(onnx, tmp_path, force=True).sidecar.options == {}
+    assert "was built with no builder options, and now --aux-streams 0" in one(onnx, tmp_path, options={"aux_streams": 0}).error
+    os.truncate(first.path, 100)
+    assert one(onnx, tmp_path, options={"aux_streams": 0}).error == ""
+
+
+def test_kernels_that_were_timed_with_other_options_have_times_of_their_own():
+    names = [timing_cache(options) for options in ({}, {"timing_iterations": 8}, {"opt_level": 5, "timing_iterations": 8})]
+    assert names == ["timing.cache", "timing-timing_iterations8.cache", "timing-opt_level5-timing_iterations8.cache"]
+
+
+@pytest.mark.parametrize("options", [{"opt_level": 0}, {"timing_iterations": 8}, {"tiling": 3}])
+def test_tensorrt_rtx_ignores_an_option_and_so_it_is_refused(options, tmp_path):
+    onnx = tiny(tmp_path / "tiny.onnx")
+    plain, other = one(onnx, tmp_path / "plain"), one(onnx, tmp_path / "other", options=options)
+    assert plain.sidecar.sha256 == other.sidecar.sha256
+    (name,) = options
+    with pytest.raises(UsageError, match=r"^TensorRT-RTX ignores --"):
+        check_options(options, FLAVOURS["rtx"])
+    check_options(options, FLAVOURS["tensorrt"])
+    with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} -1: choose a whole number from "):
+        check_options({name: -1}, FLAVOURS["tensorrt"])
+
+
+def test_a_dump_of_layers_belongs_to_its_engine(tmp_path):
+    onnx = tiny(tmp_path / "tiny.onnx")
+    first = one(onnx, tmp_path)
+    dump = engines.layers_path(first.path)
+    assert dump.name == "tiny-fp32-b1.layers.json"
+    dump.write_text("{}")
+    assert one(onnx, tmp_path).up_to_date and dump.exists()
+    tiny(onnx, seed=1)
+    assert not one(onnx, tmp_path).up_to_date
+    assert not dump.exists()
 
 
 def test_an_engine_whose_file_was_only_touched_is_up_to_date(tmp_path):

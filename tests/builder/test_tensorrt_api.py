@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from tests.builder.bindings import ENVIRONMENT, VERSIONS, bindings, python_path, stubs
 from tests.builder.jobs import JOB, RECIPE
+from tests.making import tiny
 
 __all__ = ["bindings", "stubs"]
 
@@ -36,10 +37,13 @@ def drive(version, request, tmp_path):
         env |= {"LD_LIBRARY_PATH": str(stubs), "PYTHONPATH": python_path(folder)}
     module = "tensorrt_rtx" if version == "rtx" else "tensorrt"
 
-    def run(scripted=None, *, opens=True, timing_cache="", **recipe):
+    def run(scripted=None, *, opens=True, timing_cache="", layers="", graph="", **recipe):
         fields = {"precision": "fp16", "batch": 4, "flavour": "rtx" if version == "rtx" else "tensorrt"} | recipe
+        tiny(tmp_path / "net.onnx", dtype=graph or fields["precision"].replace("tf32", "fp32"))
         job = replace(
             JOB,
+            onnx=str(tmp_path / "net.onnx"),
+            layers=layers,
             recipe=replace(RECIPE, **fields),
             engine=str(tmp_path / "net.engine"),
             visible="0" if opens else "",
@@ -56,7 +60,14 @@ def drive(version, request, tmp_path):
 def test_an_fp16_graph_is_built_with_the_flags_that_this_version_has(drive, version):
     did = drive(timing_cache="")
     wanted = {
-        "8.6.1": ["network 1", "clear_flag TF32", "set_flag FP16"],
+        "8.6.1": [
+            "network 1",
+            "clear_flag TF32",
+            "set_flag FP16",
+            "set_flag OBEY_PRECISION_CONSTRAINTS",
+            "precision HALF",
+            "output 0 HALF",
+        ],
         "10.0.1": ["network 3", "clear_flag TF32", "monitored"],
         "10.13.2": ["network 3", "clear_flag TF32", "monitored"],
         "11.4.0": ["network 1", "clear_flag TF32", "monitored"],
@@ -91,8 +102,37 @@ def test_a_parser_error_names_its_node(drive, version):
 
 
 def test_an_fp16_engine_of_fp32_layers_is_a_failure(drive):
-    error = drive({"dtype": "FLOAT"})["outcome"]["error"]
+    error = drive({"dtype": "FLOAT"}, graph="fp32")["outcome"]["error"]
     assert error.startswith("net.onnx is not fp16: its layers compute in 1 FP32 (from the network). ")
+
+
+def test_tensorrt_8_says_float_of_every_tensor_before_the_build_and_its_engine_is_judged(drive, version):
+    if version != "8.6.1":
+        pytest.skip("typed networks have their types before the build")
+    did = drive({"dtype": "FLOAT"})
+    assert did["outcome"]["layers"] == {"source": "inspector", "types": {"FP16": 1}, "compute": {"FP16": 1}}
+    error = drive({"dtype": "FLOAT", "inside": ["FP16", "FP32"]})["outcome"]["error"]
+    assert error.startswith("net.onnx is not fp16: its layers compute in 1 FP16, 1 FP32 (from the inspector). ")
+
+
+def test_a_builder_option_is_set_where_this_version_has_it(drive, version):
+    did = drive(options={"opt_level": 5, "timing_iterations": 8, "aux_streams": 0})
+    assert [flag for flag in did["flags"] if flag.split()[0].startswith(("builder_", "avg_", "max_"))] == [
+        "builder_optimization_level 5",
+        "avg_timing_iterations 8",
+        "max_aux_streams 0",
+    ]
+    tiled = drive(options={"tiling": 2})
+    if version in ("8.6.1", "10.0.1"):
+        assert tiled["outcome"]["error"] == f"TensorRT {version} has no tiling_optimization_level. Leave out --tiling"
+    else:
+        assert "tiling_optimization_level MODERATE" in tiled["flags"]
+
+
+def test_the_inspector_s_json_is_written_as_tensorrt_gives_it(drive, tmp_path):
+    drive(detailed=True, layers=str(tmp_path / "net.layers.json"))
+    (layer,) = json.loads((tmp_path / "net.layers.json").read_text())["Layers"]
+    assert layer["LayerType"] == "CaskConvolution"
 
 
 def test_a_builder_that_does_not_start_is_an_error_with_a_sentence(drive):

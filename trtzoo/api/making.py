@@ -11,6 +11,7 @@ from trtzoo.api import selection
 from trtzoo.api.selection import Folder, Names, Sizes
 from trtzoo.artifacts.graphs import Batch, ExportOrder
 from trtzoo.builder import plan
+from trtzoo.builder.options import check_options
 from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildOrder, BuildResult, BuildSettings
 from trtzoo.core.console import ALERT, log, progress_bars
 from trtzoo.core.errors import StoreError, UsageError
@@ -90,6 +91,11 @@ def build(
     jobs: int | None = None,
     workspace: int = WORKSPACE >> 20,
     detailed: bool = False,
+    opt_level: int | None = None,
+    timing_iterations: int | None = None,
+    aux_streams: int | None = None,
+    tiling: int | None = None,
+    dump_layers: bool = False,
     timeout: float = TIMEOUT,
     onnx_dir: Folder = "onnx",
     engines_dir: Folder = "engines",
@@ -100,9 +106,11 @@ def build(
 
     By default the batch sizes are 1, 4 and 8, or 1 for `onnx`. `gpu` is auto (the GPU of this machine, else a T4) or a GPU's
     name; `device` is the index, UUID or PCI bus id of one of several GPUs; `flavour` is tensorrt (for the GPU of this machine),
-    rtx (ahead of time) or auto. `workspace` is in MiB, `timeout` in seconds per engine. An engine that is up to date is kept
-    unless `force`. `on_result` receives each record as it is made. An engine that could not be built has `error` set. Raises
-    UsageError, StoreError and MachineError before anything is built.
+    rtx (ahead of time) or auto. `workspace` is in MiB, `timeout` in seconds per engine. `opt_level`,
+    `timing_iterations`, `aux_streams` and `tiling` are options of TensorRT's builder (None: its own); an engine that was built
+    with others is replaced only by `force`. `dump_layers` writes the engine inspector's JSON beside an engine, on the machine
+    with its GPU. An engine that is up to date is kept unless `force`. `on_result` receives each record as it is made. An engine
+    that could not be built has `error` set. Raises UsageError, StoreError and MachineError before anything is built.
 
     >>> import trtzoo
     >>> for engine in trtzoo.build(onnx="mine.onnx", batch=[1, 4], gpu="t4", flavour="rtx"):
@@ -118,6 +126,11 @@ def build(
     plan.check_names(gpu, flavour)
     target = plan.choose_target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"), device=device)
     check_tf32(precisions, target.gpu.title, target.gpu.sm)
+    given = {"opt_level": opt_level, "timing_iterations": timing_iterations, "aux_streams": aux_streams, "tiling": tiling}
+    options = {name: value for name, value in given.items() if value is not None}
+    check_options(options, target.flavour)
+    if dump_layers and target.device is None:
+        raise UsageError(f"--dump-layers opens the engine, and {target.gpu.title} is not in this machine. Leave it out.")
     if onnx is None:
         orders = plan.build_orders(names, precisions, batches, Path(onnx_dir))
     elif Path(onnx).is_file():
@@ -127,7 +140,15 @@ def build(
     else:
         raise StoreError(f"There is no {onnx}.")
     jobs = min(jobs or plan.default_jobs(target), len(orders))
-    settings = BuildSettings(workspace=workspace << 20, detailed=detailed, force=force, jobs=jobs, timeout=timeout)
+    settings = BuildSettings(
+        workspace=workspace << 20,
+        detailed=detailed,
+        options=options,
+        dump_layers=dump_layers,
+        force=force,
+        jobs=jobs,
+        timeout=timeout,
+    )
     needed = plan.check_space(orders, target, Path(engines_dir), force=force)
     engines = f"{plan.pluralize(len(orders), 'engine')} for {target.gpu.title} (SM{target.gpu.sm})"
     mode = "for the GPU of this machine" if target.flavour.name == "tensorrt" else "ahead of time"

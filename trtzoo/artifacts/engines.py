@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import encode, read_record, sha256_file, sidecar_path
@@ -57,6 +59,7 @@ class EngineSidecar(Record, frozen=True, kw_only=True):
     """The JSON file beside an engine: its inputs, its precision by layer, and the software and GPU that can open it.
 
     `card` is the GPU whose kernels were timed (`card_title`), empty if none was: TensorRT-RTX builds for all of an SM.
+    `options` are the builder's, as in builder/options.py; empty for TensorRT's own.
     `peak_memory` and `bytes` are in bytes, `modified` in nanoseconds.
     """
 
@@ -71,6 +74,7 @@ class EngineSidecar(Record, frozen=True, kw_only=True):
     flavour: str
     version: str
     flags: dict[str, bool | int]
+    options: dict[str, int] = msgspec.field(default_factory=dict)
     onnx: Stamp
     weights: Weights | None
     golden: str
@@ -118,6 +122,7 @@ class Recipe(Record, frozen=True, kw_only=True):
     version: str
     workspace: int
     detailed: bool
+    options: dict[str, int]
     code: str
 
     @property
@@ -128,6 +133,11 @@ class Recipe(Record, frozen=True, kw_only=True):
 def engine_folder(root: Path, gpu: Gpu, flavour: str, version: str) -> Path:
     """The folder of the engines that one TensorRT version built for one GPU."""
     return root / gpu.name / f"{flavour}-{version}"
+
+
+def layers_path(engine: Path) -> Path:
+    """The file with the engine inspector's JSON, which `trtzoo build --dump-layers` writes."""
+    return engine.with_suffix(".layers.json")
 
 
 def build_command(engine: Path, sidecar: EngineSidecar | None = None, *, options: str = "") -> str:

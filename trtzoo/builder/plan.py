@@ -9,17 +9,19 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import asdict
 
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.engines import EngineSidecar, OptimizationProfile, Recipe, Stamp
+from trtzoo.builder.options import options_text
 from trtzoo.builder.tensorrt_worker import GRACE, BuildJob, BuildOutput, BuildProgress
 from trtzoo.core.errors import BuildError, MachineError, StoreError, TrtzooError
 from trtzoo.core.files import encode, free_space, replacing, sha256_file, sidecar_path, size_text
@@ -44,6 +46,7 @@ from trtzoo.hardware.probes import ProbeResult
 
 COMMAND = module_command("trtzoo.builder.tensorrt_worker")
 WORKSPACE = 1 << 30  # bytes of scratch memory that kernels may use
+CODE = ("tensorrt_worker.py", "layer_types.py", "options.py")  # our code that decides an engine
 TIMEOUT = 3600.0  # seconds after which a build is stopped; the slowest build ahead of time took six
 BYTES_PER_JOB = 3 << 29
 
@@ -79,10 +82,15 @@ class Target(Record, frozen=True, kw_only=True):
 
 
 class BuildSettings(Record, frozen=True, kw_only=True):
-    """How to build: `workspace` in bytes, `timeout` in seconds, `jobs` at once."""
+    """How to build: `workspace` in bytes, `timeout` in seconds, `jobs` at once; `options` as in builder/options.py.
+
+    `dump_layers` writes the engine inspector's JSON beside the engine, which is then built with its details.
+    """
 
     workspace: int = WORKSPACE
     detailed: bool = False
+    options: dict[str, int] = msgspec.field(default_factory=dict)
+    dump_layers: bool = False
     force: bool = False
     jobs: int = 1
     timeout: float = TIMEOUT
@@ -236,6 +244,8 @@ class _Builder:
                 with replacing(path) as work:
                     current = self._up_to_date(order, path)  # another process may have built it while this one waited
                     sidecar = current or self._build(order, path, work / path.name)
+                if not current and not self.settings.dump_layers:
+                    engines.layers_path(path).unlink(missing_ok=True)  # it describes the engine before
         except BaseException as failure:
             current, sidecar = None, None
             error = str(failure) if isinstance(failure, TrtzooError) else f"{type(failure).__name__}: {failure}"
@@ -243,12 +253,20 @@ class _Builder:
         return BuildResult(order=order, path=path, seconds=seconds, up_to_date=up_to_date, sidecar=sidecar, error=error)
 
     def _up_to_date(self, order: BuildOrder, path: Path) -> EngineSidecar | None:
+        """The sidecar of an engine that need not be built. Raises BuildError for an intact one with other builder options."""
         sidecar = None if self.settings.force else engines.read_sidecar_unchecked(path)
         if sidecar is None:
             return None
         onnx, _ = engines.read_source(order.onnx, sidecar.onnx)
-        same = sidecar.inputs_sha256 == self._recipe(order, onnx).sha256
-        return sidecar if same and engines.is_intact(path, sidecar) else None
+        if not engines.is_intact(path, sidecar):
+            return None
+        if sidecar.options != self.settings.options:
+            raise BuildError(
+                f"{path} was built with {options_text(sidecar.options)}, and now {options_text(self.settings.options)} would "
+                "replace it. Keep both: --engines-dir OTHER. Replace it: --force"
+            )
+        dumped = engines.layers_path(path).is_file() or not self.settings.dump_layers
+        return sidecar if dumped and sidecar.inputs_sha256 == self._recipe(order, onnx).sha256 else None
 
     def _recipe(self, order: BuildOrder, onnx: Stamp) -> Recipe:
         return Recipe(
@@ -262,8 +280,9 @@ class _Builder:
             flavour=self.target.flavour.name,
             version=self.target.version,
             workspace=self.settings.workspace,
-            detailed=self.settings.detailed,
-            code=sha256_file(Path(__file__).with_name("tensorrt_worker.py")),
+            detailed=self.settings.detailed or self.settings.dump_layers,
+            options=self.settings.options,
+            code=" ".join(sha256_file(Path(__file__).with_name(name)) for name in CODE),
         )
 
     def _build(self, order: BuildOrder, path: Path, work: Path) -> EngineSidecar:
@@ -276,7 +295,8 @@ class _Builder:
             onnx=str(order.onnx),
             engine=str(work),
             visible=_visible(target.device),
-            timing_cache=str(path.parent / "timing.cache") if recipe.flavour == "tensorrt" else "",
+            timing_cache=str(path.parent / timing_cache(recipe.options)) if recipe.flavour == "tensorrt" else "",
+            layers=str(engines.layers_path(work)) if self.settings.dump_layers else "",
         )
         self.on_progress(order, "waiting to start", 0.0)
         with exclusive_gpu(target.device if recipe.flavour == "tensorrt" else None, self.stop):  # RTX times no kernels
@@ -294,7 +314,7 @@ class _Builder:
             **{
                 name: getattr(exported, name, default) for name, default in unknown.items()
             },  # None, if trtzoo did not export it
-            **{name: getattr(recipe, name) for name in ("precision", "batch", "gpu", "sm", "card", "flavour")},
+            **{name: getattr(recipe, name) for name in ("precision", "batch", "gpu", "sm", "card", "flavour", "options")},
             **asdict(output),
             onnx=onnx,
             profile={each.name: OptimizationProfile(min=each.shape, opt=each.shape, max=each.shape) for each in output.inputs},
@@ -309,6 +329,11 @@ class _Builder:
             shutil.copyfile(order.onnx.with_name(exported.golden), work.with_name(exported.golden))
         sidecar_path(work).write_bytes(encode(sidecar))
         return sidecar
+
+
+def timing_cache(options: Mapping[str, int]) -> str:
+    """The file with kernels' times: one for each set of options, because longer timing must not find the times of shorter."""
+    return "-".join(["timing", *(f"{name}{value}" for name, value in options.items())]) + ".cache"
 
 
 def run_build(

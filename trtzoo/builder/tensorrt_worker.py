@@ -11,15 +11,14 @@ import os
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from trtzoo.artifacts.engines import LayerTypes, Recipe, TensorSpec
+from trtzoo.builder.layer_types import COMPUTE, check_precision, count_types, graph_types, layer_types
+from trtzoo.builder.options import OPTIONS, switch
 from trtzoo.core.errors import BuildError
 from trtzoo.core.files import replacing
 from trtzoo.core.precisions import PRECISIONS
@@ -30,15 +29,12 @@ from trtzoo.runtimes.trt_logger import make_logger
 
 GRACE = 3.0  # seconds that a cancelled build has to stop
 
-TYPES = re.compile(r"\b(FP32|FP16|BF16|INT8|FP8|INT4|FP4|FLOAT|HALF|BFLOAT16)\b", re.IGNORECASE)
-NAMES = {"FLOAT": "FP32", "HALF": "FP16", "BFLOAT16": "BF16"}
-COMPUTE = re.compile(r"conv|gemm|matmul|matrix_?multiply|fully_?connected", re.IGNORECASE)
-
 
 class BuildJob(Record, frozen=True, kw_only=True):
     """The request: build `recipe` from the file `onnx` into the file `engine`.
 
-    `visible` is the build's CUDA_VISIBLE_DEVICES, or empty if the target GPU is not in this machine.
+    `visible` is the build's CUDA_VISIBLE_DEVICES, or empty if the target GPU is not in this machine. `layers` is the file for
+    the engine inspector's JSON, or empty.
     """
 
     recipe: Recipe
@@ -46,6 +42,7 @@ class BuildJob(Record, frozen=True, kw_only=True):
     engine: str
     visible: str = ""
     timing_cache: str = ""
+    layers: str = ""
 
 
 class BuildProgress(Record, frozen=True, kw_only=True):
@@ -89,10 +86,16 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
     typed = hasattr(flags, "STRONGLY_TYPED") or not hasattr(trt.BuilderFlag, "FP16")  # TensorRT from 10 on, and TensorRT-RTX
     parser = parse(trt, network, logger, job)
     parsed = [network.get_layer(index) for index in range(network.num_layers)]
-    types = [(layer.type.name, layer.get_output(0).dtype.name) for layer in parsed if layer.num_outputs]
-    layers = count_types("network", types)
-    check_precision(layers, job)
+    if typed:
+        layers = count_types(
+            "network", [(each.type.name, each.get_output(0).dtype.name) for each in parsed if each.num_outputs]
+        )
+    else:  # TensorRT 8 says FLOAT of every tensor that it has not yet chosen a type for
+        layers = graph_types(Path(job.onnx))
+    check_precision(layers, recipe.precision, name=Path(job.onnx).name)
     config = configure(trt, builder, job, typed=typed)
+    if not typed and PRECISIONS[recipe.precision].graph == "fp16":
+        constrain(trt, config, parsed, layers)
     if hasattr(trt, "IProgressMonitor"):  # TensorRT 8 has none: the parent ends its process to cancel it
         config.progress_monitor = progress_monitor(trt, report, stopped)
     with timing_cache(config, Path(job.timing_cache)) if job.timing_cache else nullcontext():
@@ -100,16 +103,20 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
         del parser  # not before: it owns the weights that the network points to
         if plan is None or stopped.is_set():
             raise BuildError("cancelled" if stopped.is_set() else f"the build failed. {logger.reason()}")
+    information = ""
     if job.visible and (recipe.detailed or not typed):
         runtime = trt.Runtime(logger)
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise BuildError(f"the new engine cannot be opened. {logger.reason()}")
-        layers = layer_types(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
-        check_precision(layers, job)
+        information = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+        layers = layer_types(information)
+        check_precision(layers, recipe.precision, name=Path(job.onnx).name)
     view = memoryview(plan)
     try:
         Path(job.engine).write_bytes(view)
+        if job.layers:
+            Path(job.layers).write_text(information)
     except OSError as error:
         raise BuildError(f"the engine could not be written: {error.strerror or error}") from error
     return BuildOutput(
@@ -160,7 +167,10 @@ def parser_error(error: Any) -> str:
 
 
 def configure(trt: Any, builder: Any, job: BuildJob, *, typed: bool) -> Any:
-    """The builder's settings. The graph decides the precision; only TensorRT 8, without typed networks, needs a flag for it."""
+    """The builder's settings.
+
+    Raises BuildError for a compute capability or an option that this TensorRT does not have.
+    """
     config = builder.create_builder_config()
     if hasattr(config, "set_compute_capability"):  # the flavour compiles ahead of time; others build for the GPU here
         target = getattr(trt.ComputeCapability, f"SM{job.recipe.sm}", None)
@@ -170,11 +180,33 @@ def configure(trt: Any, builder: Any, job: BuildJob, *, typed: bool) -> Any:
         config.set_compute_capability(target, 0)
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, job.recipe.workspace)
     (config.set_flag if job.recipe.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
-    if not typed and PRECISIONS[job.recipe.precision].graph == "fp16":
-        config.set_flag(trt.BuilderFlag.FP16)
+    for name, value in job.recipe.options.items():
+        row = OPTIONS[name]
+        if not hasattr(config, row.attribute):
+            raise BuildError(f"TensorRT {trt.__version__} has no {row.attribute}. Leave out {switch(name)}")
+        setattr(config, row.attribute, getattr(trt, row.enum)(value) if row.enum else value)
     if job.recipe.detailed or not typed:  # without typed networks, only the engine's details show its types
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     return config
+
+
+def constrain(trt: Any, config: Any, parsed: list[Any], graph: LayerTypes) -> None:
+    """Without typed networks: make all convolutions and matrix products compute in FP16. The FP16 flag only allows it.
+
+    Raises BuildError for a graph with several types, which such a network does not keep.
+    """
+    if len(graph.compute) > 1:
+        found = ", ".join(f"{count} {name}" for name, count in sorted(graph.compute.items()))
+        raise BuildError(
+            f"the graph computes in several types ({found}), and TensorRT {trt.__version__} has no typed networks "
+            "to keep them: use TensorRT 10 or later, or export it in one type"
+        )
+    config.set_flag(trt.BuilderFlag.FP16)
+    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+    for layer in parsed:
+        if COMPUTE.search(layer.type.name):
+            layer.precision = trt.DataType.HALF
+            layer.set_output_type(0, trt.DataType.HALF)
 
 
 def progress_monitor(trt: Any, report: Report, stopped: threading.Event) -> Any:
@@ -206,58 +238,6 @@ def progress_monitor(trt: Any, report: Report, stopped: threading.Event) -> Any:
             return max((min(1.0, (done + self.fraction(name)) / max(steps, 1)) for name, done, steps in children), default=0.0)
 
     return Monitor()
-
-
-class _Output(msgspec.Struct):
-    format: str = msgspec.field(name="Format/Datatype", default="")  # "Row major linear FP16 format"
-
-
-class _Layer(msgspec.Struct):
-    kind: str = msgspec.field(name="LayerType", default="")
-    parameters: str = msgspec.field(name="ParameterType", default="")
-    outputs: list[_Output] = msgspec.field(name="Outputs", default=[])
-
-
-class _Engine(msgspec.Struct):
-    layers: list[_Layer | str] = msgspec.field(name="Layers", default=[])  # one without details is a string, its name
-
-
-def layer_types(text: str) -> LayerTypes:
-    """Count the layers of each floating-point type in `get_engine_information(JSON)`; a layer's type is its first output's.
-
-    Raises BuildError for invalid JSON, and where no layer has a type: the engine was built without detailed profiling.
-    """
-    try:
-        engine = msgspec.json.decode(text, type=_Engine)
-    except msgspec.MsgspecError as error:
-        raise BuildError(f"the engine inspector's JSON is invalid: {error}") from error
-    layers = [layer for layer in engine.layers if isinstance(layer, _Layer) and layer.outputs]
-    found = count_types("inspector", [(f"{layer.kind} {layer.parameters}", layer.outputs[0].format) for layer in layers])
-    if not found.types:
-        raise BuildError("the engine inspector reports no layer types, so the precision cannot be verified")
-    return found
-
-
-def count_types(source: Literal["inspector", "network"], layers: list[tuple[str, str]]) -> LayerTypes:
-    """Count layers by type; each is given as its kind and as text with its type: "Row major linear FP16 format"."""
-    found = [(kind, match[1].upper()) for kind, text in layers if (match := TYPES.search(text))]
-    types = [(kind, NAMES.get(name, name)) for kind, name in found]
-    compute = Counter(name for kind, name in types if COMPUTE.search(kind))
-    return LayerTypes(source=source, types=Counter(name for _, name in types), compute=compute)
-
-
-def check_precision(layers: LayerTypes, job: BuildJob) -> None:
-    """Raises BuildError unless convolutions and matrix products compute in the graph's type: 90 % for fp16, all for fp32."""
-    counts, wanted = layers.compute or layers.types, PRECISIONS[job.recipe.precision].graph
-    total = sum(counts.values())
-    if total and counts.get(wanted.upper(), 0) >= (0.9 if wanted == "fp16" else 1.0) * total:
-        return
-    found = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no floating-point type"
-    most = max(counts, key=lambda name: counts[name], default="fp32").lower()
-    raise BuildError(
-        f"{Path(job.onnx).name} is not {wanted}: its layers compute in {found} (from the {layers.source}). "
-        f"The graph decides the precision: export it as {wanted}, or use --precision {most}"
-    )
 
 
 def tensor(value: Any) -> TensorSpec:

@@ -1,12 +1,13 @@
 """`trtzoo export` and `trtzoo build`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Option
 
 from trtzoo import api
 from trtzoo.artifacts.engines import EngineSidecar
+from trtzoo.builder.options import OPTIONS
 from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildResult
 from trtzoo.cli import options
 from trtzoo.cli.application import command, forward
@@ -16,6 +17,11 @@ from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.sources import PUBLISHERS
 
 TARGETS = [row.name for row in GPUS.values() if not row.unsupported]
+
+
+def _builder_option(name: str, text: str) -> Any:
+    row = OPTIONS[name]
+    return Option(help=f"{text}, trtexec's {row.trtexec} (default: TensorRT's).", min=row.smallest, max=row.largest)
 
 
 @command("export")
@@ -71,6 +77,15 @@ def build(
     ] = None,
     workspace: Annotated[int, Option(help="Scratch memory for kernels in MiB.", min=1)] = WORKSPACE >> 20,
     detailed: Annotated[bool, Option("--detailed", help="Keep layer details in the engine for profilers.")] = False,
+    opt_level: Annotated[int | None, _builder_option("opt_level", "Optimisation level")] = None,
+    timing_iterations: Annotated[
+        int | None, _builder_option("timing_iterations", "Timings per kernel that are averaged")
+    ] = None,
+    aux_streams: Annotated[int | None, _builder_option("aux_streams", "Largest number of auxiliary streams")] = None,
+    tiling: Annotated[int | None, _builder_option("tiling", "Tiling optimisation level")] = None,
+    dump_layers: Annotated[
+        bool, Option("--dump-layers", help="Write the engine inspector's JSON beside the engine (implies --detailed).")
+    ] = False,
     timeout: Annotated[float, Option(help="Time limit per build in seconds.", min=0.1)] = TIMEOUT,
     onnx_dir: options.OnnxFolder = Path("onnx"),
     engines_dir: options.EnginesFolder = Path("engines"),
