@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.cuda.engines import VERSIONS, emulated
+from tests.making import tiny
 from trtzoo.artifacts.engines import EngineSidecar
 from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.core.errors import MachineError, UsageError
@@ -206,6 +207,22 @@ def test_equal_gpus_have_results_and_tables_of_their_own(zoo, trtzoo):
 def test_a_gpu_is_measured_by_its_uuid_or_bus_id(zoo, trtzoo, name):
     assert trtzoo("bench", "dpn68", "--batch", BATCH, "--device", name, env=TWO).returncode == 0
     assert [each.device.uuid for each in results(zoo, "tesla-t4-device1")] == [UUIDS[1]]
+
+
+@pytest.mark.parametrize("words", ["build --onnx tiny.onnx", "bench dpn68", "eval dpn68 --data .", "parity dpn68", "doctor"])
+def test_every_command_that_uses_a_gpu_takes_its_name(driver, trtzoo, tmp_path, words):
+    tiny(tmp_path / "tiny.onnx")
+    done = trtzoo(*words.split(), "--device", "2", env=TWO)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"There is no GPU '2' here: device 0: Tesla T4, 0000:01:00.0, {UUIDS[0]}; device 1: " in done.stderr
+
+
+def test_tensorrt_builds_on_the_named_gpu(driver, trtzoo, tmp_path):
+    onnx = tiny(tmp_path / "tiny.onnx")
+    done = trtzoo("build", "--onnx", onnx, "--device", "0000:02:00.0", env=TWO)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (engine,) = (tmp_path / "engines").rglob("*.engine")
+    assert json.loads(engine.read_bytes())["built on"] == UUIDS[1]
 
 
 def test_results_of_another_gpu_are_not_replaced_or_resumed_silently(zoo, trtzoo):

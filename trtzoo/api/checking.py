@@ -48,9 +48,10 @@ def evaluate(
     """Measure top-1 and top-5 accuracy on the labelled photographs of the folder `data`; records go to files in `results`, too.
 
     `onnx` is one exported file, or on a GPU its engine, instead of models. `precision` is fp32 by default, or the file's own.
-    `classes` and `labels` are files with the class names and the labels. `limit` is the largest number of images. `resume`
-    continues an interrupted evaluation. `on_result` receives each record as it is made. The first file that fails raises its
-    error, unless `on_error` takes its name and error: then the next file follows. Raises DataError for unusable data.
+    `device` is the index, UUID or PCI bus id of one of several GPUs. `classes` and `labels` are files with the class names and
+    the labels. `limit` is the largest number of images. `resume` continues an interrupted evaluation. `on_result` receives each
+    record as it is made. The first file that fails raises its error, unless `on_error` takes its name and error: then the next
+    file follows. Raises DataError for unusable data.
 
     >>> import trtzoo
     >>> (record,) = trtzoo.evaluate(onnx="onnx/densenet121-fp32-c5-s8.onnx", data="data", gpu="cpu")
@@ -137,8 +138,8 @@ def parity(
     """Compare each model's file at each precision and batch size with the PyTorch reference, on the same images.
 
     `data` is a folder of photographs, with labels or without; None means synthetic images, on which only logits are judged.
-    `on_result` receives each verdict as it is made. A file that failed has `reasons`. Raises UsageError, MachineError, and
-    DataError for unusable data.
+    `device` is the index, UUID or PCI bus id of one of several GPUs. `on_result` receives each verdict as it is made. A file
+    that failed has `reasons`. Raises UsageError, MachineError, and DataError for unusable data.
 
     >>> import trtzoo
     >>> _ = trtzoo.export("dpn68", weights="seeded", classes=10, input_size=32)

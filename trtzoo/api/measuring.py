@@ -88,7 +88,7 @@ def bench(
     stream = sweep.bench(jobs, Path(results), timeout=timeout, runs=runs, resume=resume, sgemm=peak)
     records = []
     with progress_bars() as bars:
-        for record in bars.track(stream, total=len(jobs) * runs, description=f"measuring on {chosen.name}"):
+        for record in bars.track(stream, total=len(jobs) * runs, description=f"measuring on {chosen.title}"):
             records.append(record)
             if on_result:
                 on_result(record)

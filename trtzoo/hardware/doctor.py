@@ -37,7 +37,7 @@ class Report(Record, frozen=True, kw_only=True):
 
 
 def examine(folder: Path) -> Report:
-    """Probe this machine, in child processes; a second or two."""
+    """Probe this machine, in child processes; a few seconds."""
     return diagnose(probes.run_probes(*PROBED), free=free_space(folder))
 
 

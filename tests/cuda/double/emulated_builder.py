@@ -7,6 +7,7 @@ from the graph itself, so a graph of the wrong precision is noticed here, too.
 from __future__ import annotations
 
 import json
+import os
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -180,4 +181,5 @@ class Builder:
             if not all(monitor.step_complete("Building engine", step) for step in range(2)):
                 return None
             monitor.phase_finish("Building engine")
-        return json.dumps({"onnx": network.path, "batch": network.get_input(0).shape[0]}).encode()
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")  # the GPU that this builds on is its first
+        return json.dumps({"onnx": network.path, "batch": network.get_input(0).shape[0], "built on": visible}).encode()
