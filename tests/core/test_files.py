@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -9,11 +10,25 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from trtzoo.accuracy.records import Evaluation
+from trtzoo.artifacts.engines import EngineSidecar
+from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
-from trtzoo.core.files import decode, encode, locked, read_sidecar, replacing, sha256_file, sidecar_path, write_record
-from trtzoo.core.records import SCHEMA, Record
+from trtzoo.core.files import (
+    decode,
+    encode,
+    locked,
+    read_file,
+    read_sidecar,
+    replacing,
+    sha256_file,
+    sidecar_path,
+    write_record,
+)
+from trtzoo.core.records import SCHEMA, Record, Result
 
 
 class Made(Record, frozen=True, kw_only=True):
@@ -260,3 +275,29 @@ def test_a_sidecar_is_indented_text(tmp_path: Path) -> None:
     write_record(tmp_path / "r.json", Made(sha256="abc", note="é"))
     assert (tmp_path / "r.json").read_text() == '{\n  "schema": 1,\n  "sha256": "abc",\n  "note": "é"\n}\n'
     assert visible(tmp_path) == ["r.json"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "file").write_bytes(b"text")
+    (tmp_path / "link").symlink_to("file")
+    for name in ("fifo", "zero"):
+        with pytest.raises(OSError, match="it is not a regular file"):
+            read_file(tmp_path / name)
+    assert read_file(tmp_path / "link") == b"text"
+    with pytest.raises(OSError, match=r"it has 4 bytes; the limit is 3"):
+        read_file(tmp_path / "file", limit=3)
+
+
+HOSTILE = (b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000, b"1e999", b"-1e999", b'"\xff"', b"null", b'"x"', b"{}", b"")
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value[:8]))
+@pytest.mark.parametrize("kind", [Result, Evaluation, OnnxSidecar, EngineSidecar], ids=lambda kind: kind.__name__)
+def test_any_json_is_a_record_or_a_sentence(kind, value):
+    fields = [field.encode_name for field in msgspec.structs.fields(kind)]
+    for data in (value, *(b'{"schema": 1, "%s": %s}' % (name.encode(), value) for name in fields)):
+        with pytest.raises(StoreError):
+            decode(data, kind, name="a.json")

@@ -3,6 +3,7 @@
 A journal has one line per finished batch, appended and never changed. It survives a kill.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ from filelock import Timeout
 
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import locked, read_record
-from trtzoo.core.records import SCHEMA, Device, Record, Weights
+from trtzoo.core.records import SCHEMA, Device, Record, Weights, check
 
 DEFAULT_BATCH = 8
 
@@ -53,6 +54,10 @@ class Evaluation(Record, frozen=True, kw_only=True):
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     started: str = ""
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        counts = {"images": self.images >= 0, "top1": 0 <= self.top1 <= self.top5, "top5": self.top5 <= self.images}
+        check(self, not_finite=0 <= self.not_finite <= self.images, seconds=0 <= self.seconds < math.inf, **counts)
 
     @property
     def name(self) -> str:

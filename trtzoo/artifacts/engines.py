@@ -11,7 +11,7 @@ import msgspec
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import encode, read_record, sha256_file, sidecar_path
-from trtzoo.core.records import SCHEMA, Record, Weights
+from trtzoo.core.records import SCHEMA, Record, Weights, check, is_plain
 from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu, card_title
 
 
@@ -92,6 +92,9 @@ class EngineSidecar(Record, frozen=True, kw_only=True):
     bytes: int
     modified: int
     versions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        check(self, golden=not self.golden or is_plain(self.golden), batch=self.batch > 0)
 
     @property
     def size(self) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from trtzoo.core.records import SCHEMA, GoldenCheck, Record, Weights
+from trtzoo.core.records import SCHEMA, GoldenCheck, Record, Weights, check, is_plain
 
 Batch = int | Literal["dynamic"]
 
@@ -55,3 +55,6 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
     golden_sha256: str
     check: GoldenCheck
     versions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        check(self, golden=is_plain(self.golden), classes=self.classes > 0, size=self.size > 0, bytes=self.bytes >= 0)

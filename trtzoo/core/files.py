@@ -5,10 +5,12 @@ artifact and renamed into place, the sidecar last, so after `kill -9` at any mom
 fsynced: after a power failure, the hashes detect what was lost.
 """
 
+import errno
 import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -24,6 +26,22 @@ from trtzoo.core.errors import StoreError
 from trtzoo.core.records import SCHEMA, Record
 
 R = TypeVar("R", bound=Record)
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)  # what decoding JSON from anywhere may raise
+
+
+MAX_TEXT = 1 << 28  # bytes of a JSON file or a list; a result with a million samples has 100 MB
+
+
+def read_file(path: Path, limit: int = MAX_TEXT) -> bytes:
+    """A regular file's bytes. Raises OSError for anything else, such as a FIFO or a device, and for more than `limit` bytes."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a FIFO would wait for its writer
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        if found.st_size > limit:
+            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes; the limit is {limit:,}", str(path))
+        return file.read(limit)
 
 
 def sha256_file(path: Path) -> str:
@@ -49,13 +67,13 @@ def decode(data: bytes, kind: type[R], *, name: str) -> R:
         if bytes(schema) != str(SCHEMA).encode():
             raise StoreError(f"{name} has schema version {bytes(schema).decode()}; this trtzoo reads version {SCHEMA}.")
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise StoreError(f"{name} is damaged: {error}.") from error
+    except UNREADABLE as error:
+        raise StoreError(f"{name} is damaged: {shorten(str(error), 200)}.") from error
 
 
 def read_record(path: Path, kind: type[R]) -> R:
     """The record in a JSON file. Raises StoreError as `decode` does, and OSError."""
-    return decode(path.read_bytes(), kind, name=str(path))
+    return decode(read_file(path), kind, name=str(path))
 
 
 def read_sidecar(artifact: Path, kind: type[R], *, remedy: str) -> R:

@@ -1,14 +1,27 @@
 """The nouns of trtzoo: frozen values without a framework. Times are in seconds, sizes in bytes; only text has ms and MiB."""
 
+import math
 from typing import Literal
 
 import msgspec
 
+LONGEST = 1e6  # seconds that a query, a layer or a run may take
 SCHEMA = 1  #: Version of every JSON file that trtzoo writes. Readers refuse any other.
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A value that is written as JSON."""
+
+
+def check(record: Record, **rules: bool) -> None:
+    """Raise ValueError with the values of the fields whose rule is broken; a decoder names the place in the file."""
+    if broken := [f"{name} is {getattr(record, name)!r}" for name, holds in rules.items() if not holds]:
+        raise ValueError(f"{', '.join(broken)}: that cannot be")
+
+
+def is_plain(name: str) -> bool:
+    """Whether a text is a file name of its own: not empty, without separators, not too long."""
+    return 0 < len(name) <= 200 and name not in (".", "..") and not set(name) & set("/\\\0")
 
 
 class Preprocessing(Record, frozen=True, kw_only=True):
@@ -58,6 +71,9 @@ class Device(Record, frozen=True, kw_only=True):
     bus_id: str = ""
     uuid: str = ""
 
+    def __post_init__(self) -> None:
+        check(self, key=is_plain(self.key), cores=self.cores >= 0, memory=self.memory >= 0, sm=self.sm >= 0)
+
     @property
     def title(self) -> str:
         """The name, and of equal GPUs after the first the index: "Tesla T4 (device 1)"."""
@@ -74,6 +90,11 @@ class Case(Record, frozen=True, kw_only=True):
     device: str
     protocol: str
     cuda_graph: bool | None = None
+
+    def __post_init__(self) -> None:
+        texts = ("model", "precision", "runtime", "protocol")
+        device = not self.device or is_plain(self.device)  # a command for trtexec has none
+        check(self, batch=self.batch > 0, device=device, **{name: is_plain(getattr(self, name)) for name in texts})
 
     @property
     def name(self) -> str:
@@ -106,6 +127,10 @@ class Sample(Record, frozen=True, kw_only=True, array_like=True):
     d2h: float = 0.0
     enqueue: float = 0.0
 
+    def __post_init__(self) -> None:
+        times = msgspec.structs.asdict(self)
+        check(self, **{name: 0 <= seconds < LONGEST for name, seconds in times.items()} | {"total": 0 < self.total < LONGEST})
+
 
 class Failure(Record, frozen=True, kw_only=True):
     """Why a case has no number. `kind` is crash, signal, timeout, memory, wrong-output or error."""
@@ -120,6 +145,9 @@ class LayerTime(Record, frozen=True, kw_only=True):
     name: str
     seconds: float
 
+    def __post_init__(self) -> None:
+        check(self, seconds=0 <= self.seconds < LONGEST)
+
 
 class Span(Record, frozen=True, kw_only=True):
     """Minimum, median and maximum of the readings of one quantity."""
@@ -127,6 +155,9 @@ class Span(Record, frozen=True, kw_only=True):
     low: float
     median: float
     high: float
+
+    def __post_init__(self) -> None:
+        check(self, median=-math.inf < self.low <= self.median <= self.high < math.inf)
 
 
 class GpuState(Record, frozen=True, kw_only=True):
@@ -198,3 +229,8 @@ class Result(Record, frozen=True, kw_only=True):
     samples: tuple[Sample, ...] = ()
     layers: tuple[LayerTime, ...] = ()
     failure: Failure | None = None
+
+    def __post_init__(self) -> None:
+        amounts = ("sgemm", "load", "other_load", "available_cores", "threads")
+        finite = {name: 0 <= getattr(self, name) < math.inf for name in amounts}
+        check(self, io=self.io in ("", "fp32", "fp16"), **finite)

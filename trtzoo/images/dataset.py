@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from trtzoo.core.errors import DataError
-from trtzoo.core.files import sha256_file
+from trtzoo.core.files import read_file, sha256_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LISTS = ("val_list.txt", "val.txt", "ILSVRC2012_validation_ground_truth.txt")
@@ -259,6 +259,6 @@ def _read_classes(path: Path, classes: int) -> dict[str, int]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig")
+        return read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a text file.") from error

@@ -4,6 +4,7 @@ A file that is not a result is skipped with a sentence that says why.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import msgspec
 
 from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
 from trtzoo.core.errors import StoreError
-from trtzoo.core.files import decode
+from trtzoo.core.files import UNREADABLE, decode, read_file
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Device, GpuSettings, Result, Weights
 from trtzoo.hardware.gpus import identify_gpu
@@ -38,7 +39,7 @@ def load_files(folder: Path) -> tuple[list[Found], list[str]]:
     complaints = []
     for path in sorted(folder.glob("*/*.json")):
         try:
-            here = Found(path, parse_result(path.read_bytes, source=str(path)))
+            here = Found(path, parse_result(partial(read_file, path), source=str(path)))
         except StoreError as error:
             complaints.append(str(error))
             continue
@@ -75,7 +76,7 @@ def parse_result(read: Callable[[], bytes], *, source: str) -> Result:
         raise StoreError(f"{source} cannot be read: {error.strerror}.") from error
     except msgspec.ValidationError as error:
         raise StoreError(f"{source} is not a result file.") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise StoreError(f"{source} is damaged: {error}.") from error
     if fault := _fault(result):
         raise StoreError(f"{source} {fault}.")
@@ -90,13 +91,13 @@ def _fault(result: Result) -> str:
             return f"has the {kind} {name!r}, which this trtzoo does not know"
     if result.failure:
         return ""
-    if not result.samples or min(sample.total for sample in result.samples) <= 0:
-        return "is damaged: it has neither a failure nor samples with a positive time"
+    if not result.samples:
+        return "is damaged: it has neither a failure nor samples"
     try:
         latency = reported_latency(result)
     except ValueError as error:
         return f"is damaged: {error}"
-    return "" if latency > 0 and case.batch > 0 else "is damaged: its latency or batch is not positive"
+    return "" if latency > 0 else "is damaged: its latency is not positive"
 
 
 # --- groups ---

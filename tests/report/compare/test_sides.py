@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.report.runs import run
 from trtzoo.core.errors import StoreError, TrtzooError, UsageError
 from trtzoo.core.files import encode
+from trtzoo.report.compare import sides
 from trtzoo.report.compare.sides import read_side
 
 
@@ -160,7 +161,7 @@ def test_a_run_counts_once_however_often_its_file_is_named():
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_read(monkeypatch):
-    monkeypatch.setattr(Path, "read_bytes", lambda path: refuse() if path.name == "one.json" else encode(run(batch=4)))
+    monkeypatch.setattr(sides, "read_file", lambda path: refuse() if path.name == "one.json" else encode(run(batch=4)))
     side = read_side("results")
     assert batches(side) == [4]
     assert side[1] == ["results/a-cpu-2c/one.json cannot be read: Permission denied."]

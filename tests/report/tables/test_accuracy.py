@@ -73,7 +73,11 @@ def test_images_that_could_not_be_read_and_weights_that_differ_are_noted_at_the_
 
 
 def test_the_newer_evaluation_counts_and_one_of_no_images_does_not():
-    rows = [evaluation(top1=1, started="2026-01-01"), evaluation(started="2026-01-02"), evaluation(model="dpn68", images=0)]
+    rows = [
+        evaluation(top1=1, started="2026-01-01"),
+        evaluation(started="2026-01-02"),
+        evaluation(model="dpn68", images=0, top1=0, top5=0),
+    ]
     (table,) = evaluation_tables(rows)
     assert cell(table, "densenet121", "Top1 measured").text == "0.7500"
     assert cell(table, "dpn68", "Top1 measured").text == "—"

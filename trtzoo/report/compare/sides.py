@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from trtzoo.core.errors import StoreError, UsageError
+from trtzoo.core.files import read_file
 from trtzoo.core.records import RUNS, Result
 from trtzoo.report.results import parse_result
 
@@ -50,9 +51,9 @@ def _files(part: str) -> Files:
     if _exists(part) and path.is_dir():
         for file in sorted(file for depth in ("*.json", "*/*.json", f"*/{RUNS}/*.json") for file in path.glob(depth)):
             if _wanted(file.relative_to(path).as_posix()) and file.is_file():
-                yield str(file), file.read_bytes
+                yield str(file), partial(read_file, file)
     elif _exists(part):
-        yield part, path.read_bytes
+        yield part, partial(read_file, path)
     elif not colon or not revision:
         raise UsageError(
             f"There is no {part or 'name between commas'}. Name a result file, a folder of them, or revision:path."
