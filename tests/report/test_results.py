@@ -57,7 +57,7 @@ def test_written_results_are_read(tmp_path):
         (changed(batch=0), "is damaged: batch is 0: that cannot be - at `$.case`."),
         (changed(io="fp30"), "is damaged: io is 'fp30': that cannot be."),
         (changed(model="../../etc"), "is damaged: model is '../../etc': that cannot be - at `$.case`."),
-        (changed(versions={"a": "DEEP"}).replace(b'"DEEP"', b"[" * 100_000), "is not a result file."),
+        (changed(versions={"a": "DEEP"}).replace(b'"DEEP"', b"[" * 100_000), "is damaged: it is nested too deeply."),
         (changed(threads="DIGITS").replace(b'"DIGITS"', b"9" * 5000), "is damaged: "),
         (changed(protocol="trtexec11", samples=[[1, 0]]), "is damaged: its latency is not positive."),
         (changed(protocol="mlperf-ss"), "is damaged: 12 queries; at least 64 are needed."),

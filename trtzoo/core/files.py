@@ -68,7 +68,12 @@ def decode(data: bytes, kind: type[R], *, name: str) -> R:
             raise StoreError(f"{name} has schema version {bytes(schema).decode()}; this trtzoo reads version {SCHEMA}.")
         return msgspec.json.decode(data, type=kind)
     except UNREADABLE as error:
-        raise StoreError(f"{name} is damaged: {shorten(str(error), 200)}.") from error
+        raise StoreError(f"{name} is damaged: {damage(error)}.") from error
+
+
+def damage(error: Exception) -> str:
+    """What an UNREADABLE error says about the file."""
+    return "it is nested too deeply" if isinstance(error, RecursionError) else shorten(str(error), 200)
 
 
 def read_record(path: Path, kind: type[R]) -> R:

@@ -12,7 +12,7 @@ import msgspec
 
 from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
 from trtzoo.core.errors import StoreError
-from trtzoo.core.files import UNREADABLE, decode, read_file
+from trtzoo.core.files import UNREADABLE, damage, decode, read_file
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Device, GpuSettings, Result, Weights
 from trtzoo.hardware.gpus import identify_gpu
@@ -77,7 +77,7 @@ def parse_result(read: Callable[[], bytes], *, source: str) -> Result:
     except msgspec.ValidationError as error:
         raise StoreError(f"{source} is not a result file.") from error
     except UNREADABLE as error:
-        raise StoreError(f"{source} is damaged: {error}.") from error
+        raise StoreError(f"{source} is damaged: {damage(error)}.") from error
     if fault := _fault(result):
         raise StoreError(f"{source} {fault}.")
     return result

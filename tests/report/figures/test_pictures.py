@@ -78,9 +78,10 @@ def test_a_measured_accuracy_replaces_the_published_one_and_the_caption_says_so(
     assert at(picture.published, "densenet121").top1 == 0.7566
 
 
-@pytest.mark.parametrize(
-    "other", [{"weights": weights("seeded")}, {"precision": "fp16"}, {"classes": 10}, {"images": 0, "top1": 0, "top5": 0}]
-)
+NO_IMAGES = {"images": 0, "top1": 0, "top5": 0}
+
+
+@pytest.mark.parametrize("other", [{"weights": weights("seeded")}, {"precision": "fp16"}, {"classes": 10}, NO_IMAGES])
 def test_an_accuracy_of_other_weights_precision_or_classes_is_ignored(other):
     picture = named([gpu_result(batch=4)], [evaluation(**other)])["t4-fp32-b4"]
     assert at(picture.measured, "densenet121").top1 == 0.7566

@@ -70,6 +70,9 @@ def test_an_untrustworthy_number_is_marked():
     assert measured(run(weights=PADDLE)).state == "measured"
 
 
+NO_IMAGES = {"images": 0, "top1": 0, "top5": 0}
+
+
 def test_accuracy_is_measured_with_the_same_weights_or_else_published():
     row, printed = run(weights=PADDLE), document().models["dpn68"].top1
     assert (measured(row, [evaluation()]).top1, measured(row, [evaluation()]).evaluated) == (0.7, True)
@@ -77,7 +80,7 @@ def test_accuracy_is_measured_with_the_same_weights_or_else_published():
         {"precision": "fp16"},
         {"runtime": "openvino"},
         {"model": "dpn92"},
-        {"images": 0, "top1": 0, "top5": 0},
+        NO_IMAGES,
         {"classes": 10},
         {"size": 32},
     )
