@@ -103,14 +103,24 @@ def test_tensorrt_s_libraries_are_loaded_before_a_session_with_its_provider(expo
     assert (sys.modules.pop("tensorrt", None) is not None) == loaded
 
 
-def test_a_provider_that_is_listed_but_does_not_load_is_refused(exported, monkeypatch):
-    """ONNX Runtime itself would continue with the next provider, or the CPU, and only log a line."""
+CONFLICT = MachineError("ONNX Runtime cannot load dpn68.onnx: Conflicting session configuration")
+
+
+@pytest.mark.parametrize("error", [None, CONFLICT], ids=["next provider", "error"])
+def test_a_provider_that_is_listed_but_does_not_load_is_refused_with_the_reason(exported, monkeypatch, error):
+    """ONNX Runtime itself goes on with the next provider and only logs a line, or complains of the forbidden CPU."""
     monkeypatch.setattr(onnxruntime.onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "provider_problem", lambda module, name: f"lib{name}.so: cannot open shared object file")
     opened = onnxruntime._open
-    monkeypatch.setattr(
-        onnxruntime, "_open", lambda path, options, providers: opened(path, options, [("CPUExecutionProvider", {})])
-    )
-    with pytest.raises(MachineError, match="cannot use its CUDAExecutionProvider"):
+
+    def next_provider(path, options, providers):
+        if error:
+            raise error
+        return opened(path, options, [("CPUExecutionProvider", {})])
+
+    monkeypatch.setattr(onnxruntime, "_open", next_provider)
+    sentence = r"cannot use its CUDAExecutionProvider: libCUDAExecutionProvider\.so: cannot open shared object file\. What fits"
+    with pytest.raises(MachineError, match=sentence):
         onnxruntime.DeviceSession(
             exported[KINDS[0]], batch=1, providers=[("CUDAExecutionProvider", {})], memory="cpu", transfers=True
         )

@@ -12,7 +12,7 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError
 from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.system import available_cores
-from trtzoo.hardware.onnx_providers import CUDA, TENSORRT, load_libraries
+from trtzoo.hardware.onnx_providers import CUDA, TENSORRT, load_libraries, provider_problem
 from trtzoo.runtimes.host_timed import HostSession, StagedSession, memory_errors, set_tf32
 
 Provider = tuple[str, dict[str, Any]]  # an execution provider's name and options
@@ -57,9 +57,14 @@ class DeviceSession(StagedSession):
         options = onnxruntime.SessionOptions()
         if memory != "cpu":
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        self._session = _open(path, options, providers)
+        try:
+            self._session = _open(path, options, providers)
+        except MachineError:
+            _check_provider(name)
+            raise
         if self._session.get_providers()[0] != name:
-            raise MachineError(f"ONNX Runtime {onnxruntime.__version__} cannot use its {name}. To see why, run: trtzoo doctor")
+            _check_provider(name)
+            raise MachineError(f"ONNX Runtime {onnxruntime.__version__} does not use its {name} for {path}.")
         (source,), (logits,) = self._session.get_inputs(), self._session.get_outputs()
         self._type = _type(source)
         self._blank = np.full((batch, *logits.shape[1:]), np.nan, _type(logits))
@@ -102,6 +107,14 @@ def cuda(
 
 
 tensorrt = partial(cuda, with_tensorrt=True)
+
+
+def _check_provider(name: str) -> None:
+    """Raise MachineError, with the reason, if a provider works for no network: ONNX Runtime's own error names another cause."""
+    if problem := provider_problem(onnxruntime, name):
+        raise MachineError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot use its {name}: {problem}. What fits this machine: trtzoo doctor"
+        )
 
 
 def _open(path: Path, options: Any, providers: list[Provider]) -> Any:
