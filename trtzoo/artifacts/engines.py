@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -136,6 +137,16 @@ class Recipe(Record, frozen=True, kw_only=True):
 def engine_folder(root: Path, gpu: Gpu, flavour: str, version: str) -> Path:
     """The folder of the engines that one TensorRT version built for one GPU."""
     return root / gpu.name / f"{flavour}-{version}"
+
+
+def switch(option: str) -> str:
+    """A builder option on the command line: "--opt-level"."""
+    return f"--{option.replace('_', '-')}"
+
+
+def options_text(options: Mapping[str, int]) -> str:
+    """Builder options as on the command line: "--opt-level 5 --tiling 2"; empty if there are none."""
+    return " ".join(f"{switch(name)} {value}" for name, value in options.items())
 
 
 def layers_path(engine: Path) -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from trtzoo.artifacts.engines import switch
 from trtzoo.core.errors import UsageError
 from trtzoo.hardware.gpus import Flavour
 
@@ -36,16 +37,6 @@ OPTIONS = {
         enum="TilingOptimizationLevel",
     ),
 }
-
-
-def switch(name: str) -> str:
-    """The option on the command line: "--opt-level"."""
-    return f"--{name.replace('_', '-')}"
-
-
-def options_text(options: Mapping[str, int]) -> str:
-    """Options as on the command line: "--opt-level 5 --tiling 2"; "no builder options" if there are none."""
-    return " ".join(f"{switch(name)} {value}" for name, value in options.items()) or "no builder options"
 
 
 def check_options(options: Mapping[str, int], flavour: Flavour) -> None:

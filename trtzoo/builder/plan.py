@@ -21,7 +21,6 @@ from msgspec.structs import asdict
 
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.engines import EngineSidecar, OptimizationProfile, Recipe, Stamp
-from trtzoo.builder.options import options_text
 from trtzoo.builder.tensorrt_worker import GRACE, BuildJob, BuildOutput, BuildProgress
 from trtzoo.core.errors import BuildError, MachineError, StoreError, TrtzooError
 from trtzoo.core.files import encode, free_space, replacing, sha256_file, sidecar_path, size_text
@@ -261,9 +260,12 @@ class _Builder:
         if not engines.is_intact(path, sidecar):
             return None
         if sidecar.options != self.settings.options:
+            here, wanted = (
+                engines.options_text(each) or "no builder options" for each in (sidecar.options, self.settings.options)
+            )
             raise BuildError(
-                f"{path} was built with {options_text(sidecar.options)}, and now {options_text(self.settings.options)} would "
-                "replace it. Keep both: --engines-dir OTHER. Replace it: --force"
+                f"{path} was built with {here}, and now {wanted} would replace it. "
+                "Keep both: --engines-dir OTHER. Replace it: --force"
             )
         dumped = engines.layers_path(path).is_file() or not self.settings.dump_layers
         return sidecar if dumped and sidecar.inputs_sha256 == self._recipe(order, onnx).sha256 else None

@@ -16,9 +16,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from trtzoo.artifacts.engines import LayerTypes, Recipe, TensorSpec
+from trtzoo.artifacts.engines import LayerTypes, Recipe, TensorSpec, switch
 from trtzoo.builder.layer_types import COMPUTE, check_precision, count_types, graph_types, layer_types
-from trtzoo.builder.options import OPTIONS, switch
+from trtzoo.builder.options import OPTIONS
 from trtzoo.core.errors import BuildError
 from trtzoo.core.files import replacing
 from trtzoo.core.precisions import PRECISIONS

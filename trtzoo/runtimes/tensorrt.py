@@ -160,7 +160,8 @@ class Session:
         memory = gpu.total_memory()
         plan, sidecar = engines.load_plan(path, flavour=flavour, version=trt.__version__, sm=sm, device=name, memory=memory)
         self._plan_sha256 = sidecar.sha256
-        self.settings |= {f"builder {name}": str(value) for name, value in sidecar.options.items()}
+        if sidecar.options:
+            self.settings["builder options"] = engines.options_text(sidecar.options)
         self._logger = make_logger(trt)
         self._runtime = trt.Runtime(self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)

@@ -112,6 +112,13 @@ def test_a_setting_that_does_not_change_a_latency_is_shown_if_it_differs():
     assert "power limit 70 W" in shown.caption[0]
 
 
+def test_engines_of_two_sets_of_builder_options_are_compared_and_the_options_shown():
+    settings = [{"builder options": f"--opt-level {level}"} for level in (3, 5)]
+    found = compare([run(settings=settings[0])], [run(at=50, settings=settings[1])])
+    assert len(found.cells) == 1 and not found.refused
+    assert {"A: builder options --opt-level 3.", "B: builder options --opt-level 5."} <= set(table(found).caption)
+
+
 def test_two_runtimes_on_both_sides_are_compared_with_themselves():
     sides = [
         [run(seconds, runtime=name, at=at) for name, seconds in (("onnxruntime", 0.01), ("openvino", 0.03))] for at in (0, 900)

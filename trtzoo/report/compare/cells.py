@@ -29,6 +29,7 @@ A power cap that both sides have is a condition instead, and so is what it does 
 CLOCKS = {"sm_clock": "SM clock", "memory_clock": "memory clock"}
 CLOCK_LIMIT = 0.05  # if the clocks of both sides differ by more, a difference of latencies proves nothing about the builds
 
+BUILDER_OPTIONS = "builder options"  # the setting with the options that an engine was built with
 UNTIMED = ("kernel cache", "persistence mode", "compute mode")  # settings that do not change a running network's latency
 
 NEAR = 60.0  # interleaved runs start at most this many seconds after the end of their neighbour
@@ -119,13 +120,13 @@ def conditions(result: Result) -> Facts:
     """Return the further fields that must be equal on both sides, if both sides know them; those of UNTIMED are only shown."""
     known = {"input and output": result.io, "threads": str(result.threads or ""), **result.settings}
     known |= gpu_settings_facts(result.gpu_settings)
-    return {name: value for name, value in known.items() if value}
+    return {name: value for name, value in known.items() if value and name != BUILDER_OPTIONS}
 
 
 def subject(result: Result) -> Facts:
     """Return what a comparison may be about: differences are shown."""
-    gpu = {"GPU": result.device.uuid} if result.device.uuid else {}
-    return gpu | {
+    some = {"GPU": result.device.uuid, BUILDER_OPTIONS: result.settings.get(BUILDER_OPTIONS, "")}
+    return {name: value for name, value in some.items() if value} | {
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items())) or "unknown",
         "driver": result.device.driver or "none",
         "weights": result.weights.source if result.weights else "unknown",
