@@ -21,7 +21,7 @@ from trtzoo.models.sources import Checkpoint, locate
 from trtzoo.models.table import build_network, find_model
 from trtzoo.runtimes.pytorch import Session
 from trtzoo.verification.check import parity
-from trtzoo.verification.tolerances import TOLERANCES, ParityVerdict
+from trtzoo.verification.tolerances import ParityVerdict, parity_limit
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_each_precision_is_judged_by_its_own_limits_at_each_batch(folder):
     assert [(row.precision, row.batch, row.reasons) for row in found] == [(row.precision, row.batch, ()) for row in todo]
     assert all(row.metrics.images == 6 and row.metrics.labelled is None for row in found)
     single, half = found[0].metrics.error, found[2].metrics.error
-    assert 0 < single < TOLERANCES["fp32"] < half < TOLERANCES["fp16"]
+    assert 0 < single < parity_limit("fp32", "onnxruntime") < half < parity_limit("fp16", "onnxruntime")
 
 
 def test_fp16_in_place_of_fp32_fails(folder, tmp_path):

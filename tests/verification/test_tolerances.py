@@ -5,7 +5,10 @@ import math
 import pytest
 
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.verification.tolerances import TOLERANCES, LabelledOutcome, PairedMetrics, block_limit, judge
+from trtzoo.runtimes.registry import RUNTIMES
+from trtzoo.verification.tolerances import LabelledOutcome, PairedMetrics, block_limit, judge, parity_limit
+
+CPU = "onnxruntime"
 
 
 def paired(*, images=1000, flips=0, error=0.0, rms=0.0, reference=None, engine=None):
@@ -26,12 +29,12 @@ def paired(*, images=1000, flips=0, error=0.0, rms=0.0, reference=None, engine=N
 
 @pytest.mark.parametrize("name", PRECISIONS)
 def test_every_precision_has_limits_and_no_error_passes(name):
-    assert judge(name, paired(), classes_count=True) == []
+    assert judge(name, CPU, paired(), classes_count=True) == []
 
 
 @pytest.mark.parametrize(("name", "bits"), [("fp32", 24), ("tf32", 11), ("fp16", 11)])
 def test_limits_are_between_a_random_walk_and_a_thousand_roundings(name, bits):
-    limit = TOLERANCES[name] / 2.0**-bits
+    limit = parity_limit(name, CPU) / 2.0**-bits
     walk = math.sqrt(2 * 264 / 3) * 5 / 3.5
     assert walk < limit < 1000
 
@@ -45,36 +48,45 @@ def test_limits_are_between_a_random_walk_and_a_thousand_roundings(name, bits):
     ],
 )
 def test_a_logit_too_far_off_fails(name, error, sentence):
-    assert judge(name, paired(error=error), classes_count=False) == [sentence]
-    assert judge(name, paired(error=TOLERANCES[name]), classes_count=False) == []
+    assert judge(name, CPU, paired(error=error), classes_count=False) == [sentence]
+    assert judge(name, CPU, paired(error=parity_limit(name, CPU)), classes_count=False) == []
 
 
 def test_an_offset_of_all_logits_fails_though_each_is_within_its_limit():
-    (reason,) = judge("fp16", paired(error=1e-2, rms=1e-2), classes_count=False)
+    (reason,) = judge("fp16", CPU, paired(error=1e-2, rms=1e-2), classes_count=False)
     assert reason == "logits differ by 0.01 of max|logit| RMS (limit for fp16: 0.005)"
 
 
 @pytest.mark.parametrize(("right", "fails"), [(900, False), (891, False), (890, True)])
 def test_99_percent_of_the_correct_images_of_the_reference_must_be_kept(right, fails):
-    reasons = judge("fp32", paired(flips=100, reference=900, engine=right), classes_count=True)
+    reasons = judge("fp32", CPU, paired(flips=100, reference=900, engine=right), classes_count=True)
     reason = "890 of 1000 images are classified right; the reference has 900 (at least 99% of them must be kept)"
     assert reasons == ([reason] if fails else [])
 
 
 @pytest.mark.parametrize(("flips", "fails"), [(10, False), (11, True)])
 def test_without_labels_the_classes_of_the_reference_count_as_right(flips, fails):
-    reasons = judge("fp32", paired(flips=flips), classes_count=True)
+    reasons = judge("fp32", CPU, paired(flips=flips), classes_count=True)
     assert reasons == (["11 of 1000 images have another class than the reference's (limit 1%)"] if fails else [])
 
 
 def test_meaningless_classes_are_not_judged():
-    assert judge("fp32", paired(flips=900, reference=900, engine=0), classes_count=False) == []
+    assert judge("fp32", CPU, paired(flips=900, reference=900, engine=0), classes_count=False) == []
 
 
 def test_nan_passes_nothing():
-    assert len(judge("fp16", paired(error=math.nan, rms=math.nan), classes_count=False)) == 2
+    assert len(judge("fp16", CPU, paired(error=math.nan, rms=math.nan), classes_count=False)) == 2
 
 
 def test_deeper_blocks_have_wider_limits():
     limits = [block_limit(layers) for layers in (1, 10, 100, 264)]
     assert limits == sorted(limits) and limits[0] > 2**-11 and limits[-1] < 0.06
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_only_kernels_on_a_gpu_may_use_winograd_and_only_fp32_s_limit_is_another(runtime):
+    on_gpu = RUNTIMES[runtime].device == "gpu"
+    assert parity_limit("fp32", runtime) == pytest.approx(9e-5 if on_gpu else 4e-5)
+    assert parity_limit("fp16", runtime) == parity_limit("fp16", CPU)
+    reasons = judge("fp32", runtime, paired(error=5e-5), classes_count=False)
+    assert bool(reasons) != on_gpu

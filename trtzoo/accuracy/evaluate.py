@@ -24,7 +24,6 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.errors import DataError, RunError, StoreError, TrtzooError, UsageError
 from trtzoo.core.files import read_record, write_record
 from trtzoo.core.modules import resolve
-from trtzoo.core.precisions import find_precision
 from trtzoo.core.records import SCHEMA, Preprocessing
 from trtzoo.images.dataset import DataSet
 from trtzoo.images.decoders import CropCache, CroppedImage, Decoders
@@ -92,7 +91,7 @@ def evaluate(
             closing(CropCache(crop_folder, data, preprocessing, size)) if crop_folder else nullcontext() as cache,
         ):
             images, reference = subject.golden.batch(batch)
-            tolerance = find_precision(evaluation.precision).tolerance
+            tolerance = find_runtime(evaluation.runtime).tolerance(evaluation.precision)
             golden.check_logits(session.infer(images), reference, tolerance=tolerance)
             evaluation = replace(evaluation, versions=session.versions | VERSIONS)
             header = _header(evaluation, images=len(data.photographs))

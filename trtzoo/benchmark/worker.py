@@ -15,7 +15,6 @@ from trtzoo.artifacts.subjects import open_subject
 from trtzoo.benchmark.protocols import find_protocol
 from trtzoo.core.errors import TrtzooError, WrongOutputError
 from trtzoo.core.modules import resolve
-from trtzoo.core.precisions import find_precision
 from trtzoo.core.records import BenchJob, Failure, Result
 from trtzoo.core.subprocesses import serve
 from trtzoo.core.system import available_cores
@@ -36,10 +35,11 @@ def measure(job: BenchJob) -> Result:
         if job.seconds is not None:
             protocol = replace(protocol, seconds=max(protocol.seconds, job.seconds))
         start = time.perf_counter()
-        session = resolve(find_runtime(case.runtime).opener)(path, batch=case.batch, **job.options)
+        runtime = find_runtime(case.runtime)
+        session = resolve(runtime.opener)(path, batch=case.batch, **job.options)
         load = time.perf_counter() - start
         with closing(session):
-            check = golden.check_logits(session.infer(images), reference, tolerance=find_precision(case.precision).tolerance)
+            check = golden.check_logits(session.infer(images), reference, tolerance=runtime.tolerance(case.precision))
             with OtherLoad() as others, GpuMonitor(job.device, settle=protocol.warm_up_seconds) as monitor:
                 samples = resolve(protocol.loop)(session, protocol, images)
             return replace(

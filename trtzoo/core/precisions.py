@@ -12,12 +12,14 @@ from trtzoo.core.modules import read_rows
 class Precision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A number format. `graph` is the type of weights and activations in the ONNX file.
 
-    `tolerance` bounds max|logit - reference| / max|reference| against float64.
+    `tolerance` bounds max|logit - reference| / max|reference| against float64; `winograd_tolerance` does where a runtime's
+    kernels may compute 3x3 convolutions by Winograd's algorithm (None: the same).
     """
 
     name: str
     graph: Literal["fp32", "fp16"]
     tolerance: float
+    winograd_tolerance: float | None = None
     tf32: bool = False
 
 

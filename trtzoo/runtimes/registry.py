@@ -7,6 +7,7 @@ import msgspec
 
 from trtzoo.core.errors import find_row
 from trtzoo.core.modules import read_rows
+from trtzoo.core.precisions import find_precision
 from trtzoo.core.records import Sample
 
 
@@ -31,7 +32,8 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`resolve(opener)(artifact, batch=…)` opens a Session on `device`.
 
     `reads` is the kind of artifact: an exported graph, or an engine built from it. The runtime needs the Python module
-    `module`, which the command `installer` installs.
+    `module`, which the command `installer` installs. `winograd` says whether its kernels may compute 3x3 convolutions by
+    Winograd's algorithm, which rounds more.
     """
 
     name: str
@@ -40,6 +42,12 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     module: str
     installer: str = "trtzoo setup"
     reads: Literal["graph", "engine"] = "graph"
+    winograd: bool = False
+
+    def tolerance(self, precision: str) -> float:
+        """The bound of max|logit - reference| / max|reference| against float64 on this runtime."""
+        row = find_precision(precision)
+        return row.winograd_tolerance if self.winograd and row.winograd_tolerance else row.tolerance
 
 
 RUNTIMES = read_rows("trtzoo.runtimes", "runtimes.toml", Runtime)

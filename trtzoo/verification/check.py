@@ -108,7 +108,7 @@ def _judged(verdict: ParityVerdict, data: DataSet, folder: Path) -> ParityVerdic
     labels = [image.label for image in data.photographs if image.label is not None]
     metrics = compare(logits, reference, np.array(labels) if labels else None)
     trained = verdict.weights is not None and verdict.weights.source != SEEDED
-    reasons = judge(verdict.precision, metrics, classes_count=trained and bool(data.photographs))
+    reasons = judge(verdict.precision, verdict.runtime, metrics, classes_count=trained and bool(data.photographs))
     return replace(verdict, metrics=metrics, worst=data.title(metrics.worst), reasons=tuple(reasons))
 
 

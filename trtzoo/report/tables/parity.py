@@ -62,8 +62,8 @@ LAYER_COLUMNS: tuple[Column[Divergence], ...] = (
 
 def tables(verdicts: list[ParityVerdict], images: str) -> list[Table]:
     """Make the tables of logits and of classes. `images` describes the images. A failed engine's reasons are notes."""
-    allowed = {row.precision: tolerances.TOLERANCES[row.precision] for row in verdicts}
-    limits = [f"{name} {error:.1e} and RMS {error * tolerances.RMS_SHARE:.1e}" for name, error in allowed.items()]
+    allowed = {(row.precision, row.runtime): tolerances.parity_limit(row.precision, row.runtime) for row in verdicts}
+    limits = [f"{name} {error:.1e} and RMS {error * tolerances.RMS_SHARE:.1e}" for (name, _), error in allowed.items()]
     sources = dict.fromkeys(weights_text(row.weights) for row in verdicts if row.weights)
     versions = dict.fromkeys(f"{name} {version}" for row in verdicts for name, version in row.versions.items())
     runtimes = dict.fromkeys(row.runtime for row in verdicts)
