@@ -180,7 +180,7 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_artifact_s_place_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").mkdir()
-    with pytest.raises(StoreError, match=r"could not be written: Is a directory"):
+    with pytest.raises(StoreError, match=r"could not be written: a\.onnx is a folder\. Nothing was changed"):
         write(tmp_path / "a.onnx", b"")
     assert visible(tmp_path) == ["a.onnx"]
 
@@ -301,3 +301,37 @@ def test_any_json_is_a_record_or_a_sentence(kind, value):
     for data in (value, *(b'{"schema": 1, "%s": %s}' % (name.encode(), value) for name in fields)):
         with pytest.raises(StoreError):
             decode(data, kind, name="a.json")
+
+
+# --- work folders ---
+
+
+def stale(folder: Path, name: str, *, age: float = 0.0) -> Path:
+    work = folder / f".{name}.tmp-abc"
+    work.mkdir(parents=True)
+    os.utime(work, (time.time() - age,) * 2)
+    return work
+
+
+def test_a_name_with_wildcards_deletes_no_other_work_folder(tmp_path: Path) -> None:
+    other = stale(tmp_path, "qq.onnx")
+    write(tmp_path / "q*.onnx", b"content")
+    assert other.exists()
+
+
+def test_work_folders_of_killed_writers_of_any_name_end(tmp_path: Path) -> None:
+    dead, running = stale(tmp_path, "report.html", age=7200), stale(tmp_path, "figure.png")
+    slow = stale(tmp_path, "slow.engine", age=7200)
+    with locked(tmp_path / "slow.engine"), replacing(tmp_path / "page.html", lock=False) as work:
+        (work / "page.html").write_bytes(b"page")
+    assert (dead.exists(), running.exists(), slow.exists()) == (False, True, True)
+    write(tmp_path / "a.onnx", b"content")
+    assert not slow.exists()
+
+
+def test_a_folder_in_an_artifacts_place_changes_nothing(tmp_path: Path) -> None:
+    artifact = tmp_path / "a.onnx"
+    sidecar_path(artifact).mkdir()
+    with pytest.raises(StoreError, match=r"a\.onnx could not be written: a\.json is a folder\. Nothing was changed\.$"):
+        write(artifact, b"content")
+    assert visible(tmp_path) == ["a.json"]

@@ -1,5 +1,6 @@
 """Which file a runtime runs for a model: the exported graph, or the engine that was built of it."""
 
+import glob
 import re
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from trtzoo.runtimes.registry import Runtime
 def graph_path(folder: Path, model: str, precision: str) -> Path:
     """The model's exported graph: the usual file, or the only one with other classes or input size."""
     usual = folder / f"{model}-{precision}.onnx"
-    pattern = rf"{usual.stem}(-c\d+)?(-s\d+)?"
-    others = [path for path in folder.glob(f"{usual.stem}-*.onnx") if re.fullmatch(pattern, path.stem)]
+    pattern = rf"{re.escape(usual.stem)}(-c\d+)?(-s\d+)?"
+    others = [path for path in folder.glob(f"{glob.escape(usual.stem)}-*.onnx") if re.fullmatch(pattern, path.stem)]
     return others[0] if len(others) == 1 and not usual.exists() else usual
 
 

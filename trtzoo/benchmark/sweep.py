@@ -1,5 +1,6 @@
 """Run cases and keep one result file for each. Every case has its own process: runtimes in one process disturb each other."""
 
+import glob
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -88,7 +89,7 @@ def bench(
         result = _kept_result(path, job) if resume else None
         if result is None:
             result = _run(replace(job, sgemm=sgemm() or 0.0) if job.device.kind == "cpu" else job, timeout)
-            for outdated in (folder / RUNS).glob(f"{job.case.name}.*.json") if run == 1 else ():
+            for outdated in (folder / RUNS).glob(f"{glob.escape(job.case.name)}.*.json") if run == 1 else ():
                 outdated.unlink()
             write_record(path, result)
         yield result

@@ -12,6 +12,7 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TypeVar
 
 import msgspec
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from trtzoo.core.errors import StoreError
 from trtzoo.core.records import SCHEMA, Record
@@ -29,6 +30,7 @@ R = TypeVar("R", bound=Record)
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)  # what decoding JSON from anywhere may raise
 
 
+STALE = 3600.0  # seconds after which a work folder without a lock belongs to no process
 MAX_TEXT = 1 << 28  # bytes of a JSON file or a list; a result with a million samples has 100 MB
 
 
@@ -103,21 +105,37 @@ def replacing(artifact: Path, *, lock: bool = True) -> Iterator[Path]:
     On an error nothing changes. With `lock`, writers take turns; the lock leaves a folder .locks behind. Without it, as for
     a file that a user names, the last writer wins. Raises StoreError if the disk is full or read-only.
     """
-    folder = artifact.parent
+    folder, renamed = artifact.parent, 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(artifact) if lock else nullcontext():
-            for stale in folder.glob(f".{artifact.name}.tmp-*") if lock else ():
-                shutil.rmtree(stale, ignore_errors=True)
+            _sweep(folder, artifact.name if lock else "")
             work = Path(tempfile.mkdtemp(prefix=f".{artifact.name}.tmp-", dir=folder))
             try:
                 yield work
-                for path in sorted(work.iterdir(), key=lambda path: path.suffix == ".json"):
+                files = sorted(work.iterdir(), key=lambda path: path.suffix == ".json")
+                for taken in (folder / path.name for path in files if (folder / path.name).is_dir()):
+                    raise IsADirectoryError(errno.EISDIR, f"{taken.name} is a folder")
+                for path in files:
                     path.replace(folder / path.name)
+                    renamed += 1
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
-        raise StoreError(f"{artifact} could not be written: {error.strerror or error}. Nothing was changed.") from error
+        kept = "Its sidecar does not match it now: make it again" if renamed else "Nothing was changed"
+        raise StoreError(f"{artifact} could not be written: {error.strerror or error}. {kept}.") from error
+
+
+def _sweep(folder: Path, held: str) -> None:
+    """Delete what killed processes left: the work folders of the name whose lock is `held`, and old ones of other names."""
+    for stale in folder.glob(".*.tmp-*"):
+        name = stale.name[1:].rpartition(".tmp-")[0]
+        with suppress(OSError, Timeout):  # another process deletes it, or holds its lock
+            if name == held:
+                shutil.rmtree(stale)
+            elif time.time() - stale.stat().st_mtime > STALE:
+                with locked(folder / name, timeout=0) if _lock_path(folder / name).exists() else nullcontext():
+                    shutil.rmtree(stale)
 
 
 @contextmanager
