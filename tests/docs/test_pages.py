@@ -89,7 +89,7 @@ def test_every_command_and_option_exists(page):
         assert named <= known, line
 
 
-UPSTREAM = {"predict.py", "operators.py", "DPN_DenseNet_en.md", "DPN.md", "DenseNet.md", "TABLES.md"}
+UPSTREAM = {"predict.py", "operators.py", "configure.py", "DPN_DenseNet_en.md", "DPN.md", "DenseNet.md", "TABLES.md"}
 """Files of others, and one that the user makes, which our comments name."""
 
 
