@@ -225,6 +225,28 @@ def test_tensorrt_builds_on_the_named_gpu(driver, trtzoo, tmp_path):
     assert json.loads(engine.read_bytes())["built on"] == UUIDS[1]
 
 
+def test_builder_options_reach_tensorrt_and_the_result_and_the_layers_lie_beside_the_engine(zoo, trtzoo):
+    for suffix in (".onnx", ".json"):
+        shutil.copy(zoo / f"onnx/dpn68-fp32-s64{suffix}", zoo / f"onnx/dpn68-fp32{suffix}")
+    build = ("build", "dpn68", "--batch", BATCH, "--force")
+    done = trtzoo(*build, "--opt-level", 5, "--aux-streams", 0, "--dump-layers")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (engine,) = (zoo / "engines").rglob("*.engine")
+    plan, sidecar = json.loads(engine.read_bytes()), read_record(sidecar_path(engine), EngineSidecar)
+    assert (plan["level"], plan["streams"]) == (5, 0)
+    assert (sidecar.options, sidecar.card) == ({"opt_level": 5, "aux_streams": 0}, "Tesla T4, 16 GB")
+    layers = json.loads(engine.with_suffix(".layers.json").read_text())["Layers"]
+    assert layers[0]["LayerType"] == "Conv" and sidecar.layers.source == "inspector"
+    assert trtzoo("bench", "dpn68", "--batch", BATCH).returncode == 0
+    assert results(zoo)[0].settings["builder options"] == "--opt-level 5 --aux-streams 0"
+    again = trtzoo(*build[:-1])
+    assert again.returncode == 1
+    assert "was built with --opt-level 5 --aux-streams 0, and now no builder options would replace it." in again.stderr
+    tiled = trtzoo(*build, "--tiling", 2)
+    assert "has no tiling_optimization_level. Leave out --tiling" in tiled.stderr
+    assert json.loads(engine.read_bytes()) == plan
+
+
 def test_results_of_another_gpu_are_not_replaced_or_resumed_silently(zoo, trtzoo):
     assert trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, env=TWO).returncode == 0
     hidden = TWO | {"CUDA_VISIBLE_DEVICES": UUIDS[1][:8]}

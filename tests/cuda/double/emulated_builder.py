@@ -6,6 +6,7 @@ from the graph itself, so a graph of the wrong precision is noticed here, too.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 from enum import Enum, IntEnum
@@ -165,8 +166,14 @@ class IBuilderConfig:
 
 
 class Builder:
+    """Like TensorRT, it makes the first GPU's primary context current, in which its engines can be opened."""
+
     def __init__(self, logger: ILogger) -> None:
         self._logger = logger
+        driver, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p()
+        driver.cuInit(0)
+        driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
+        driver.cuCtxSetCurrent(context)
 
     def create_network(self, flags: int) -> INetworkDefinition:
         return INetworkDefinition(flags)
@@ -182,4 +189,5 @@ class Builder:
                 return None
             monitor.phase_finish("Building engine")
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")  # the GPU that this builds on is its first
-        return json.dumps({"onnx": network.path, "batch": network.get_input(0).shape[0], "built on": visible}).encode()
+        plan = {"onnx": network.path, "batch": network.get_input(0).shape[0], "built on": visible}
+        return json.dumps(plan | {"level": config.builder_optimization_level, "streams": config.max_aux_streams}).encode()

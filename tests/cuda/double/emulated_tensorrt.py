@@ -123,6 +123,9 @@ class ICudaEngine(_Part):
     def get_tensor_dtype(self, name: str) -> DataType:
         return DataType(self._plan.get("types", {}).get(name) or self._tensors[name].type)
 
+    def create_engine_inspector(self) -> IEngineInspector:
+        return IEngineInspector(self._plan["onnx"])
+
     def create_execution_context(self) -> IExecutionContext | None:
         if self._fails("create_execution_context"):
             return None
@@ -134,6 +137,18 @@ class ICudaEngine(_Part):
 
 
 Runtime._engine = ICudaEngine
+
+
+class IEngineInspector:
+    """It has a layer for each node of the graph, with the type of the graph's weights."""
+
+    def __init__(self, path: str) -> None:
+        self._graph = onnx.load(path).graph
+
+    def get_engine_information(self, format: Any) -> str:
+        half = any(each.data_type == onnx.TensorProto.FLOAT16 for each in self._graph.initializer)
+        outputs = [{"Format/Datatype": f"Row major linear {'FP16' if half else 'FP32'}"}]
+        return json.dumps({"Layers": [{"Name": n.name, "LayerType": n.op_type, "Outputs": outputs} for n in self._graph.node]})
 
 
 class IExecutionContext(_Part):
