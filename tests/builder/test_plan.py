@@ -18,15 +18,14 @@ from trtzoo.builder.options import check_options
 from trtzoo.builder.plan import (
     BuildOrder,
     BuildSettings,
-    Target,
     _Builder,
     _visible,
     build,
     build_orders,
     check_space,
-    choose_target,
     timing_cache,
 )
+from trtzoo.builder.targets import Target, choose_target
 from trtzoo.core.errors import MachineError, StoreError, UsageError
 from trtzoo.core.files import sha256_file, sidecar_path
 from trtzoo.core.records import Device

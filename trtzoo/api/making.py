@@ -13,6 +13,7 @@ from trtzoo.artifacts.graphs import Batch, ExportOrder
 from trtzoo.builder import plan
 from trtzoo.builder.options import check_options
 from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildOrder, BuildResult, BuildSettings
+from trtzoo.builder.targets import check_names, choose_target
 from trtzoo.core.console import ALERT, log, progress_bars
 from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.files import size_text
@@ -123,8 +124,8 @@ def build(
     precisions = selection.select_precisions(precision)
     batches = selection.select_batches(batch if batch is not None else 1 if onnx else (1, 4, 8))
     names = selection.select_models(models)
-    plan.check_names(gpu, flavour)
-    target = plan.choose_target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"), device=device)
+    check_names(gpu, flavour)
+    target = choose_target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"), device=device)
     check_tf32(precisions, target.gpu.title, target.gpu.sm)
     given = {"opt_level": opt_level, "timing_iterations": timing_iterations, "aux_streams": aux_streams, "tiling": tiling}
     options = {name: value for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Stage 2: ONNX files become engines with sidecars. This module decides what is built, for which GPU and by which TensorRT.
+"""Stage 2: ONNX files become engines with sidecars. This module decides what is built; targets.py, for which GPU and by which TensorRT.
 
 TensorRT runs in child processes only, one for each engine: a crash, or a lack of memory, costs that engine and no other.
 """
@@ -21,27 +21,15 @@ from msgspec.structs import asdict
 
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.engines import EngineSidecar, OptimizationProfile, Recipe, Stamp
+from trtzoo.builder.targets import Target
 from trtzoo.builder.tensorrt_worker import GRACE, BuildJob, BuildOutput, BuildProgress
-from trtzoo.core.errors import BuildError, MachineError, StoreError, TrtzooError
+from trtzoo.core.errors import BuildError, StoreError, TrtzooError
 from trtzoo.core.files import encode, free_space, replacing, sha256_file, sidecar_path, size_text
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Device, Record
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.core.system import available_cores, total_memory
-from trtzoo.hardware.devices import device_line, find_device, gpu_devices
 from trtzoo.hardware.gpu_lock import exclusive_gpu
-from trtzoo.hardware.gpus import (
-    GPUS,
-    Flavour,
-    Gpu,
-    card_title,
-    check_supported,
-    check_target,
-    find_flavour,
-    find_gpu,
-    identify_gpu,
-)
-from trtzoo.hardware.probes import ProbeResult
 
 COMMAND = module_command("trtzoo.builder.tensorrt_worker")
 WORKSPACE = 1 << 30  # bytes of scratch memory that kernels may use
@@ -63,21 +51,6 @@ class BuildOrder(Record, frozen=True, kw_only=True):
     @property
     def file_name(self) -> str:
         return f"{self.name}-{self.precision}-b{self.batch}.engine"
-
-
-class Target(Record, frozen=True, kw_only=True):
-    """The GPU that engines are built for and the TensorRT that builds them. `device` is that GPU here, None if elsewhere."""
-
-    gpu: Gpu
-    flavour: Flavour
-    version: str
-    driver: str = ""
-    device: Device | None = None
-
-    @property
-    def card(self) -> str:
-        """The card whose kernels TensorRT times; empty for TensorRT-RTX, which times none."""
-        return card_title(self.device.name, self.device.memory) if self.device and self.flavour.name == "tensorrt" else ""
 
 
 class BuildSettings(Record, frozen=True, kw_only=True):
@@ -104,48 +77,6 @@ class BuildResult(Record, frozen=True, kw_only=True):
     up_to_date: bool = False
     sidecar: EngineSidecar | None = None
     error: str = ""
-
-
-def check_names(gpu: str, flavour: str) -> None:
-    """Raises UsageError for an unknown name, before the machine is probed."""
-    if gpu != "auto":
-        find_gpu(gpu)
-    if flavour != "auto":
-        find_flavour(flavour)
-
-
-def choose_target(gpu: str, flavour: str, probed: dict[str, ProbeResult], *, device: str | int | None = None) -> Target:
-    """Resolve `--gpu`, `--flavour` and `--device`, one of several GPUs, on a machine with these probe results.
-
-    "auto" is the GPU of this machine, or else a T4; TensorRT if both the GPU and TensorRT are here, or else TensorRT-RTX,
-    which compiles ahead of time. Raises UsageError for unknown names, MachineError where this machine cannot build.
-    """
-    devices = gpu_devices(probed["cuda"])
-    if device is not None:
-        devices = [find_device(device, devices)]
-    here = [identify_gpu(each.name, each.sm) for each in devices]
-    wanted = find_gpu(gpu) if gpu != "auto" else here[0] if here else GPUS["t4"]
-    check_supported(wanted)
-    present = wanted in here
-    if device is not None and not present:
-        raise MachineError(f"Device {device} is no {wanted.title}: it is {device_line(devices[0])}.")
-    default = "tensorrt" if present and not probed["tensorrt"].error else "rtx"
-    chosen = find_flavour(flavour if flavour != "auto" else default)
-    probe = probed[chosen.module]
-    if chosen.name == "tensorrt" and not present:
-        found = ", ".join(row.title for row in here) or probed["cuda"].error
-        remedy = f"Run: trtzoo build --gpu {wanted.name} --flavour rtx"
-        if wanted.not_rtx:
-            remedy = f"Build on a machine with that GPU: {wanted.not_rtx}"
-        raise MachineError(f"TensorRT builds only for a GPU in this machine; {wanted.title} is not here ({found}). {remedy}")
-    if chosen.name == "rtx" or not probe.error:
-        check_target(wanted, chosen, probe.version)
-    if probe.error:
-        remedy = "trtzoo setup" if chosen.name == "tensorrt" else f"pip install {chosen.install}"
-        raise MachineError(f"{chosen.title} is required but is {probe.error}. Run: {remedy}")
-    driver = probed["cuda"].version if present else ""
-    own = devices[here.index(wanted)] if present else None
-    return Target(gpu=wanted, flavour=chosen, version=probe.version, driver=driver, device=own)
 
 
 def build_orders(names: list[str], precisions: list[str], batches: list[int], onnx: Path) -> list[BuildOrder]:
