@@ -1,6 +1,7 @@
 """A user's day on a Tesla T4 that is at its power limit all the time: the README's commands, from a bare driver to the page."""
 
 import json
+import re
 
 import pytest
 
@@ -50,12 +51,23 @@ def test_parity_judges_the_engines_against_pytorch(box):
     assert done.stderr.count("passes") == 2
 
 
-def test_eval_measures_the_accuracy_of_an_engine(box):
-    photographs = class_folders(box.folder / "photographs", classes=1000, each=1)
+CHECKPOINT = """
+import torch
+from trtzoo.models.seeded import seed
+from trtzoo.models.table import MODELS, build_network
+torch.save(seed(build_network(MODELS["dpn68"], classes=10)).state_dict(), "mine.pth")
+"""
+
+
+def test_eval_measures_the_accuracy_of_an_engine_of_the_users_own_checkpoint(box):
+    class_folders(box.folder / "photographs", classes=10, each=1)
     box.pip("--editable", ".[eval]")
-    box.trtzoo("eval", "dpn68", "--data", photographs, "--batch", "4", "--limit", "8")
-    records = [json.loads(path.read_text()) for path in (box.folder / "benchmarks" / "accuracy").rglob("*.json")]
-    assert [(row["images"], row["device"]["name"]) for row in records] == [(8, "Tesla T4 (emulated)")]
+    box.run(box.folder / ".venv" / "bin" / "python", "-c", CHECKPOINT)
+    box.trtzoo("export", "dpn68", "--weights", "mine.pth", "--classes", "10", "--input-size", "32")
+    (engine,) = re.findall(r"\S+\.engine", box.trtzoo("build", "--onnx", "onnx/dpn68-fp32-c10-s32.onnx", "--batch", "4").stdout)
+    box.trtzoo("eval", "--onnx", engine, "--data", "photographs")
+    records = [json.loads(path.read_text()) for path in (box.folder / "benchmarks").glob("*/accuracy/*.json")]
+    assert [(row["images"], row["device"]["name"]) for row in records] == [(10, "Tesla T4 (emulated)")]
 
 
 def test_a_second_measurement_compares_with_the_first(box):
