@@ -15,7 +15,8 @@ class MeasurementProtocol(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """`loop` warms up and then samples, each until both minima are reached, seconds and queries.
 
     The reported latency is `statistic` of `metric` (rows below). On a GPU `cuda_graph` is the default of --cuda-graph and
-    `session_options` are passed to the session. `module` is a required package, installed by the extra `extra`.
+    `session_options` are passed to the session. `as_published`: it measures as the published tables' publisher did, so that
+    ratios to those are shown. `module` is a required package, installed by the extra `extra`.
     """
 
     name: str
@@ -28,6 +29,7 @@ class MeasurementProtocol(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     metric: str = "end to end"
     cuda_graph: bool = True
     session_options: dict[str, bool] = {}
+    as_published: bool = False
     module: str = ""
     extra: str = ""
     note: str = ""

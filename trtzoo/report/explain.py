@@ -1,15 +1,22 @@
 """Explain a number: find its result by words, and show the file's facts. A fact is a row in explain()."""
 
-from trtzoo.benchmark.protocols import reported, reported_latency
+from trtzoo.benchmark.protocols import reported
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.core.errors import StoreError, UsageError, unknown
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import GpuState, Result
 from trtzoo.core.statistics import summarise
-from trtzoo.hardware.gpus import identify_gpu
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
-from trtzoo.report.results import Found, device_text, gpu_settings_facts, pairs_text, protocol_text
+from trtzoo.report.results import (
+    Found,
+    device_text,
+    gpu_settings_facts,
+    known_gpu,
+    pairs_text,
+    protocol_text,
+    ratio_to_published,
+)
 from trtzoo.report.roofline import limit_of, limit_share
 
 EXAMPLE = "Example: --explain dpn131,fp16,b4"
@@ -97,12 +104,12 @@ def explain(found: Found) -> dict[str, str]:
 
 def _latency(result: Result) -> dict[str, str]:
     """Return what is known of the latency: measured, published on the same GPU, possible, and its samples."""
-    case, device, failure = result.case, result.device, result.failure
+    case, failure = result.case, result.failure
     facts = {"Latency": f"failed: {failure.kind}: {failure.reason}" if failure else ""}
-    gpu = identify_gpu(device.name, device.sm) if device.kind == "gpu" else None
+    gpu, ratio = known_gpu(result.device), ratio_to_published(result)
     if gpu and (printed := document().seconds(gpu.name, case.precision, case.model, case.batch)):
         facts["Published"] = f"{_ms(printed)} on {gpu.title}"
-        facts["Published"] += "" if failure else f"; measured / published = {reported_latency(result) / printed:.2f}"
+        facts["Published"] += f"; measured / published = {ratio:.2f}" if ratio else ""
     if limit := limit_of(result):
         share = limit_share(result)
         reached = "" if share is None else f", {share:.1%} reached"

@@ -15,9 +15,9 @@ from trtzoo.core.errors import StoreError
 from trtzoo.core.files import UNREADABLE, damage, decode, read_file
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Device, GpuSettings, Result, Weights
-from trtzoo.hardware.gpus import identify_gpu
+from trtzoo.hardware.gpus import GPUS, Gpu
 from trtzoo.models.table import MODELS
-from trtzoo.report.published import printed_batches
+from trtzoo.report.published import document, printed_batches
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -139,13 +139,28 @@ def _group(members: list[Result]) -> Group:
             older[result.case.name] = f"an older result of this cell, by {past.case.runtime}, is left out"
         newest[cell] = result
     case, device = members[0].case, members[0].device
-    gpu = identify_gpu(device.name, device.sm) if device.kind == "gpu" else None
+    gpu = known_gpu(device)
     published = gpu.name if gpu and printed_batches(gpu.name, case.precision) else ""
-    parts = [device.title if gpu else device_text(device), _runtime(members[0])]
+    parts = [device.title if device.kind == "gpu" else device_text(device), _runtime(members[0])]
     parts += ["" if case.protocol == "trtzoo" else case.protocol]
     parts += [{None: "", True: "CUDA graph", False: "no CUDA graph"}[case.cuda_graph]]
     name = ", ".join(filter(None, parts))
-    return Group(case.precision, published, case.protocol, gpu.title if gpu else "CPU", name, newest, older)
+    short = gpu.title if gpu else "CPU" if device.kind == "cpu" else device.name
+    return Group(case.precision, published, case.protocol, short, name, newest, older)
+
+
+def known_gpu(device: Device) -> Gpu | None:
+    """Return the GPU's row, or None if no card has exactly this name: then nothing is shown as measured on a published GPU."""
+    return next((row for row in GPUS.values() if device.kind == "gpu" and device.name in row.names), None)
+
+
+def ratio_to_published(result: Result) -> float | None:
+    """Return measured / published, if this good result is of the published GPU and measured as the publisher did."""
+    gpu, case = known_gpu(result.device), result.case
+    printed = document().seconds(gpu.name, case.precision, case.model, case.batch) if gpu else None
+    if not printed or result.failure or not PROTOCOLS[case.protocol].as_published:
+        return None
+    return reported_latency(result) / printed
 
 
 def _runtime(result: Result) -> str:

@@ -48,8 +48,8 @@ def test_a_measured_point_is_the_reported_latency_with_the_interval_of_its_media
     assert (point.model, point.x, point.top1) == ("densenet121", 10.0, 0.7566)
     assert point.low < point.x < point.high
     assert picture.caption == (
-        "Hollow: published, Tesla T4. Full: measured on Tesla T4, tensorrt. Protocol trtzoo: median; bars: its 95 % interval. "
-        "Their accuracy: published."
+        "Hollow: published, Tesla T4. Full: measured on Tesla T4, tensorrt. Protocol trtzoo (not the published one): median; "
+        "bars: its 95 % interval. Their accuracy: published."
     )
 
 
@@ -64,6 +64,8 @@ def test_the_published_gpu_s_results_are_preferred_and_other_hardware_is_named()
     other = [result(model=model, batch=4) for model in ("densenet121", "dpn68")]
     assert "A CPU, 2 cores, onnxruntime (other hardware than the published)" in named(other)["t4-fp32-b4"].caption
     assert "measured on Tesla T4, tensorrt." in named([*other, gpu_result(batch=4)])["t4-fp32-b4"].caption
+    both = [gpu_result(batch=4), gpu_result(model="dpn68", batch=4), gpu_result(batch=4, protocol="paddle2020")]
+    assert "Tesla T4, tensorrt, paddle2020. Protocol paddle2020: mean" in named(both)["t4-fp32-b4"].caption
 
 
 def test_other_batches_and_failures_are_not_drawn():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.report.pages import T4
 from tests.report.runs import WEIGHTS, run
 from trtzoo.accuracy.records import Evaluation
+from trtzoo.benchmark.protocols import PROTOCOLS
 from trtzoo.core.records import Device, Failure, GoldenCheck
 from trtzoo.report.page.rows import histogram, measured, published
 from trtzoo.report.published import document
@@ -30,12 +31,19 @@ def test_every_published_latency_has_a_row():
 
 
 def test_only_the_published_gpu_has_a_ratio():
-    here = measured(run(0.02, device=T4, runtime="tensorrt", batch=4))
+    here = measured(run(0.02, device=T4, runtime="tensorrt", batch=4, protocol="paddle2020"))
     assert here.ratio == pytest.approx(here.seconds / document().seconds("t4", "fp32", "dpn68", 4), rel=1e-4)
     other = Device(key="nvidia-a10", name="NVIDIA A10", kind="gpu", sm=86)
     for device in (run().device, other):
-        cell = measured(run(0.02, device=device, batch=4))
+        cell = measured(run(0.02, device=device, batch=4, protocol="paddle2020"))
         assert (cell.ratio, cell.gpu) == (None, "Tesla T4")
+
+
+@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "paddle2020"])
+def test_only_the_published_protocol_has_a_ratio(protocol):
+    cell = measured(run(0.02, device=T4, runtime="tensorrt", batch=4, protocol=protocol))
+    assert (cell.ratio, cell.gpu) == (None, "Tesla T4")
+    assert cell.published == pytest.approx(12.82807e-3)
 
 
 def test_an_unpublished_batch_has_no_published_latency():

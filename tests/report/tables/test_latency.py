@@ -36,7 +36,7 @@ def test_without_results_the_document_s_three_tables_are_there_with_dashes_and_t
     assert fp16.caption == (
         "Nothing was measured on a Tesla T4 at this precision. On a machine with one, run: "
         "trtzoo bench --all --gpu t4 --precision fp16",
-        "Published: PaddleClas, docs/en/models/DPN_DenseNet_en.md; crop 224, short side resized to 256. "
+        "Published: PaddleClas, docs/en/models/DPN_DenseNet_en.md; crop 224, short side resized to 256.",
         "Ratios are measured / published.",
     )
 
@@ -54,15 +54,28 @@ def test_every_published_latency_of_every_model_is_there():
 
 
 def test_a_latency_measured_on_the_published_gpu_stands_beside_the_published_with_its_ratio():
-    table = by([gpu_result(seconds=(0.0022,) * 12)])["Inference speed on Tesla T4, FP32, in ms, Tesla T4, tensorrt"]
+    table = by([gpu_result(seconds=(0.0022,) * 12, protocol="paddle2020")])[
+        "Inference speed on Tesla T4, FP32, in ms, Tesla T4, tensorrt, paddle2020"
+    ]
     assert cell(table, "densenet121", "b1 measured").text == "2.20"
     assert cell(table, "densenet121", "b1 ratio").text == "0.50"
     assert cell(table, "densenet121", "b4 ratio").text == "—"
     assert cell(table, "dpn131", "b1 ratio").text == "—"
 
 
+def test_a_protocol_that_does_not_measure_as_the_publisher_did_has_no_ratio():
+    table = by([gpu_result(seconds=(0.0022,) * 12)])["Inference speed on Tesla T4, FP32, in ms, Tesla T4, tensorrt"]
+    assert table.columns[:3] == ("Model", "b1 published", "b1 measured") and not any("ratio" in name for name in table.columns)
+    assert table.caption[-1] == (
+        "Protocol trtzoo does not measure as the publisher did, so no ratio is shown. To measure one: "
+        "trtzoo bench --all --gpu t4 --precision fp32 --protocol paddle2020"
+    )
+
+
 def test_a_batch_that_was_not_published_has_a_column_without_a_ratio():
-    table = by([gpu_result(batch=16)])["Inference speed on Tesla T4, FP32, in ms, Tesla T4, tensorrt"]
+    table = by([gpu_result(batch=16, protocol="paddle2020")])[
+        "Inference speed on Tesla T4, FP32, in ms, Tesla T4, tensorrt, paddle2020"
+    ]
     assert table.columns[-2:] == ("b8 ratio", "b16 measured")
     assert cell(table, "densenet121", "b16 measured").text == "11.00"
 

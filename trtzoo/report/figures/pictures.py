@@ -68,20 +68,27 @@ def _counts(name: str, quantity: str, axis: str, printed: str, unit: float, trai
 def _latency(gpu: str, precision: str, known: list[Group], trained: list[Evaluation]) -> Picture:
     """Make a figure of latencies: published, and measured by the group that fits best.
 
-    A group of the published GPU fits better than another, then protocol trtzoo, then the most good results.
+    A group of the published GPU fits better than another, best one measured as the publisher did, then protocol trtzoo, then
+    the most good results.
     """
+
+    def fit(group: Group) -> tuple[bool, bool, bool, int]:
+        same = group.gpu == gpu
+        return same, same and PROTOCOLS[group.protocol].as_published, group.protocol == "trtzoo", len(_good(group))
+
     full: tuple[Point, ...] = ()
     label, sources = "", f"Nothing was measured at {precision.upper()}, batch {BATCH}."
     if fitting := [group for group in known if group.precision == precision and _good(group)]:
-        group = max(fitting, key=lambda group: (group.gpu == gpu, group.protocol == "trtzoo", len(_good(group))))
+        group = max(fitting, key=fit)
         good, row = _good(group), PROTOCOLS[group.protocol]
         found = {model: reported(result) for model, result in good.items()}
         costs = {model: each.latency * 1e3 for model, each in found.items()}
         bars = {model: (each.low, each.high) for model, each in found.items()}
         full, accuracy = _points(costs, precision, trained, bars)
         label, other = f"measured, {group.short}", "" if group.gpu == gpu else " (other hardware than the published)"
+        protocol = row.name if row.as_published else f"{row.name} (not the published one)"
         sources = (
-            f"Full: measured on {group.name}{other}. Protocol {row.name}: {row.statistic}; bars: its 95 % interval. {accuracy}"
+            f"Full: measured on {group.name}{other}. Protocol {protocol}: {row.statistic}; bars: its 95 % interval. {accuracy}"
         )
     return Picture(
         f"{gpu}-{precision}-b{BATCH}",

@@ -10,11 +10,11 @@ from trtzoo.benchmark.protocols import reported
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.core.records import Result
 from trtzoo.core.statistics import percentile
-from trtzoo.hardware.gpus import GPUS, identify_gpu
+from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.table import MODELS
 from trtzoo.report import roofline
 from trtzoo.report.published import document
-from trtzoo.report.results import device_text
+from trtzoo.report.results import device_text, known_gpu, ratio_to_published
 from trtzoo.report.tables.accuracy import comparable
 
 BINS = 40
@@ -34,8 +34,8 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row; None is shown as a dash. `state` is measured, doubtful, failed or published, and `note` says why.
 
     `low` and `high` are the 95 % interval of `seconds`. `published` is the latency published for the GPU called `gpu`; `ratio`,
-    measured / published, exists for the same GPU only. `share` is limit / latency. `top1` is a fraction: of labelled images
-    if `evaluated`, else as published.
+    measured / published, exists for the same GPU and a protocol that measures as the publisher did. `share` is limit / latency.
+    `top1` is a fraction: of labelled images if `evaluated`, else as published.
     """
 
     model: str
@@ -66,8 +66,8 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
     Its accuracy was evaluated with the same weights, precision, runtime and device; seeded weights have none.
     """
     case, device, failure, weights, check = result.case, result.device, result.failure, result.weights, result.check
-    own = identify_gpu(device.name, device.sm).name if device.kind == "gpu" else ""
-    gpu = own if own in document().latency else "t4"
+    own = known_gpu(device)
+    gpu = own.name if own and own.name in document().latency else "t4"
     printed = document().seconds(gpu, case.precision, case.model, case.batch)
     found = None if failure else reported(result)
     note = f"{failure.kind}: {failure.reason}" if failure else warning_sentence(result)
@@ -94,7 +94,7 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
         p99=percentile(found.samples, 0.99) if found else None,
         published=printed,
         gpu=GPUS[gpu].title if printed else "",
-        ratio=found.latency / printed if gpu == own and found and printed else None,
+        ratio=ratio_to_published(result),
         share=roofline.limit_share(result),
         top1=getattr(document().models.get(case.model), "top1", None) if evaluated is None else evaluated,
         evaluated=evaluated is not None,

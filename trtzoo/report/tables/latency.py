@@ -16,19 +16,24 @@ from trtzoo.core.records import Result
 from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import BATCHES, document, printed_batches
-from trtzoo.report.results import Group, device_text, groups, pairs_text, protocol_text, weights_text
+from trtzoo.report.results import Group, device_text, groups, pairs_text, protocol_text, ratio_to_published, weights_text
 from trtzoo.report.roofline import limit_of, limit_of_published
 from trtzoo.report.tables.model import DASH, Cell, Column, Table, caption
 
+AS_PUBLISHED = [name for name, protocol in PROTOCOLS.items() if protocol.as_published]
 PUBLISHED = (("v100", "fp32"), ("t4", "fp32"), ("t4", "fp16"))  # in the document's order
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What a cell shows: one model at one batch, in seconds, or None. `note` is what the reader must know of the result."""
+    """What a cell shows: one model at one batch, in seconds, or None.
+
+    `ratio` is measured / published. `note` is what the reader must know of the result.
+    """
 
     result: Result | None
     measured: float | None
     published: float | None
+    ratio: float | None
     limit: float | None
     published_limit: float | None
     note: str
@@ -37,10 +42,11 @@ class Place(msgspec.Struct, frozen=True):
 class BatchColumn(Column[Place], frozen=True):
     """A column that stands once for each batch; its name has the placeholders {batch}, {device} and {gpu}.
 
-    `needs`: the column is left out at a batch without published numbers, or in a table without results.
+    `needs`: the column is left out at a batch without published numbers, if the protocol does not measure as the publisher
+    did ("ratio"), or in a table without results.
     """
 
-    needs: Literal["", "published", "results"] = ""
+    needs: Literal["", "published", "ratio", "results"] = ""
 
 
 def _ms(seconds: float | None) -> float | None:
@@ -57,7 +63,7 @@ MEASURED = BatchColumn(
 LATENCY_COLUMNS = (
     BatchColumn("b{batch} published", lambda at: _ms(at.published), "{:.2f}", needs="published"),
     MEASURED,
-    BatchColumn("b{batch} ratio", lambda at: _ratio(at.measured, at.published), "{:.2f}", needs="published"),
+    BatchColumn("b{batch} ratio", lambda at: at.ratio, "{:.2f}", needs="ratio"),
 )
 OWN_COLUMNS = (msgspec.structs.replace(MEASURED, name="{device} b{batch}"),)
 OTHER_HARDWARE = (BatchColumn("{gpu} published b{batch}", lambda at: _ms(at.published), "{:.2f}", needs="published"),)
@@ -106,15 +112,22 @@ def _latency_table(group: Group) -> Table:
     """Make a group's table. A ratio to other hardware's published latencies would be meaningless."""
     facts, notes = _facts(group)
     if group.gpu:
-        gpu, precision, published = GPUS[group.gpu], group.precision, caption("published", source=document().source)
+        gpu, precision = GPUS[group.gpu], group.precision
         lines = facts if group.results else [caption("nothing", gpu=gpu, precision=precision)]
+        lines = [*lines, caption("published", source=document().source)]
+        lines.append(caption("ratios" if _has_ratios(group) else "otherwise", group=group, protocols=", ".join(AS_PUBLISHED)))
         title = ", ".join(filter(None, [f"Inference speed on {gpu.title}, {precision.upper()}, in ms", group.name]))
-        return _table(group, title, {gpu.name: LATENCY_COLUMNS}, [*lines, published], notes)
+        return _table(group, title, {gpu.name: LATENCY_COLUMNS}, lines, notes)
     columns = {"": OWN_COLUMNS, "t4": OTHER_HARDWARE, "v100": OTHER_HARDWARE}
     if any(printed_batches(gpu, group.precision) for gpu in columns):
         facts = [*facts, caption("other")]
     title = f"Latency in ms, {group.precision.upper()}, on {group.name}"
     return _table(group, title, columns, facts, notes, BATCHES)
+
+
+def _has_ratios(group: Group) -> bool:
+    """Return whether a published GPU's table has ratios: nothing was measured, or measured as the publisher did."""
+    return not group.results or group.protocol in AS_PUBLISHED
 
 
 def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: Notes, batches: Iterable[int] = ()) -> Table:
@@ -125,7 +138,9 @@ def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: 
     shown = {*batches, *(batch for _, batch in group.results), *printed_batches(group.gpu, group.precision)}
     bound: list[tuple[BatchColumn, str, int]] = []
     for gpu, rows in columns.items():
-        known = {"": shown, "results": shown if group.results else (), "published": printed_batches(gpu, group.precision)}
+        printed = printed_batches(gpu, group.precision)
+        known = {"": shown, "results": shown if group.results else (), "published": printed}
+        known["ratio"] = printed if _has_ratios(group) else ()
         bound += [(column, gpu, batch) for batch in sorted(shown) for column in rows if batch in known[column.needs]]
 
     @cache
@@ -137,6 +152,7 @@ def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: 
             result=result,
             measured=reported_latency(result) if result and not result.failure else None,
             published=document().seconds(gpu, group.precision, model, batch),
+            ratio=ratio_to_published(result) if result else None,
             limit=limit.seconds if limit else None,
             published_limit=published_limit.seconds if published_limit else None,
             note=notes.get(result.case.name, "") if result else "",
