@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,7 +18,10 @@ import pytest
 from tests.conftest import NOWHERE, Run
 from trtzoo.core.errors import StoreError, UsageError, WeightsError
 from trtzoo.core.files import cache_folder, sidecar_path
+from trtzoo.models import download
 from trtzoo.models.download import UnreachableError, fetch
+from trtzoo.models.sources import locate
+from trtzoo.models.table import find_model
 
 URL = "https://weights.example/models/w.pdparams"
 BODY = bytes(range(256)) * 512
@@ -25,10 +29,13 @@ DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Answers with `status` and `body`, after `delay` seconds, and records the paths. `claimed` is the content length."""
+    """Answers with `status` and `body`, after `delay` seconds, and records the paths. `claimed` is the content length.
+
+    `drip` is sent again and again after the body.
+    """
 
     daemon_threads = True
-    status, body, claimed, delay = 200, BODY, len(BODY), 0.0
+    status, body, claimed, delay, drip = 200, BODY, len(BODY), 0.0, b""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -49,6 +56,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(self.server.claimed))
         self.end_headers()
         self.wfile.write(self.server.body)
+        with suppress(OSError):  # the client closes the connection
+            while self.server.drip:
+                self.wfile.write(self.server.drip)
+                time.sleep(0.01)
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""
@@ -268,3 +279,42 @@ def test_a_mirror_that_is_no_address_is_a_usage_error(monkeypatch, tmp_path, mir
     monkeypatch.setenv("TRTZOO_MIRROR", mirror)
     with pytest.raises(UsageError, match=r"which is not an address\. Example: https://mirror\.example$"):
         fetch("https://weights.example/w.pdparams")
+
+
+# --- a hostile mirror ---
+
+
+@pytest.mark.parametrize(("claimed", "drip"), [(1 << 40, b""), (1 << 40, b"x" * 4096)], ids=["claimed", "sent"])
+def test_an_endless_body_ends_at_the_limit(server: Server, monkeypatch: pytest.MonkeyPatch, claimed: int, drip: bytes) -> None:
+    monkeypatch.setattr(download, "MAX_BYTES", 200_000)
+    server.claimed, server.drip = claimed, drip
+    with pytest.raises(UnreachableError, match=r"sends more than 200,000 bytes; no network's weights have so many\.$"):
+        fetch(URL)
+    assert cached() == []
+
+
+def test_a_slow_body_ends_after_a_while(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "PATIENCE", 0.3)
+    monkeypatch.setattr(download, "SLOWEST", 10_000_000)
+    server.claimed, server.drip = 1 << 30, b"x"
+    with pytest.raises(UnreachableError, match=r"sends less than 10000 kB/s: [\d,]+ bytes in 0 s\.$"):
+        fetch(URL)
+    assert cached() == []
+
+
+def test_what_a_check_refuses_does_not_enter_the_cache(server: Server) -> None:
+    def refuse(path: Path) -> None:
+        assert path.read_bytes() == BODY
+        raise WeightsError("no checkpoint")
+
+    with pytest.raises(WeightsError, match="no checkpoint"):
+        fetch(URL, check=refuse)
+    assert cached() == []
+
+
+def test_garbage_from_a_mirror_is_no_checkpoint_and_does_not_enter_the_cache(server: Server) -> None:
+    with pytest.raises(
+        WeightsError, match=r"DPN68_pretrained\.pdparams returned a file that is no checkpoint of dpn68: it is"
+    ):
+        locate(find_model("dpn68"), "paddle")
+    assert cached() == []

@@ -4,10 +4,13 @@ TRTZOO_CACHE is the cache folder, TRTZOO_MIRROR a server to use instead of the p
 """
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
 from trtzoo.core.console import progress_bars
 from trtzoo.core.errors import StoreError, UnreachableError, UsageError, WeightsError
@@ -15,6 +18,9 @@ from trtzoo.core.files import cache_folder, encode, read_sidecar, replacing, sha
 from trtzoo.core.records import SCHEMA, Record
 
 TIMEOUT = (5, 60)  # seconds to wait for a connection, and for more data
+MAX_BYTES = 2 << 30
+PATIENCE, SLOWEST = 30.0, 10_000  # after so many seconds, a server must have sent this many bytes per second
+
 _unreachable: dict[str, str] = {}  # hosts that did not answer, with the message: the next models do not wait for them again
 
 
@@ -26,8 +32,8 @@ class Download(Record, frozen=True, kw_only=True):
     sha256: str
 
 
-def fetch(url: str, *, sha256_prefix: str = "") -> Path:
-    """The path of the cached file, downloaded if necessary.
+def fetch(url: str, *, sha256_prefix: str = "", check: Callable[[Path], object] = lambda path: None) -> Path:
+    """The path of the cached file, downloaded if necessary. `check` raises an error if a new file must not enter the cache.
 
     Raises UnreachableError if the server does not send the file, WeightsError if its sha256 does not start with the
     publisher's `sha256_prefix`, StoreError if the cache cannot be written.
@@ -52,6 +58,7 @@ def fetch(url: str, *, sha256_prefix: str = "") -> Path:
             raise WeightsError(
                 f"{url} returned a file with sha256 {digest}; the publisher's is {sha256_prefix}…. The file was deleted."
             )
+        check(fresh)
         sidecar_path(fresh).write_bytes(encode(Download(url=url, sha256=digest)))
     return target
 
@@ -79,19 +86,29 @@ def _is_complete(target: Path) -> bool:
 
 def _download(url: str, file: Path, *, publisher: str) -> None:
     """Save what the server sends. Raises UnreachableError, and remembers a `publisher` that does not answer."""
-    server = urlsplit(url).netloc
+    server, start, received = urlsplit(url).netloc, time.monotonic(), 0
     try:
-        with requests.get(url, stream=True, timeout=TIMEOUT) as response:
+        with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
             if not response.ok:
                 raise UnreachableError(f"{url} answered {response.status_code} {response.reason}.")
-            size = response.headers.get("Content-Length")
+            size = int(response.headers.get("Content-Length") or 0)
             with file.open("wb") as output, progress_bars() as bars:
-                bar = bars.add_task(f"{file.name} (MB)", total=int(size) / 1e6 if size else None)
-                for chunk in response.iter_content(1 << 20):
-                    output.write(chunk)
-                    bars.advance(bar, len(chunk) / 1e6)
-    except requests.exceptions.ChunkedEncodingError as error:
-        raise UnreachableError(f"{server} closed the connection during the transfer of {file.name}.") from error
-    except requests.RequestException as error:
+                bar = bars.add_task(f"{file.name} (MB)", total=size / 1e6 or None)
+                while data := response.raw.read1(1 << 20):  # what has arrived: `read` would wait for a whole megabyte
+                    received += len(data)
+                    seconds = time.monotonic() - start
+                    if max(received, size) > MAX_BYTES:
+                        raise UnreachableError(f"{url} sends more than {MAX_BYTES:,} bytes; no network's weights have so many.")
+                    if seconds > PATIENCE and received < SLOWEST * seconds:
+                        raise UnreachableError(
+                            f"{server} sends less than {SLOWEST / 1000:.0f} kB/s: {received:,} bytes in {seconds:.0f} s."
+                        )
+                    output.write(data)
+                    bars.advance(bar, len(data) / 1e6)
+            if received < size:
+                raise UnreachableError(f"{server} closed the connection during the transfer of {file.name}.")
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        if received:
+            raise UnreachableError(f"{server} closed the connection during the transfer of {file.name}.") from error
         _unreachable[publisher] = f"{server} cannot be reached ({type(error).__name__})."
         raise UnreachableError(_unreachable[publisher]) from error

@@ -85,4 +85,16 @@ def _download(source: str, model: Model) -> Checkpoint:
         raise UsageError(f"{source} publishes no weights of {model.name}; it has {', '.join(publisher.files)}.")
     name, digits = publisher.files[model.name]
     url = publisher.base + name
-    return Checkpoint(source, fetch(url, sha256_prefix=digits), url)
+
+    def check(path: Path) -> None:
+        from trtzoo.models.weights import load
+
+        try:
+            load(model, Checkpoint(source, path, url))
+        except WeightsError as error:
+            reason = str(error).replace(str(path), "it")
+            raise WeightsError(
+                f"{url} returned a file that is no checkpoint of {model.name}: {reason} It was deleted."
+            ) from error
+
+    return Checkpoint(source, fetch(url, sha256_prefix=digits, check=check), url)
