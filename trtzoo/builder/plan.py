@@ -1,4 +1,4 @@
-"""Stage 2: ONNX files become engines with sidecars. This module decides what is built; targets.py, for which GPU and by which TensorRT.
+"""Stage 2: ONNX files become engines with sidecars. This module decides what is built; targets.py decides for which GPU.
 
 TensorRT runs in child processes only, one for each engine: a crash, or a lack of memory, costs that engine and no other.
 """
