@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import msgspec
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,3 +122,47 @@ def test_an_unchanged_file_is_not_hashed_again(engine):
     assert engines.stamp_file(engine, believed).sha256 == "believed"
     engine.write_bytes(PLAN + b"!")
     assert engines.stamp_file(engine, believed).sha256 == hashlib.sha256(PLAN + b"!").hexdigest()
+
+
+# --- external data ---
+
+
+def external(folder, location="ext.data"):
+    """An ONNX file whose only weight is in another file."""
+    weight = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[2], data_location=onnx.TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value=location)
+    graph = onnx.GraphProto(name="g", initializer=[weight])
+    path = folder / "mine.onnx"
+    path.write_bytes(onnx.ModelProto(ir_version=8, graph=graph).SerializeToString())
+    return path
+
+
+def test_external_data_is_a_part_of_the_hash(tmp_path):
+    path, data = external(tmp_path), tmp_path / "ext.data"
+    data.write_bytes(b"12345678")
+    before, _ = engines.read_source(path, None)
+    data.write_bytes(b"12345679")
+    after, _ = engines.read_source(path, before)
+    assert before.sha256 != after.sha256
+    data.write_bytes(b"12345678")
+    assert engines.read_source(path, after)[0].sha256 == before.sha256
+
+
+@pytest.mark.parametrize("location", ["missing.data", "../ext.data", "/etc/hostname"])
+def test_external_data_that_is_missing_or_elsewhere_is_refused(tmp_path, location):
+    with pytest.raises(StoreError, match=r"has external data in .*, which is not a file in its folder"):
+        engines.read_source(external(tmp_path, location), None)
+
+
+def test_external_data_of_a_graph_in_a_node_counts(tmp_path):
+    path = external(tmp_path)
+    inner = onnx.load(path, load_external_data=False).graph
+    node = onnx.NodeProto(op_type="If", attribute=[onnx.AttributeProto(name="then_branch", g=inner)])
+    path.write_bytes(onnx.ModelProto(ir_version=8, graph=onnx.GraphProto(name="g", node=[node])).SerializeToString())
+    (tmp_path / "ext.data").write_bytes(b"12345678")
+    assert engines.external_data(path) == ["ext.data"]
+
+
+def test_a_file_that_is_not_onnx_has_no_external_data(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"not ONNX")
+    assert engines.external_data(tmp_path / "a.onnx") == []

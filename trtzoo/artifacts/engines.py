@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -183,21 +183,55 @@ def _sha256(path: Path, size: int, modified: int) -> str:
 def read_source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | None]:
     """The stamp of an ONNX file, and its sidecar if it has one; `known` saves hashing, as in `stamp_file`.
 
-    Raises StoreError if the file is missing, or differs from the one that its sidecar describes.
+    The stamp's hash includes the files with external data that the ONNX file names. Raises StoreError if a file is missing, if
+    external data is not in the ONNX file's folder, or if the file differs from the one that its sidecar describes.
     """
     if not onnx.is_file():
         name = re.fullmatch(r"(.+)-(fp32|fp16)", onnx.stem)
         remedy = f" Run: trtzoo export {name[1]} --precision {name[2]}" if name else ""
         raise StoreError(f"There is no {onnx}.{remedy}")
-    stamp = stamp_file(onnx, known)
     path = sidecar_path(onnx)
     if not path.is_file():
+        external = [f"{name} {sha256_file(onnx.parent / name)}" for name in external_data(onnx)]
+        stamp = stamp_file(onnx, None if external else known)
+        if external:
+            digest = hashlib.sha256("\n".join([stamp.sha256, *external]).encode()).hexdigest()
+            stamp = msgspec.structs.replace(stamp, sha256=digest)
         return stamp, None
+    stamp = stamp_file(onnx, known)
     sidecar = read_record(path, OnnxSidecar)
     if sidecar.sha256 != stamp.sha256:
         remedy = f"trtzoo export {sidecar.model} --precision {sidecar.precision} --force"
         raise StoreError(f"{onnx} is not the file that {path.name} describes: it was changed or truncated. Run: {remedy}")
     return stamp, sidecar
+
+
+def external_data(path: Path) -> list[str]:
+    """The names of the files with external data of an ONNX file; empty also if the file cannot be parsed.
+
+    Raises StoreError if one is missing or outside the ONNX file's folder.
+    """
+    import onnx
+
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except Exception:  # the builder, which parses it too, says what is wrong
+        return []
+    names = {entry.value for tensor in _tensors(graph) for entry in tensor.external_data if entry.key == "location"}
+    for name in names:
+        outside = Path(name).is_absolute() or ".." in Path(name).parts
+        if outside or not (path.parent / name).is_file():
+            raise StoreError(f"{path} has external data in {name!r}, which is not a file in its folder.")
+    return sorted(names)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """The tensors of a graph and of the graphs in its nodes' attributes."""
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)
 
 
 def read_sidecar_unchecked(engine: Path) -> EngineSidecar | None:
