@@ -313,8 +313,6 @@ def test_what_a_check_refuses_does_not_enter_the_cache(server: Server) -> None:
 
 
 def test_garbage_from_a_mirror_is_no_checkpoint_and_does_not_enter_the_cache(server: Server) -> None:
-    with pytest.raises(
-        WeightsError, match=r"DPN68_pretrained\.pdparams returned a file that is no checkpoint of dpn68: it is"
-    ):
+    with pytest.raises(WeightsError, match=r"DPN68_pretrained\.pdparams returned a file that is no checkpoint of dpn68: it is"):
         locate(find_model("dpn68"), "paddle")
     assert cached() == []
