@@ -20,7 +20,7 @@ HOLDER = """
 import signal
 from trtzoo.core.records import Device
 from trtzoo.hardware.gpu_lock import exclusive_gpu
-with exclusive_gpu(Device(key="", name="Tesla T4", kind="gpu", bus_id="0000:01:00.0", uuid="GPU-1")):
+with exclusive_gpu(Device(key="tesla-t4", name="Tesla T4", kind="gpu", bus_id="0000:01:00.0", uuid="GPU-1")):
     print("held", flush=True)
     signal.pause()
 """
@@ -97,7 +97,7 @@ def test_builds_of_one_process_take_turns_without_a_message(caplog):
 
 
 def test_a_driver_without_uuids_locks_by_bus_id():
-    old = [Device(key="", name="Tesla T4", kind="gpu", bus_id=f"0000:0{number}:00.0") for number in (1, 2)]
+    old = [Device(key="tesla-t4", name="Tesla T4", kind="gpu", bus_id=f"0000:0{number}:00.0") for number in (1, 2)]
     with exclusive_gpu(old[0]), exclusive_gpu(old[1]):
         names = sorted(path.name for path in Path(os.environ["TRTZOO_CACHE"], "gpus", ".locks").iterdir())
     assert names == ["0000-01-00.0.lock", "0000-02-00.0.lock"]
