@@ -1,5 +1,8 @@
 """The loops that take samples."""
 
+import time
+from statistics import median
+
 import numpy as np
 import pytest
 
@@ -19,6 +22,10 @@ class Clockwork:
     def sample(self):
         self.taken += 1
         return Sample(total=self.seconds, compute=self.seconds)
+
+    def prepare(self, images):
+        time.sleep(0.002)
+        return images.astype(np.float16)
 
     def infer(self, images):
         self.seen.append(images)
@@ -43,4 +50,18 @@ def test_fresh_inputs_differ_from_the_previous_ones_and_are_timed_on_the_host():
     assert all(sample.total == sample.compute > 0 for sample in taken)
     assert len({images.tobytes() for images in session.seen}) == POOL
     assert all(one is not next_one for one, next_one in zip(session.seen, session.seen[1:], strict=False))
-    assert session.seen[0].shape == IMAGES.shape and session.seen[0].dtype == np.float32
+    assert session.seen[0].shape == IMAGES.shape
+
+
+def test_fresh_inputs_are_converted_to_the_networks_type_before_the_clock_starts():
+    session = Clockwork()
+    taken = fresh_inputs(session, MeasurementProtocol("p", queries=20), IMAGES)
+    assert {images.dtype.name for images in session.seen} == {"float16"}
+    assert median(sample.total for sample in taken) < 0.002  # what preparing one takes
+
+
+def test_fresh_inputs_are_sampled_for_the_protocols_seconds(monkeypatch):
+    session = Clockwork()
+    monkeypatch.setattr(session, "infer", lambda images: time.sleep(0.01) or IMAGES)
+    taken = fresh_inputs(session, MeasurementProtocol("p", warm_up_queries=1, queries=2, seconds=0.3), IMAGES)
+    assert 10 < len(taken) <= 30 and sum(sample.total for sample in taken) >= 0.3

@@ -11,8 +11,8 @@ import pytest
 
 from tests.benchmark.fakes import DEVICE, fake_job
 from trtzoo.benchmark import sweep as sweep_module
-from trtzoo.benchmark.sweep import bench, bench_jobs, cases
-from trtzoo.core.files import read_record
+from trtzoo.benchmark.sweep import bench, bench_jobs, cases, time_limit
+from trtzoo.core.files import read_record, write_record
 from trtzoo.core.records import Result, Sample
 from trtzoo.runtimes import registry
 from trtzoo.runtimes.registry import AUTO, RUNTIMES
@@ -123,6 +123,24 @@ def test_a_case_that_hangs_times_out(tmp_path):
     assert (hung.failure.kind, hung.failure.reason) == ("timeout", "no result after 3 s")
 
 
+@pytest.mark.parametrize(
+    ("protocol", "seconds", "limit"),
+    [("trtzoo", None, 607), ("mlperf-ss", None, 1800), ("trtzoo", 600, 1801), ("trial", 1, 602.4)],
+)
+def test_the_default_time_limit_has_room_for_the_protocol(tmp_path, protocol, seconds, limit):
+    todo = [msgspec.structs.replace(case, protocol=protocol) for case in grid("dpn68")]
+    (job,) = bench_jobs(todo, DEVICE, tmp_path, seconds=seconds)
+    assert time_limit(job) == pytest.approx(limit)
+
+
+def test_a_case_that_hangs_times_out_after_its_protocols_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep_module, "TIMEOUT", 1.0)
+    fake_job(tmp_path, model="dpn68", script={"fail": "hang"})
+    todo = [msgspec.structs.replace(case, protocol="trial") for case in grid("dpn68")]
+    (hung,) = bench(bench_jobs(todo, DEVICE, tmp_path), tmp_path / "results")
+    assert (hung.failure.kind, hung.failure.reason) == ("timeout", "no result after 3 s")
+
+
 def test_each_result_is_on_disk_when_it_is_yielded(tmp_path):
     fake_job(tmp_path, model="dpn68")
     fake_job(tmp_path, model="dpn92")
@@ -149,6 +167,14 @@ def test_resume_keeps_good_results_of_unchanged_artifacts_and_measures_the_rest(
     fake_job(tmp_path, model="dpn98", script={"seconds": [0.7]}, graph=b"another graph")
     (fresh,) = bench(bench_jobs(grid("dpn98"), DEVICE, tmp_path), tmp_path / "results", resume=True)
     assert fresh.samples[0].total == 0.7
+
+
+def test_resume_does_not_keep_a_result_of_other_conditions(tmp_path):
+    (first,) = sweep(tmp_path, {"dpn68": {}})
+    path = tmp_path / "results" / DEVICE.key / f"{first.case.name}.json"
+    write_record(path, msgspec.structs.replace(first, case=msgspec.structs.replace(first.case, flush_l2=True)))
+    (again,) = sweep(tmp_path, {"dpn68": {"seconds": [0.8]}}, resume=True)
+    assert again.samples[0].total == 0.8
 
 
 def files(folder):

@@ -33,6 +33,10 @@ def test_a_steady_run_has_no_warning():
 @pytest.mark.parametrize(
     ("run", "sentence"),
     [
+        (
+            result(seconds=STEADY, settings={"cuda graph": "off: cuStreamEndCapture failed: x"}),
+            "measured without a CUDA graph, which could not be captured (cuStreamEndCapture failed: x): to measure so on",
+        ),
         (result(seconds=STEADY, other_load=0.9), "other programs used 0.9 cores (limit 0.15): stop them and measure again"),
         (monitored(others=2), "2 other processes have the GPU open: stop them and measure again; nvidia-smi lists them"),
         (

@@ -18,6 +18,8 @@ def test_an_imported_measurement_is_in_the_table_as_unchecked(trtzoo, tmp_path):
     assert done.stdout == "benchmarks/tesla-t4/dpn131-fp16-b4-trtexec-trtexec10.json  30 queries, 1 layers\n"
     result = read_record(tmp_path / done.stdout.split()[0], Result)
     assert (result.versions, result.check, result.layers[0].name) == ({"trtexec": "10.13.2"}, None, "conv0")
+    explained = trtzoo("table", "--explain", "dpn131,trtexec").stdout
+    assert "conv0 0.050 ms (100.0%); all 1 take 0.050 ms" in explained
     table = trtzoo("table", "--format", "md").stdout
     assert "### Inference speed on Tesla T4, FP16, in ms, Tesla T4, trtexec, trtexec10" in table
     assert "| dpn131 | 28.59 | — | — | 33.01 | 4.12 [1] | 0.12 | 55.65 | — | — |" in table
@@ -57,6 +59,19 @@ def test_equivalent_trtexec_commands_are_printed_and_nothing_is_measured(trtzoo,
     lines = done.stdout.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("trtexec --onnx=onnx/dpn68-fp32.onnx --minShapes=images:4x3x224x224")
-    assert lines[1] == "# dpn68-fp32-b4-trtexec-trtexec10: trtexec 11 has no equivalent of protocol trtexec10"
+    assert "--useSpinWait" not in lines[0] and "--noCudaGraph --noSpinWait --includeDataTransfers" in lines[1]
     assert "--useCudaGraph" in lines[2] and "--useCudaGraph" not in lines[3]
     assert not (tmp_path / "benchmarks").exists()
+
+
+def test_printed_commands_follow_the_wait_mode_and_cuda_graph_options(trtzoo):
+    common = ["bench", "dpn68", "--gpu", "t4", "--batch", "4", "--print-trtexec"]
+    lines = trtzoo(*common, "--wait", "block", "--cuda-graph", "both").stdout.splitlines()
+    assert [line.split(".times.json")[0].split("=dpn68-fp32-b4-")[1] for line in lines] == [
+        *2 * ["trtexec-trtzoo-graph-block"],
+        *2 * ["trtexec-trtzoo-plain-block"],
+    ]
+    assert "--useCudaGraph" in lines[0] and "--useSpinWait" not in "".join(lines)
+    assert "--noSpinWait" in lines[1] and "--noCudaGraph --noSpinWait" in lines[3]
+    flushed = trtzoo(*common, "--flush-l2").stdout
+    assert flushed == "# dpn68-fp32-b4-trtexec-trtzoo-graph-flush: trtexec has no equivalent\n"

@@ -66,12 +66,12 @@ def driver():
 
 @pytest.fixture
 def script(driver):
-    """The script of the double of TensorRT, and its record of inputs."""
+    """The script of the double of TensorRT."""
     import emulated_tensorrt  # only the child process has it
 
-    emulated_tensorrt.script.__dict__.update(fails="", allocates=False, inputs=[])
+    emulated_tensorrt.script.__dict__.update(fails="", allocates=False)
     yield emulated_tensorrt.script
-    emulated_tensorrt.script.__dict__.update(fails="", allocates=False, inputs=[])
+    emulated_tensorrt.script.__dict__.update(fails="", allocates=False)
 
 
 @pytest.fixture(params=["emulated", pytest.param("real", marks=pytest.mark.gpu)])

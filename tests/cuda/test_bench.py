@@ -1,5 +1,6 @@
 """`trtzoo bench --gpu t4` on the emulated driver, with real PyCUDA and the double of TensorRT."""
 
+import hashlib
 import json
 import os
 import re
@@ -57,6 +58,8 @@ def test_an_engine_is_checked_and_measured_with_all_its_parts(zoo, trtzoo):
     assert result.failure is None and result.check.images == BATCH
     assert result.device.name == "Tesla T4" and result.device.sm == 75
     assert result.case.runtime == "tensorrt" and result.case.cuda_graph
+    assert result.case.wait == "spin" and not result.case.flush_l2
+    assert result.opening.engine_size and result.opening.first_inference > 0
     assert result.settings["transfers"] == "on" and result.settings["host memory"] == "pinned"
     assert result.weights.source == "seeded" and result.io == "fp32"
     assert all(sample.compute > 0 and sample.total >= sample.compute for sample in result.samples)
@@ -79,6 +82,67 @@ def test_protocols_and_graphs_are_measured_side_by_side(zoo, trtzoo):
     resident = [result for result in results(zoo) if result.case.protocol == "trtexec11"]
     assert all(result.settings["transfers"] == "off" for result in resident)
     assert all(sample.h2d == sample.d2h == 0 for result in resident for sample in result.samples)
+
+
+def test_a_graph_that_cannot_be_captured_is_stored_and_titled_as_what_ran_with_the_reason(zoo, trtzoo):
+    bench, env = ["bench", "dpn68", "--gpu", "t4", "--batch", BATCH], {"TRTZOO_EMULATED_FAULTS": "cuStreamEndCapture:1:901"}
+    done = trtzoo(*bench, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    reason = "measured without a CUDA graph, which could not be captured (cuStreamEndCapture failed: operation failed due to"
+    assert reason in done.stderr
+    (path,) = (zoo / "benchmarks" / "tesla-t4").glob("*.json")
+    assert path.name == f"dpn68-fp32-b{BATCH}-tensorrt-trtzoo-plain.json"
+    assert results(zoo)[0].case.cuda_graph is False and results(zoo)[0].samples
+    table = trtzoo("table", "--format", "md").stdout
+    assert "tensorrt, no CUDA graph" in table and "tensorrt, CUDA graph" not in table and reason in table
+
+
+def test_a_graph_that_was_demanded_and_cannot_be_captured_is_a_failed_row(zoo, trtzoo):
+    env = {"TRTZOO_EMULATED_FAULTS": "cuStreamEndCapture:1:901"}
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, "--cuda-graph", "both", env=env)
+    assert done.returncode == 1 and "cannot be run as a CUDA graph: cuStreamEndCapture failed" in done.stdout
+    failed, plain = results(zoo)
+    assert failed.case.cuda_graph and failed.failure and not plain.case.cuda_graph and plain.samples
+    assert "cuda graph" in plain.settings and plain.settings["cuda graph"] == "off"
+
+
+def test_a_cold_cache_and_a_blocking_wait_are_cases_of_their_own(zoo, trtzoo):
+    bench = ["bench", "dpn68", "--gpu", "t4", "--batch", BATCH, "--resume"]
+    for options in ([], ["--flush-l2"], ["--wait", "block"], ["--flush-l2", "--protocol", "paddle2020"]):
+        done = trtzoo(*bench, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+    name = f"dpn68-fp32-b{BATCH}-tensorrt"
+    assert [path.name for path in sorted((zoo / "benchmarks" / "tesla-t4").glob("*.json"))] == [
+        f"{name}-paddle2020-plain-flush.json",
+        f"{name}-trtzoo-graph-block.json",
+        f"{name}-trtzoo-graph-flush.json",
+        f"{name}-trtzoo-graph.json",
+    ]
+    titles = [line for line in trtzoo("table", "--format", "md").stdout.splitlines() if "Tesla T4, tensorrt" in line]
+    assert [title.partition("tensorrt, ")[2] for title in titles] == [
+        "paddle2020, no CUDA graph, L2 flushed",
+        "CUDA graph",
+        "CUDA graph, blocking wait",
+        "CUDA graph, L2 flushed",
+    ]
+    explained = trtzoo("table", "--explain", "dpn68,flush,trtzoo").stdout
+    assert "dpn68,fp32,b2,tesla-t4,tensorrt,trtzoo,graph,flush" in explained
+
+
+def test_tensorrts_warnings_are_printed_once_and_kept_with_the_cold_start(zoo, trtzoo):
+    engine = next((zoo / "engines").rglob("*.engine"))
+    plan, sidecar = json.loads(engine.read_bytes()), json.loads(sidecar_path(engine).read_bytes())
+    engine.write_bytes(json.dumps(plan | {"warns": ["CUDA lazy loading is not enabled."]}).encode())
+    status, digest = engine.stat(), hashlib.sha256(engine.read_bytes()).hexdigest()
+    changed = {"sha256": digest, "bytes": status.st_size, "modified": status.st_mtime_ns}
+    sidecar_path(engine).write_bytes(json.dumps(sidecar | changed).encode())
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", BATCH, "--protocol", "trtzoo,trtexec11")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr.count("TensorRT warns: CUDA lazy loading is not enabled.") == 1
+    assert [result.opening.notes for result in results(zoo)] == [("CUDA lazy loading is not enabled.",)] * 2
+    explained = trtzoo("table", "--explain", "dpn68,trtexec11").stdout
+    for fact in ("TensorRT warned", "Cold start", "first inference", "context 0.0 MiB", "memory of all processes 1024 to 1024"):
+        assert fact in explained
 
 
 def test_a_batch_without_an_engine_names_the_build_command(zoo, trtzoo):
@@ -169,9 +233,11 @@ def test_a_framework_without_cuda_is_a_failed_row_with_the_reason(zoo, trtzoo, r
 
 
 def test_an_engines_options_are_not_for_a_framework(zoo, trtzoo):
-    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--runtime", "pytorch-cuda", "--rotate")
+    done = trtzoo("bench", "dpn68", "--gpu", "t4", "--runtime", "pytorch-cuda", "--flush-l2")
     assert done.returncode == 2
-    assert "--cuda-graph and --rotate are for engines: pytorch-cuda runs the exported graph." in " ".join(done.stderr.split())
+    assert "--cuda-graph, --wait and --flush-l2 are for engines: pytorch-cuda runs the exported graph." in " ".join(
+        done.stderr.split()
+    )
 
 
 def test_tf32_on_a_gpu_without_it_is_refused_and_not_fp32_under_another_name(zoo, trtzoo):

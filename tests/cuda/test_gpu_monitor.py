@@ -11,7 +11,12 @@ from trtzoo.hardware import gpu_monitor
 from trtzoo.hardware.devices import choose_device
 from trtzoo.hardware.gpu_monitor import GpuMonitor
 
-OLD = ("nvmlDeviceGetTemperatureV", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetComputeRunningProcesses_v3")
+OLD = (
+    "nvmlDeviceGetMemoryInfo_v2",
+    "nvmlDeviceGetTemperatureV",
+    "nvmlDeviceGetCurrentClocksEventReasons",
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+)
 
 
 @pytest.fixture
@@ -40,6 +45,7 @@ def test_every_quantity_of_an_idle_gpu_is_recorded_in_its_unit(seen):
         memory_clock=steady(5001e6),
         power=steady(60.0),
         temperature=steady(55),
+        memory=steady(1 << 30),
         others=0,
         readings=state.readings,
     )
@@ -102,7 +108,7 @@ def test_nothing_is_read_while_clocks_rise_from_idle(seen):
 
 def test_an_old_driver_is_queried_by_its_own_functions(seen):
     state = seen("reasons=4", "processes=own+7", "fail=" + ",".join(f"{name}:1:13" for name in OLD))
-    assert (state.temperature, state.others, state.error) == (steady(55), 1, "")
+    assert (state.temperature, state.memory, state.others, state.error) == (steady(55), steady(1 << 30), 1, "")
     assert state.reasons == {"software power cap": state.readings}
 
 

@@ -102,14 +102,31 @@ def test_without_transfers_only_compute_is_timed(opened):
     assert 0 < taken.compute <= taken.total
 
 
+@pytest.mark.parametrize("options", [{"flush_l2": True}, {"wait": "block"}], ids=["flush", "block"])
 @pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
-def test_rotating_inputs_exceed_the_cache_and_all_are_computed(opened, cuda_graph):
-    live, sample = opened(rotate=True, cuda_graph=cuda_graph, transfers=False)
-    copies = int(live.settings["input copies"])
-    assert (copies - 1) * sample.images.nbytes > 4 << 20
+def test_a_flushed_cache_and_a_blocking_wait_do_not_change_the_logits(opened, cuda_graph, options):
+    live, sample = opened(cuda_graph=cuda_graph, transfers=False, **options)
     for _ in range(3):
-        golden.check_logits(live.infer(sample.images), sample.logits, tolerance=1e-5)
-        live.sample()
+        golden.check_logits(live.infer(live.prepare(sample.images)), sample.logits, tolerance=1e-5)
+        assert 0 < live.sample().compute < 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_prepared_images_have_the_engines_type_so_that_nothing_is_converted_while_it_is_timed(opened, precision):
+    live, sample = opened(precision=precision, pinned=False)
+    prepared = live.prepare(sample.images)
+    assert prepared.dtype.name == {"fp32": "float32", "fp16": "float16"}[precision]
+    golden.check_logits(live.infer(prepared), sample.logits, tolerance=TOLERANCE[precision])
+    assert live._images is prepared
+
+
+def test_what_opening_takes_is_recorded(opened):
+    live, _ = opened()
+    opening = live.opening
+    assert min(opening.deserialisation, opening.context, opening.first_inference) > 0
+    assert opening.deserialisation + opening.context + opening.first_inference < 60
+    assert opening.compilation is None
+    assert opening.engine_size > 100 and opening.context_memory >= 0
 
 
 def test_pageable_memory_gives_the_same_logits(opened):
@@ -159,20 +176,23 @@ def test_an_engine_of_another_batch_is_refused(gpu, tiny):
         session(engine, batch=16)
 
 
-def test_kernels_of_rtx_are_kept_and_reused(opened):
-    seen = []
-    for _ in range(2):
+def test_kernels_of_rtx_are_kept_and_reused_with_the_time_of_their_compilation(opened):
+    seen, openings = [], []
+    for _ in range(3):
         live, sample = opened(flavour="rtx")
         golden.check_logits(live.infer(sample.images), sample.logits, tolerance=1e-5)
         seen.append(live.settings["kernel cache"])
+        openings.append(live.opening)
         live.close()
-    assert seen == ["new", "used"]
+    assert seen == ["new", "used", "used"]
+    assert openings[0].compilation == openings[0].context == openings[1].compilation == openings[2].compilation
+    assert openings[1].context not in (openings[0].context, openings[2].context)
 
 
 def test_versions_and_settings_are_reported(opened):
     live, _ = opened(flavour="tensorrt")
     assert list(live.versions) == ["tensorrt", "pycuda", "driver"]
-    assert live.settings == {"transfers": "on", "host memory": "pinned", "input copies": "1", "cuda graph": "on"}
+    assert live.settings == {"transfers": "on", "host memory": "pinned", "wait": "spin", "cuda graph": "on"}
 
 
 # --- on the emulated driver only ---
@@ -190,6 +210,22 @@ def test_a_real_networks_logits_are_its_golden_samples(driver, trtzoo, tmp_path,
         golden.check_logits(opened.infer(images), reference, tolerance=PRECISIONS[precision].tolerance)
     finally:
         opened.close()
+
+
+def test_an_opening_has_the_sizes_of_engine_and_context(engine):
+    path = engine()
+    live = session(path)
+    assert (live.opening.engine_size, live.opening.context_memory) == (path.stat().st_size, 8192)
+    live.close()
+
+
+def test_warnings_of_tensorrt_are_kept_once_each_and_in_bounds(engine):
+    warnings = ["lazy loading is off", "lazy loading is off", *(f"{number}: " + 400 * "x" for number in range(30))]
+    live = session(engine(warns=warnings))
+    notes = live.opening.notes
+    assert notes[0] == "lazy loading is off" and len(notes) == len(set(notes)) == 20
+    assert max(map(len, notes)) == 300
+    live.close()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ OPEN = [
     "cuMemAlloc 4096",  # the engine's
     "cuMemAlloc 8192",  # the execution context's
     "cuStreamCreate 1",  # one that does not block stream 0
-    *4 * ["cuEventCreate"],
+    *4 * ["cuEventCreate 0"],
     f"cuMemHostAlloc {IMAGES}",
     f"cuMemHostAlloc {LOGITS}",
     f"cuMemAlloc {IMAGES}",
@@ -140,29 +140,34 @@ def test_an_inference_erases_old_logits_first(opened, driver):
         f"cuMemsetD8Async {LOGITS}",
         "cuGraphLaunch",
         f"cuMemcpyDtoHAsync {LOGITS}",
-        "cuStreamSynchronize",
+        "cuEventRecord",
+        "cuEventSynchronize",
     ]
 
 
-def test_rotation_captures_a_graph_for_each_copy_of_the_images(opened, driver):
-    live = opened(rotate=True)
-    log = driver.log()
-    copies = 2 + (4 << 20) // IMAGES
-    assert log.count(f"cuMemAlloc {IMAGES}") == log.count("cuGraphInstantiate") == copies
-    live.close()
-    assert driver.log().count("cuGraphExecDestroy") == copies
+def test_events_block_where_the_host_is_to_block(opened, driver):
+    opened(wait="block")
+    assert driver.log().count("cuEventCreate 1") == 4  # CU_EVENT_BLOCKING_SYNC
 
 
-@pytest.mark.parametrize("cuda_graph", [True, False], ids=["graph", "plain"])
-def test_rotation_uses_all_copies_of_the_images_in_turn(opened, script, cuda_graph):
-    live = opened(rotate=True, cuda_graph=cuda_graph, transfers=False)
-    copies = int(live.settings["input copies"])
-    script.inputs.clear()
-    for _ in range(2 * copies):
-        live.sample()
-    seen = [address for (address,) in script.inputs]
-    assert len(set(seen)) == copies
-    assert seen[:copies] == seen[copies:]
+FLUSH = [f"cuMemsetD8Async {2 * (4 << 20)}", "cuStreamSynchronize"]  # twice a T4's L2 cache
+
+
+def test_the_l2_cache_is_flushed_before_a_sample_and_outside_of_its_time(opened, driver):
+    live = opened(flush_l2=True, transfers=False)
+    assert f"cuMemAlloc {2 * (4 << 20)}" in driver.log()
+    live.sample()
+    sample = ["cuEventRecord", "cuGraphLaunch", "cuEventRecord", "cuEventSynchronize", "cuEventElapsedTime"]
+    assert driver.log() == FLUSH + sample
+
+
+def test_the_l2_cache_is_flushed_by_preparing_images_and_not_by_the_inference(opened, driver):
+    live = opened(flush_l2=True)
+    driver.log()
+    prepared = live.prepare(golden.images(8))
+    assert driver.log() == FLUSH
+    live.infer(prepared)
+    assert FLUSH[0] not in driver.log()
 
 
 def test_pageable_memory_is_not_allocated_by_the_driver(engine, driver):
@@ -183,7 +188,6 @@ def test_samples_allocate_nothing(opened, driver):
 # --- captures that fail ---
 
 
-@pytest.mark.parametrize("rotate", [False, True], ids=["one", "rotating"])
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
@@ -197,18 +201,23 @@ def test_samples_allocate_nothing(opened, driver):
         ("cuGraphInstantiate:1:2", "cuGraphInstantiateWithFlags failed: out of memory"),
     ],
 )
-def test_where_no_graph_can_be_captured_the_work_is_enqueued_and_the_reason_reported(engine, driver, fault, why, rotate):
+def test_where_no_graph_can_be_captured_the_work_is_enqueued_and_the_reason_reported(engine, driver, fault, why):
     plain = inferred(engine)[0]
     driver.fail(fault)
-    logits, _, settings = inferred(engine, rotate=rotate)
+    logits, _, settings = inferred(engine)
     assert (logits == plain).all()
     assert settings["cuda graph"] == f"off: {why}"
 
 
-def test_graphs_made_before_the_one_that_fails_are_freed(opened, driver):
-    driver.fail("cuGraphInstantiate:5:2")
-    opened(rotate=True)
-    assert "executables" not in driver.counts()
+def test_without_fallback_a_graph_that_cannot_be_captured_is_an_error(engine, driver):
+    driver.fail("cuStreamEndCapture:1:901")
+    with pytest.raises(RunError) as caught:
+        session(engine, fallback=False)
+    assert str(caught.value) == (
+        "tiny-fp32-b4.engine cannot be run as a CUDA graph: cuStreamEndCapture failed: operation failed due to a previous "
+        "error during capture. To measure without: --cuda-graph off"
+    )
+    assert not driver.counts()
 
 
 def test_an_engine_that_allocates_at_every_enqueue_runs_without_a_graph(engine, script):

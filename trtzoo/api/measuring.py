@@ -23,8 +23,6 @@ from trtzoo.runtimes.registry import AUTO, installed_candidates
 if TYPE_CHECKING:
     import pandas
 
-CUDA_GRAPHS: dict[str, list[bool | None]] = {"on": [True], "off": [False], "both": [True, False]}
-
 
 def bench(
     models: Names | None = None,
@@ -38,9 +36,10 @@ def bench(
     seconds: float | None = None,
     runs: int = 1,
     resume: bool = False,
-    timeout: float = sweep.TIMEOUT,
+    timeout: float | None = None,
     cuda_graph: str | None = None,
-    rotate: bool = False,
+    wait: str | None = None,
+    flush_l2: bool = False,
     onnx_dir: Folder = "onnx",
     engines_dir: Folder = "engines",
     results: Folder = "benchmarks",
@@ -51,8 +50,9 @@ def bench(
     A case is a model, precision, batch size and protocol. `gpu` is cpu, a GPU's name, or auto (the first GPU, else the CPU);
     `device` is the index, UUID or PCI bus id of one of several GPUs. `runtime` None or "auto" is the GPU's TensorRT, or on a
     CPU the fastest in a short trial. `seconds` is the minimum sampling time (default: the protocol's), `timeout` the limit per
-    case. `resume` keeps good results that exist. `on_result` receives each record as it is made. A case that failed has
-    `failure` set. Raises UsageError and MachineError.
+    case (default: by the protocol). Engines are measured with `cuda_graph` on, off or both, the host's `wait` (spin or block),
+    and with `flush_l2` from a cold L2 cache. `resume` keeps good results that exist. `on_result` receives each record as it is
+    made. A case that failed has `failure` set. Raises UsageError and MachineError.
 
     >>> import trtzoo
     >>> for result in trtzoo.bench("dpn68", gpu="cpu", batch=[1, 4], runtime="onnxruntime"):
@@ -63,17 +63,15 @@ def bench(
     names, precisions = selection.select_models(models), selection.select_precisions(precision)
     batches = selection.select_batches(batch)
     protocols = [find_protocol(name) for name in selection.select_names(protocol, "--protocol")]
-    if cuda_graph is not None and cuda_graph not in CUDA_GRAPHS:
-        raise UsageError(f"--cuda-graph {cuda_graph!r}: choose on, off or both.")
+    conditions = {each.name: sweep.engine_conditions(each, cuda_graph, wait, flush_l2) for each in protocols}
     chosen, row = selection.select_runtime(gpu, runtime, precisions, device=device)
-    if row.reads == "graph" and (cuda_graph or rotate) and chosen.kind == "gpu":
-        raise UsageError(f"--cuda-graph and --rotate are for engines: {row.name} runs the exported graph.")
+    if row.reads == "graph" and (cuda_graph or wait or flush_l2) and chosen.kind == "gpu":
+        raise UsageError(f"--cuda-graph, --wait and --flush-l2 are for engines: {row.name} runs the exported graph.")
     by_trial = chosen.kind == "cpu" and runtime in (None, AUTO) and bool(installed_candidates())
     folder = Path(onnx_dir) if row.reads == "graph" else selection.engines_folder(Path(engines_dir), chosen, row)
     jobs: list[BenchJob] = []
     for each in protocols:
         require_module(each.name, module=each.module, extra=each.extra)
-        graphs = CUDA_GRAPHS.get(cuda_graph or "", [each.cuda_graph])
         cases = sweep.cases(
             model=names,
             precision=precisions,
@@ -81,9 +79,9 @@ def bench(
             protocol=[each.name],
             runtime=AUTO if by_trial else row.name,
             device=chosen.key,
-            cuda_graph=[None] if row.reads == "graph" else graphs,
+            **(conditions[each.name] if row.reads == "engine" else {}),
         )
-        jobs += sweep.bench_jobs(cases, chosen, folder, reads=row.reads, seconds=seconds, rotate=rotate)
+        jobs += sweep.bench_jobs(cases, chosen, folder, reads=row.reads, seconds=seconds, fallback=cuda_graph is None)
     peak = cache(partial(measure_peak, chosen.cores))
     stream = sweep.bench(jobs, Path(results), timeout=timeout, runs=runs, resume=resume, sgemm=peak)
     records = []

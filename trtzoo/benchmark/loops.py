@@ -1,7 +1,9 @@
 """The loops that take samples: policy only. The session times its own inferences."""
 
+import itertools
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,30 +18,40 @@ POOL = 16  # inputs that `fresh_inputs` cycles through: enough to defeat caching
 
 def steady(session: Session, protocol: MeasurementProtocol, images: Array) -> list[Sample]:
     """Warm up, then sample, each until both of the protocol's minima are reached."""
-    take_samples(session, seconds=protocol.warm_up_seconds, queries=protocol.warm_up_queries)
-    return take_samples(session, seconds=protocol.seconds, queries=protocol.queries)
+    return _after_warm_up(session.sample, protocol)
 
 
-def take_samples(session: Session, *, seconds: float, queries: int) -> list[Sample]:
+def _after_warm_up(query: Callable[[], Sample], protocol: MeasurementProtocol) -> list[Sample]:
+    take_samples(query, seconds=protocol.warm_up_seconds, queries=protocol.warm_up_queries)
+    return take_samples(query, seconds=protocol.seconds, queries=protocol.queries)
+
+
+def take_samples(query: Callable[[], Sample], *, seconds: float, queries: int) -> list[Sample]:
     """Samples until their count reaches `queries` and their total time reaches `seconds`."""
     samples: list[Sample] = []
     elapsed = 0.0
     while len(samples) < queries or elapsed < seconds:
-        samples.append(session.sample())
+        samples.append(query())
         elapsed += samples[-1].total
     return samples
 
 
 def fresh_inputs(session: Session, protocol: MeasurementProtocol, images: Array) -> list[Sample]:
-    """Host-clock time of `infer` with pageable images unlike the previous ones, including flattening the logits."""
+    """Host-clock time of `infer` with pageable images unlike the previous ones, including flattening the logits.
+
+    The images have the network's type before the clock starts.
+    """
     random = np.random.default_rng(0)
-    pool = [random.random(images.shape, np.float32) for _ in range(POOL)]
-    seconds = []
-    for query in range(protocol.warm_up_queries + protocol.queries):
+    pool = itertools.cycle([random.random(images.shape, np.float32) for _ in range(POOL)])
+
+    def query() -> Sample:
+        prepared = session.prepare(next(pool))
         start = time.perf_counter()
-        session.infer(pool[query % POOL]).ravel()
-        seconds.append(time.perf_counter() - start)
-    return [Sample(total=value, compute=value) for value in seconds[protocol.warm_up_queries :]]
+        session.infer(prepared).ravel()
+        seconds = time.perf_counter() - start
+        return Sample(total=seconds, compute=seconds)
+
+    return _after_warm_up(query, protocol)
 
 
 def mlperf_single_stream(session: Session, protocol: MeasurementProtocol, images: Array, *, logs: str = "") -> list[Sample]:
@@ -49,7 +61,7 @@ def mlperf_single_stream(session: Session, protocol: MeasurementProtocol, images
     """
     import mlperf_loadgen as loadgen
 
-    warm_up = take_samples(session, seconds=protocol.warm_up_seconds, queries=protocol.warm_up_queries)
+    warm_up = take_samples(session.sample, seconds=protocol.warm_up_seconds, queries=protocol.warm_up_queries)
     samples: list[Sample] = []
 
     def issue(queries: list[Any]) -> None:

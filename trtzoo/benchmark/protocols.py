@@ -2,21 +2,23 @@
 
 from collections.abc import Callable
 from statistics import fmean, median
+from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from trtzoo.core.errors import find_row
 from trtzoo.core.modules import read_rows
-from trtzoo.core.records import Result, Sample
+from trtzoo.core.records import BenchJob, Result, Sample
 from trtzoo.core.statistics import early_stopping, early_stopping_interval, mean_interval, median_interval
 
 
 class MeasurementProtocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`loop` warms up and then samples, each until both minima are reached, seconds and queries.
 
-    The reported latency is `statistic` of `metric` (rows below). On a GPU `cuda_graph` is the default of --cuda-graph and
-    `session_options` are passed to the session. `as_published`: it measures as the published tables' publisher did, so that
-    ratios to those are shown. `module` is a required package, installed by the extra `extra`.
+    The reported latency is `statistic` of `metric` (rows below). For an engine `cuda_graph` and `wait` are the defaults of
+    --cuda-graph and --wait; on a GPU `session_options` are passed to the session. `as_published`: it measures as the published
+    tables' publisher did, so that ratios to those are shown. `module` is a required package, installed by the extra `extra`.
     """
 
     name: str
@@ -28,6 +30,7 @@ class MeasurementProtocol(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     statistic: str = "median"
     metric: str = "end to end"
     cuda_graph: bool = True
+    wait: Literal["spin", "block"] = "spin"
     session_options: dict[str, bool] = {}
     as_published: bool = False
     module: str = ""
@@ -69,6 +72,12 @@ PROTOCOLS = read_rows("trtzoo.benchmark", "protocols.toml", MeasurementProtocol)
 def find_protocol(name: str) -> MeasurementProtocol:
     """The row called `name`, in any case. Raises UsageError that suggests the nearest name."""
     return find_row("protocol", name, PROTOCOLS)
+
+
+def job_protocol(job: BenchJob) -> MeasurementProtocol:
+    """The protocol of a job's case, with the job's own minimum sampling time if that is longer."""
+    row = find_protocol(job.case.protocol)
+    return replace(row, seconds=max(row.seconds, job.seconds or 0.0))
 
 
 def reported(result: Result) -> Reported:

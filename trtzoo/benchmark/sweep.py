@@ -11,9 +11,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from trtzoo.benchmark.protocols import find_protocol, reported_latency
+from trtzoo.benchmark.protocols import MeasurementProtocol, find_protocol, job_protocol, reported_latency
 from trtzoo.core.console import log
-from trtzoo.core.errors import StoreError
+from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.files import read_record, sidecar_path, write_record
 from trtzoo.core.precisions import find_precision
 from trtzoo.core.records import RUNS, BenchJob, Case, Device, Result
@@ -21,13 +21,27 @@ from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.hardware.gpu_lock import exclusive_gpu
 from trtzoo.runtimes.registry import AUTO, installed_candidates
 
-TIMEOUT = 600.0  # default time limit of a case, in seconds
+TIMEOUT = 600.0  # default time limit of a case without its warm-up and sampling, in seconds
+CUDA_GRAPHS = {"on": [True], "off": [False], "both": [True, False]}
+WAITS = ("spin", "block")
 CLOSE = 1.1  # runtimes within this ratio get a second trial: two runs of one runtime differ by a few percent
 
 
 def cases(*, runtime: str, device: str, **axes: Sequence[Any]) -> list[Case]:
     """The cross product of `axes`, the values of Case's other fields: model by model, if those are given first."""
     return [Case(runtime=runtime, device=device, **dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
+
+
+def engine_conditions(
+    protocol: MeasurementProtocol, cuda_graph: str | None, wait: str | None, flush_l2: bool
+) -> dict[str, list[Any]]:
+    """The values of Case's conditions of engines; None is the protocol's default. Raises UsageError for another word."""
+    if cuda_graph not in (None, *CUDA_GRAPHS):
+        raise UsageError(f"--cuda-graph {cuda_graph!r}: choose on, off or both.")
+    if wait not in (None, *WAITS):
+        raise UsageError(f"--wait {wait!r}: choose spin or block.")
+    graphs = [protocol.cuda_graph] if cuda_graph is None else CUDA_GRAPHS[cuda_graph]
+    return {"cuda_graph": graphs, "wait": [wait or protocol.wait], "flush_l2": [flush_l2]}
 
 
 def bench_jobs(
@@ -37,19 +51,21 @@ def bench_jobs(
     *,
     reads: Literal["graph", "engine"] = "graph",
     seconds: float | None = None,
-    rotate: bool = False,
+    fallback: bool = True,
 ) -> list[BenchJob]:
     """Each case with its file in `folder`, an exported graph or an engine, and the options of its session.
 
-    `seconds` is a minimum sampling time above the protocol's. `rotate` cycles an engine through inputs larger than the L2
-    cache.
+    `seconds` is a minimum sampling time above the protocol's. With `fallback` an engine whose CUDA graph cannot be captured is
+    measured without one, else that is its failure.
     """
     jobs = []
     for case in cases:
-        precision, options = find_precision(case.precision), find_protocol(case.protocol).session_options
+        precision = find_precision(case.precision)
+        options: dict[str, bool | int | str] = {**find_protocol(case.protocol).session_options}
         if reads == "engine":
             name = f"{case.model}-{case.precision}-b{case.batch}.engine"
-            options = {"cuda_graph": bool(case.cuda_graph), "rotate": rotate, **options}
+            conditions = {"cuda_graph": bool(case.cuda_graph), "wait": case.wait or "spin", "flush_l2": case.flush_l2}
+            options = {**conditions, "fallback": fallback, **options}
         else:
             name = f"{case.model}-{precision.graph}.onnx"
             options = {"tf32": precision.tf32, **options}
@@ -62,12 +78,14 @@ def bench(
     jobs: list[BenchJob],
     results: Path,
     *,
-    timeout: float = TIMEOUT,
+    timeout: float | None = None,
     runs: int = 1,
     resume: bool = False,
     sgemm: Callable[[], float | None] = lambda: None,
 ) -> Iterator[Result]:
     """Measure the jobs in order and yield each result after it is written to results/<device>/<case>.json.
+
+    A job's time limit is `timeout`, or if that is None, what its protocol needs.
 
     With more than one of `runs` the whole sweep repeats, and further results go to the subfolder RUNS; a new first result
     deletes the further ones of earlier sweeps. A case that crashes, hangs or computes wrong outputs becomes a result with its
@@ -85,25 +103,35 @@ def bench(
             runtime, reason = selected[key]
             job = replace(job, case=replace(job.case, runtime=runtime), selection_reason=reason)
         folder = results / job.device.key
-        path = folder / f"{job.case.name}.json" if run == 1 else folder / RUNS / f"{job.case.name}.{run}.json"
-        result = _kept_result(path, job) if resume else None
+        result = _kept_result(_path(folder, job.case, run), job) if resume else None
         if result is None:
             result = _run(replace(job, sgemm=sgemm() or 0.0) if job.device.kind == "cpu" else job, timeout)
-            for outdated in (folder / RUNS).glob(f"{glob.escape(job.case.name)}.*.json") if run == 1 else ():
+            for outdated in (folder / RUNS).glob(f"{glob.escape(result.case.name)}.*.json") if run == 1 else ():
                 outdated.unlink()
-            write_record(path, result)
+            write_record(_path(folder, result.case, run), result)
         yield result
 
 
+def time_limit(job: BenchJob) -> float:
+    """The default time limit of a job, in seconds: TIMEOUT, and twice its protocol's warm-up and sampling time."""
+    protocol = job_protocol(job)
+    return TIMEOUT + 2 * (protocol.warm_up_seconds + protocol.seconds)
+
+
+def _path(folder: Path, case: Case, run: int) -> Path:
+    return folder / f"{case.name}.json" if run == 1 else folder / RUNS / f"{case.name}.{run}.json"
+
+
 def _kept_result(path: Path, job: BenchJob) -> Result | None:
-    """The result in the file, if it is good and of the job's artifact as it is now."""
+    """The result in the file, if it is good, of the job's case, and of its artifact as it is now."""
     try:
         result = read_record(path, Result)
         sidecar = msgspec.json.decode(sidecar_path(Path(job.artifact)).read_bytes(), type=dict[str, Any])
     except (OSError, StoreError, msgspec.MsgspecError):
         return None
     same_gpu = result.device.uuid in ("", job.device.uuid)
-    return result if same_gpu and not result.failure and result.artifact_sha256 == sidecar.get("sha256") else None
+    same_file = result.artifact_sha256 == sidecar.get("sha256")
+    return result if result.case == job.case and same_gpu and same_file and not result.failure else None
 
 
 class _Measured(msgspec.Struct):
@@ -130,11 +158,12 @@ def _warn_of_other_gpus(jobs: list[BenchJob], results: Path) -> None:
         )
 
 
-def _run(job: BenchJob, timeout: float) -> Result:
+def _run(job: BenchJob, timeout: float | None) -> Result:
     """The child's result, or one that says why the child gave none."""
+    limit = time_limit(job) if timeout is None else timeout
     try:
         with exclusive_gpu(job.device):
-            return run_child(module_command("trtzoo.benchmark.worker"), job, answer=Result, timeout=timeout)
+            return run_child(module_command("trtzoo.benchmark.worker"), job, answer=Result, timeout=limit)
     except ChildError as error:
         return Result(case=job.case, device=job.device, selection_reason=job.selection_reason, failure=error.failure)
 
@@ -142,7 +171,7 @@ def _run(job: BenchJob, timeout: float) -> Result:
 # --- the runtime "auto" ---
 
 
-def _select_runtime(job: BenchJob, results: Path, timeout: float, resume: bool) -> tuple[str, str]:
+def _select_runtime(job: BenchJob, results: Path, timeout: float | None, resume: bool) -> tuple[str, str]:
     """The runtime and the reason: those of a kept result if there is one, else the fastest runtime in trials."""
     candidates = [replace(job, case=replace(job.case, runtime=name)) for name in installed_candidates()]
     for candidate in candidates if resume else ():

@@ -12,19 +12,31 @@ from trtzoo.core.records import Case, LayerTime, Sample
 
 T = TypeVar("T")
 
-WARM_UP = 0.2  # trtexec's default, in seconds. The file includes earlier queries; trtexec's statistics exclude them
+WARM_UP = 0.2  # trtexec's default, in seconds
 COPIES = (("h2dMs", "d2hMs"), ("inMs", "outMs"))  # the names of the copies' times since TensorRT 8.5, and before
 
+FLAGS = {  # the options for what is not a release's default
+    ("typed", True): {10: "--stronglyTyped"},
+    ("graph", True): {10: "--useCudaGraph"},
+    ("graph", False): {11: "--noCudaGraph"},
+    ("spin", True): {10: "--useSpinWait"},
+    ("spin", False): {11: "--noSpinWait"},
+    ("copies", True): {11: "--includeDataTransfers"},
+    ("copies", False): {10: "--noDataTransfers"},
+}
 
-def read_times(path: Path) -> tuple[Sample, ...]:
-    """The queries of a `--exportTimes` file after the warm-up, as samples.
 
-    Raises StoreError for any other file, and for one without queries after the warm-up.
+def read_times(path: Path, *, release: tuple[int, int]) -> tuple[Sample, ...]:
+    """The queries of a `--exportTimes` file of this release, (10, 13) for 10.13, as samples.
+
+    Files of releases before 8.5 include the queries of the warm-up, which are left out; later ones do not. Raises StoreError
+    for any other file, and for one without queries.
     """
     queries = _read(path, "--exportTimes", lambda row: (row["startComputeMs"] / 1000, _sample(row)))
-    samples = tuple(sample for start, sample in queries if start >= WARM_UP)
+    begin = WARM_UP if release < (8, 5) else 0.0
+    samples = tuple(sample for start, sample in queries if start >= begin)
     if not samples:
-        raise StoreError(f"{path} has {len(queries)} queries, none of them after trtexec's warm-up of {WARM_UP} s.")
+        raise StoreError(f"{path} has {len(queries)} queries, none of them after trtexec's warm-up.")
     return samples
 
 
@@ -33,20 +45,21 @@ def read_profile(path: Path) -> tuple[LayerTime, ...]:
     return tuple(_read(path, "--exportProfile", lambda row: LayerTime(name=row["name"], seconds=row["averageMs"] / 1000)))
 
 
+def can_measure(case: Case, protocol: MeasurementProtocol) -> bool:
+    """Whether trtexec can measure a case: it has no loop but `steady`, and it does not flush the L2 cache."""
+    return protocol.loop == "trtzoo.benchmark.loops:steady" and not case.flush_l2
+
+
 def command_line(case: Case, protocol: MeasurementProtocol, *, release: int, onnx: Path, io: tuple[int, int, int]) -> list[str]:
     """The command of trtexec `release` (10 or 11) that measures `case` by `protocol`; `io` is the image's C, H, W.
 
-    trtexec 11 is strongly typed, captures a graph, spins and skips copies by default; 10 needs options for that. Empty if
-    that release cannot measure it: 11's defaults cannot be turned off here, and trtexec has no loop but `steady`.
+    trtexec 11 is strongly typed, captures a graph, spins and skips copies by default; 10 does none of that.
     """
-    copies, graph = protocol.session_options.get("transfers", True), protocol.cuda_graph
-    if protocol.loop != "trtzoo.benchmark.loops:steady" or (release >= 11 and (copies or not graph)):
-        return []
     shape = "images:" + "x".join(map(str, (case.batch, *io)))
     words = ["trtexec", f"--onnx={onnx}", *(f"--{which}Shapes={shape}" for which in ("min", "opt", "max")), f"--shapes={shape}"]
-    if release < 11:
-        words.append("--stronglyTyped")
-        words += ["--useCudaGraph"] * graph + ["--useSpinWait", "--noDataTransfers"] * (not copies)
+    copies = protocol.session_options.get("transfers", True)
+    conditions = (("typed", True), ("graph", bool(case.cuda_graph)), ("spin", case.wait != "block"), ("copies", copies))
+    words += [FLAGS[condition][release] for condition in conditions if release in FLAGS[condition]]
     if case.precision != "tf32":
         words.append("--noTF32")
     timing = {"warmUp": round(protocol.warm_up_seconds * 1000), "duration": round(protocol.seconds)}

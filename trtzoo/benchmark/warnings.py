@@ -13,6 +13,7 @@ OTHERS = 0.075  # other programs may use this share of our cores; older files of
 POWER_CAP = "software power cap"  # NVML's reason that is usual for some cards
 
 WARNINGS = {
+    "graph": "to measure so on purpose: --cuda-graph off",
     "load": "stop them and measure again",
     "shared": "stop them and measure again; nvidia-smi lists them",
     "hot": f"cool the GPU, or {LOCK}",
@@ -31,6 +32,9 @@ WARNINGS = {
 def symptoms(result: Result) -> Iterator[tuple[str, str]]:
     """The rows of WARNINGS that apply to a good result, each with a clause that gives the measured value and its limit."""
     state, found = result.gpu_state or GpuState(), reported(result)
+    graph, _, reason = result.settings.get("cuda graph", "").partition(": ")
+    if graph == "off" and reason:
+        yield "graph", f"measured without a CUDA graph, which could not be captured ({reason.rstrip('.')})"
     limit = OTHERS * (result.available_cores or result.device.cores or 2)
     if result.other_load > limit:
         yield "load", f"other programs used {result.other_load:.1f} cores (limit {limit:.2g})"

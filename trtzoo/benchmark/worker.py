@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.subjects import open_subject
-from trtzoo.benchmark.protocols import find_protocol
+from trtzoo.benchmark.protocols import job_protocol
 from trtzoo.core.errors import TrtzooError, WrongOutputError
 from trtzoo.core.modules import resolve
 from trtzoo.core.records import BenchJob, Failure, Result
@@ -29,16 +29,16 @@ def measure(job: BenchJob) -> Result:
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     result = Result(case=case, device=job.device, started=started, selection_reason=job.selection_reason, sgemm=job.sgemm)
     try:
-        protocol = find_protocol(case.protocol)
+        protocol = job_protocol(job)
         subject = open_subject(path, remedy=f"trtzoo export {case.model} --precision {case.precision}")
         images, reference = subject.golden.batch(case.batch)
-        if job.seconds is not None:
-            protocol = replace(protocol, seconds=max(protocol.seconds, job.seconds))
         start = time.perf_counter()
         runtime = find_runtime(case.runtime)
         session = resolve(runtime.opener)(path, batch=case.batch, **job.options)
         load = time.perf_counter() - start
         with closing(session):
+            if case.cuda_graph and session.settings["cuda graph"] != "on":
+                result = replace(result, case=replace(case, cuda_graph=False))  # what ran; the setting says why
             check = golden.check_logits(session.infer(images), reference, tolerance=runtime.tolerance(case.precision))
             with OtherLoad() as others, GpuMonitor(job.device, settle=protocol.warm_up_seconds) as monitor:
                 samples = resolve(protocol.loop)(session, protocol, images)
@@ -52,6 +52,7 @@ def measure(job: BenchJob) -> Result:
                 artifact_sha256=subject.sidecar.sha256,
                 check=check,
                 load=load,
+                opening=getattr(session, "opening", None),
                 other_load=others.cores,
                 available_cores=available_cores(),
                 gpu_state=monitor.state,

@@ -1,7 +1,9 @@
 """`trtzoo bench`, and `trtzoo import`, which reads what trtexec measured."""
 
+import re
 import shlex
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,7 @@ from typer import Argument, Option
 from trtzoo import api
 from trtzoo.api import selection
 from trtzoo.benchmark import sweep, trtexec
-from trtzoo.benchmark.protocols import PROTOCOLS, find_protocol, reported
+from trtzoo.benchmark.protocols import PROTOCOLS, MeasurementProtocol, find_protocol, reported
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.cli import options
 from trtzoo.cli.application import command, forward
@@ -52,9 +54,20 @@ def bench(
     print_trtexec: Annotated[
         bool, Option("--print-trtexec", help="Print the equivalent trtexec commands and measure nothing.")
     ] = False,
-    timeout: Annotated[float, Option(help="Time limit per case in seconds.", min=1)] = sweep.TIMEOUT,
-    cuda_graph: Annotated[str | None, Option(help="CUDA graphs: on, off, or both (default: the protocol's).")] = None,
-    rotate: Annotated[bool, Option("--rotate", help="On a GPU, cycle through inputs that exceed its L2 cache.")] = False,
+    timeout: Annotated[
+        float | None,
+        Option(help=f"Time limit per case in seconds (default: {sweep.TIMEOUT:g} and twice the protocol's time).", min=1),
+    ] = None,
+    cuda_graph: Annotated[
+        str | None,
+        Option(help="CUDA graphs of engines: on, off, or both; on fails without a graph (default: the protocol's, or none)."),
+    ] = None,
+    wait: Annotated[
+        str | None, Option(help="How the host waits for an engine: spin or block (default: the protocol's).")
+    ] = None,
+    flush_l2: Annotated[
+        bool, Option("--flush-l2", help="Overwrite the GPU's L2 cache before each query of an engine, outside of its time.")
+    ] = False,
     onnx_dir: options.OnnxFolder = Path("onnx"),
     engines_dir: options.EnginesFolder = Path("engines"),
     results: options.Results = Path("benchmarks"),
@@ -65,9 +78,20 @@ def bench(
     """
     models = options.select(models, every)
     if print_trtexec:
-        _print_trtexec(models, precision, batch, protocol, onnx_dir)
+        for name in selection.select_names(protocol, "--protocol"):
+            row = find_protocol(name)
+            cases = sweep.cases(
+                model=selection.select_models(models),
+                precision=selection.select_precisions(precision),
+                batch=selection.select_batches(batch),
+                protocol=[row.name],
+                runtime="trtexec",
+                device="",
+                **sweep.engine_conditions(row, cuda_graph, wait, flush_l2),
+            )
+            _print_trtexec(cases, row, onnx_dir)
         return False
-    records = forward(api.bench, locals(), on_result=_print)
+    records = forward(api.bench, locals(), on_result=partial(_print, set()))
     failed = sum(record.failure is not None for record in records)
     if failed:
         folder = results / records[0].device.key
@@ -75,7 +99,8 @@ def bench(
     return failed > 0
 
 
-def _print(result: Result) -> None:
+def _print(noted: set[str], result: Result) -> None:
+    """Print a result, its warnings, and those notes of TensorRT that are not in `noted` yet."""
     case = result.case
     head = f"{case.model:<12} {case.precision}  batch {case.batch:<3}"
     if result.failure:
@@ -88,22 +113,21 @@ def _print(result: Result) -> None:
         )
     if sentence := warning_sentence(result):
         log.warning("    %s", sentence)
+    for note in result.opening.notes if result.opening else ():
+        if note not in noted:
+            log.warning("    TensorRT warns: %s", note)
+            noted.add(note)
 
 
-def _print_trtexec(models: list[str] | None, precision: str, batch: str, protocol: str, onnx: Path) -> None:
-    """Print the command for each case with TensorRT 10's trtexec, and with 11's if that can measure the same."""
-    for case in sweep.cases(
-        model=selection.select_models(models),
-        precision=selection.select_precisions(precision),
-        batch=selection.select_batches(batch),
-        protocol=[find_protocol(name).name for name in selection.select_names(protocol, "--protocol")],
-        runtime="trtexec",
-        device="",
-    ):
-        measured, path = PROTOCOLS[case.protocol], onnx / f"{case.model}-{PRECISIONS[case.precision].graph}.onnx"
+def _print_trtexec(cases: list[Case], protocol: MeasurementProtocol, onnx: Path) -> None:
+    """Print the command for each case with TensorRT 10's trtexec and with 11's, or that trtexec cannot measure it."""
+    for case in cases:
+        path = onnx / f"{case.model}-{PRECISIONS[case.precision].graph}.onnx"
+        if not trtexec.can_measure(case, protocol):
+            print_result(f"# {case.name}: trtexec has no equivalent")
+            continue
         for release in (10, 11):
-            words = trtexec.command_line(case, measured, release=release, onnx=path, io=(3, 224, 224))
-            print_result(shlex.join(words) or f"# {case.name}: trtexec {release} has no equivalent of protocol {measured.name}")
+            print_result(shlex.join(trtexec.command_line(case, protocol, release=release, onnx=path, io=(3, 224, 224))))
 
 
 @command("import")
@@ -121,8 +145,9 @@ def import_trtexec(
 
     Example: trtzoo import times.json --model dpn131 --gpu t4 --precision fp16 --batch 4 --tensorrt 10.13.2
     """
-    if not release[:1].isdigit():
+    if not (version := re.match(r"(\d+)\.(\d+)", release)):
         raise UsageError(f"--tensorrt {release!r} is not a version. Example: --tensorrt 10.13.2")
+    major, minor = map(int, version.groups())
     name = find_gpu(gpu).names[0]
     device = Device(key=slug(name), name=name, kind="gpu", driver="unknown")
     case = Case(
@@ -131,14 +156,14 @@ def import_trtexec(
         batch=selection.select_batch(batch),
         runtime="trtexec",
         device=device.key,
-        protocol="trtexec11" if int(release.split(".")[0]) >= 11 else "trtexec10",
+        protocol="trtexec11" if major >= 11 else "trtexec10",
     )
     result = Result(
         case=case,
         device=device,
         versions={"trtexec": release},
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        samples=trtexec.read_times(times),
+        samples=trtexec.read_times(times, release=(major, minor)),
         layers=trtexec.read_profile(profile) if profile else (),
     )
     path = results / device.key / f"{case.name}.json"

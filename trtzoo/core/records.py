@@ -81,7 +81,11 @@ class Device(Record, frozen=True, kw_only=True):
 
 
 class Case(Record, frozen=True, kw_only=True):
-    """One cell of a table: one process, one result file. `cuda_graph` is None for runtimes without CUDA graphs."""
+    """One cell of a table: one process, one result file.
+
+    Engines have further conditions: `cuda_graph` (None: no CUDA graphs in this runtime), `wait`, how the host waits for the
+    GPU (empty: unknown), and `flush_l2`, whether the GPU's L2 cache is flushed before each query.
+    """
 
     model: str
     precision: str
@@ -90,6 +94,15 @@ class Case(Record, frozen=True, kw_only=True):
     device: str
     protocol: str
     cuda_graph: bool | None = None
+    wait: Literal["", "spin", "block"] = ""
+    flush_l2: bool = False
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the conditions that set this case apart: graph or plain, block (a spinning wait is usual), flush."""
+        graph = {None: "", True: "graph", False: "plain"}[self.cuda_graph]
+        wait = "block" if self.wait == "block" else ""
+        return tuple(filter(None, (graph, wait, "flush" if self.flush_l2 else "")))
 
     def __post_init__(self) -> None:
         texts = ("model", "precision", "runtime", "protocol")
@@ -98,8 +111,7 @@ class Case(Record, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        graph = {None: "", True: "-graph", False: "-plain"}[self.cuda_graph]
-        return f"{self.model}-{self.precision}-b{self.batch}-{self.runtime}-{self.protocol}{graph}"
+        return "-".join((self.model, self.precision, f"b{self.batch}", self.runtime, self.protocol, *self.conditions))
 
 
 class BenchJob(Record, frozen=True, kw_only=True):
@@ -112,7 +124,7 @@ class BenchJob(Record, frozen=True, kw_only=True):
     case: Case
     device: Device
     artifact: str
-    options: dict[str, bool | int] = {}
+    options: dict[str, bool | int | str] = {}
     seconds: float | None = None
     selection_reason: str = msgspec.field(name="choice", default="")
     sgemm: float = 0.0
@@ -160,8 +172,27 @@ class Span(Record, frozen=True, kw_only=True):
         check(self, median=-math.inf < self.low <= self.median <= self.high < math.inf)
 
 
+class Opening(Record, frozen=True, kw_only=True):
+    """What opening an engine took: seconds of each step and bytes of memory. `notes` are TensorRT's warnings.
+
+    `context` is the time to make the execution context, in which TensorRT-RTX compiles the engine's kernels or reads kept ones;
+    `compilation` is that time without kept kernels, None for TensorRT, which compiles when it builds. `context_memory` is the
+    GPU memory of the activations.
+    """
+
+    deserialisation: float
+    context: float
+    first_inference: float
+    compilation: float | None = None
+    engine_size: int
+    context_memory: int
+    notes: tuple[str, ...] = ()
+
+
 class GpuState(Record, frozen=True, kw_only=True):
-    """A GPU during sampling, from NVML: clocks in Hz, power in W, temperature in degrees Celsius; None: not reported.
+    """A GPU during sampling, from NVML: clocks in Hz, power in W, temperature in degrees Celsius, memory in bytes.
+
+    None: not reported. `memory` is what all processes together use.
 
     `reasons` counts the readings in which clocks were limited, by cause; `others` is how many other processes had the GPU
     open. `error` says why readings are missing or stopped.
@@ -171,6 +202,7 @@ class GpuState(Record, frozen=True, kw_only=True):
     memory_clock: Span | None = None
     power: Span | None = None
     temperature: Span | None = None
+    memory: Span | None = None
     reasons: dict[str, int] = {}
     others: int | None = None
     readings: int = 0
@@ -204,8 +236,9 @@ class Result(Record, frozen=True, kw_only=True):
     """The result of one case: raw samples, or the failure. Statistics are derived from the samples.
 
     `selection_reason` ("choice" in JSON) says why this runtime was chosen, if the user did not name it. `sgemm` is a
-    processor's rate of float32 matrix products, FLOP/s; 0: unknown. `load` is the time to open the session, seconds;
-    `other_load` is how many of this process's `available_cores` other programs used during sampling (0: an older file).
+    processor's rate of float32 matrix products, FLOP/s; 0: unknown. `load` is the time to open the session, seconds; engines
+    have its steps in `opening`. `other_load` is how many of this process's `available_cores` other programs used during
+    sampling (0: an older file).
     """
 
     schema: int = SCHEMA
@@ -222,6 +255,7 @@ class Result(Record, frozen=True, kw_only=True):
     selection_reason: str = msgspec.field(name="choice", default="")
     sgemm: float = 0.0
     load: float = 0.0
+    opening: Opening | None = None
     other_load: float = 0.0
     available_cores: int = 0
     gpu_state: GpuState | None = None

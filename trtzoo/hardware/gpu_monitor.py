@@ -24,7 +24,7 @@ from trtzoo.core.records import Device, GpuSettings, GpuState, Record, Span
 from trtzoo.core.subprocesses import end_child, end_with_parent, module_command
 from trtzoo.hardware.nvml import QUERIES, REASONS, ask, open_gpu, read_settings
 
-QUANTITIES = ("sm_clock", "memory_clock", "power", "temperature")
+QUANTITIES = ("sm_clock", "memory_clock", "power", "temperature", "memory")
 START, PERIOD = 10.0, 0.1  # seconds that the child may take until it is ready, and between readings
 
 
@@ -39,6 +39,7 @@ class Reading(Record, frozen=True, kw_only=True, omit_defaults=True):
     memory_clock: float | None = None
     power: float | None = None
     temperature: float | None = None
+    memory: float | None = None
     reasons: int | None = None
     processes: int | None = None
     settings: GpuSettings | None = None

@@ -30,10 +30,16 @@ class ClockOptions(Record, frozen=True, kw_only=True):
 
 
 def unreported() -> tuple[type[Exception], ...]:
-    """NVML's errors for what this GPU, driver or user cannot ask; AttributeError: old bindings lack the function."""
+    """Errors for what this GPU, driver or user cannot ask; old bindings lack functions (AttributeError) or arguments (TypeError)."""
     import pynvml
 
-    return AttributeError, pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission
+    return (
+        AttributeError,
+        TypeError,
+        pynvml.NVMLError_FunctionNotFound,
+        pynvml.NVMLError_NotSupported,
+        pynvml.NVMLError_NoPermission,
+    )
 
 
 def ask(gpu: Any, queries: Mapping[str, list[Query]]) -> dict[str, Any]:
@@ -51,9 +57,9 @@ def ask(gpu: Any, queries: Mapping[str, list[Query]]) -> dict[str, Any]:
 
 
 def _number(answer: Any) -> Any:
-    """NVML's number; of a current and a pending mode the current one; of processes, how many there are."""
+    """NVML's number; of memory what is used; of a current and a pending mode the current one; of processes, how many there are."""
     if not isinstance(answer, list):
-        return answer
+        return getattr(answer, "used", answer)
     return answer[0] if answer and isinstance(answer[0], int) else len({process.pid for process in answer})
 
 

@@ -1,10 +1,12 @@
 """Explain a number: find its result by words, and show the file's facts. A fact is a row in explain()."""
 
+from collections.abc import Sequence
+
 from trtzoo.benchmark.protocols import reported
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.core.errors import StoreError, UsageError, unknown
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import GpuState, Result
+from trtzoo.core.records import GpuState, LayerTime, Opening, Result
 from trtzoo.core.statistics import summarise
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
@@ -19,14 +21,15 @@ from trtzoo.report.results import (
 )
 from trtzoo.report.roofline import limit_of, limit_share
 
+SHOWN_LAYERS = 5
 EXAMPLE = "Example: --explain dpn131,fp16,b4"
 
 
 def select(found: list[Found], text: str) -> list[Found]:
     """Return the results that match every word of a comma list, in any order.
 
-    Words name a model, a precision, a batch (b4 or 4), a device (or cpu, gpu), a runtime, a protocol, or graph or plain. Raises
-    UsageError for an unknown word or two words of one kind, StoreError if no result matches.
+    Words name a model, a precision, a batch (b4 or 4), a device (or cpu, gpu), a runtime, a protocol, or a condition (graph,
+    plain, block, flush). Raises UsageError for an unknown word or two words of one kind, StoreError if no result matches.
     """
     kinds = {**dict.fromkeys(MODELS, "model"), **dict.fromkeys(PRECISIONS, "precision")}
     kinds |= {f"b{batch}": "batch" for batch in range(1, 1025)}
@@ -64,8 +67,7 @@ def listing(found: list[Found]) -> list[str]:
 
 def _words(result: Result) -> list[str]:
     case = result.case
-    graph = {None: [], True: ["graph"], False: ["plain"]}[case.cuda_graph]
-    return [case.model, case.precision, f"b{case.batch}", result.device.key, case.runtime, case.protocol, *graph]
+    return [case.model, case.precision, f"b{case.batch}", result.device.key, case.runtime, case.protocol, *case.conditions]
 
 
 def explain(found: Found) -> dict[str, str]:
@@ -95,6 +97,8 @@ def explain(found: Found) -> dict[str, str]:
         "Outputs": outputs,
         "Measured": result.started,
         "Opening took": f"{result.load:.2f} s" if result.load else "",
+        **(_opening(result.opening) if result.opening else {}),
+        "Slowest layers": _layers(result.layers),
         "Other programs": f"{result.other_load:.2f} {cores}",
         "GPU settings": pairs_text(gpu_settings_facts(result.gpu_settings), "; "),
         "GPU meanwhile": _gpu_state(result.gpu_state or GpuState()),
@@ -125,12 +129,37 @@ def _latency(result: Result) -> dict[str, str]:
     return facts | {"Samples": f"{row.count}: {text}; standard deviation {row.spread:.1%} of the mean"}
 
 
+def _opening(opening: Opening) -> dict[str, str]:
+    """Return what opening an engine took. TensorRT-RTX compiles kernels in making the context."""
+    parts = {"deserialise": opening.deserialisation, "make the context": opening.context}
+    if opening.compilation is not None:
+        parts["make it without kept kernels"] = opening.compilation
+    parts["first inference"] = opening.first_inference
+    sizes = {"engine": opening.engine_size, "context": opening.context_memory}
+    return {
+        "Cold start": pairs_text({name: _ms(seconds) for name, seconds in parts.items()}, ", "),
+        "Memory": pairs_text({name: f"{size / 2**20:.1f} MiB" for name, size in sizes.items()}, ", "),
+        "TensorRT warned": "; ".join(opening.notes),
+    }
+
+
+def _layers(layers: Sequence[LayerTime]) -> str:
+    """Name the slowest layers with their shares of the time of all."""
+    total = sum(layer.seconds for layer in layers)
+    if not total:
+        return ""
+    slowest = sorted(layers, key=lambda layer: -layer.seconds)[:SHOWN_LAYERS]
+    shares = pairs_text({layer.name: f"{_ms(layer.seconds)} ({layer.seconds / total:.1%})" for layer in slowest}, ", ")
+    return f"{shares}; all {len(layers)} take {_ms(total)}"
+
+
 def _gpu_state(state: GpuState) -> str:
     quantities = (
         ("SM clock", state.sm_clock, 1e6, "MHz"),
         ("memory clock", state.memory_clock, 1e6, "MHz"),
         ("power", state.power, 1.0, "W"),
         ("temperature", state.temperature, 1.0, "°C"),
+        ("memory of all processes", state.memory, 2**20, "MiB"),
     )
     parts = [f"{name} {span.low / unit:.0f} to {span.high / unit:.0f} {sign}" for name, span, unit, sign in quantities if span]
     parts += [f"{reason} in {count} of {state.readings} readings" for reason, count in state.reasons.items()]

@@ -19,6 +19,9 @@ from trtzoo.hardware.gpus import GPUS, Gpu
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document, printed_batches
 
+CONDITIONS = {"graph": "CUDA graph", "plain": "no CUDA graph", "block": "blocking wait", "flush": "L2 flushed"}
+"""The words for a case's conditions."""
+
 
 class Found(msgspec.Struct, frozen=True):
     """A result and its file."""
@@ -104,7 +107,7 @@ def _fault(result: Result) -> str:
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Results of one device, precision, protocol and CUDA graph setting; of one runtime, or all that trials selected.
+    """Results of one device, precision, protocol and conditions; of one runtime, or all that trials selected.
 
     `gpu` is the GPU with published latencies of this precision that they are of, or empty; `name` describes them. `results` has
     the newest result by model and batch; `older` maps its case name to a note on the results left out.
@@ -120,11 +123,11 @@ class Group(msgspec.Struct, frozen=True):
 
 
 def groups(results: Iterable[Result]) -> list[Group]:
-    """Group results by device, runtime, protocol, CUDA graph and precision, FP32 first."""
+    """Group results by device, runtime, protocol, conditions and precision, FP32 first."""
 
     def key(result: Result) -> tuple[object, ...]:
         case = result.case
-        kind = (result.device.key, _runtime(result), case.protocol, str(case.cuda_graph))
+        kind = (result.device.key, _runtime(result), case.protocol, case.conditions)
         return (*kind, case.precision != "fp32", case.precision)
 
     return [_group(list(members)) for _, members in groupby(sorted(results, key=key), key=key)]
@@ -143,7 +146,7 @@ def _group(members: list[Result]) -> Group:
     published = gpu.name if gpu and printed_batches(gpu.name, case.precision) else ""
     parts = [device.title if device.kind == "gpu" else device_text(device), _runtime(members[0])]
     parts += ["" if case.protocol == "trtzoo" else case.protocol]
-    parts += [{None: "", True: "CUDA graph", False: "no CUDA graph"}[case.cuda_graph]]
+    parts += [CONDITIONS[name] for name in case.conditions]
     name = ", ".join(filter(None, parts))
     short = gpu.title if gpu else "CPU" if device.kind == "cpu" else device.name
     return Group(case.precision, published, case.protocol, short, name, newest, older)

@@ -26,6 +26,7 @@ except (ImportError, OSError) as missing:
     ) from missing
 
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no synchronization with stream 0
+EVENT_FLAGS = {"spin": 0, "block": 1}  # CU_EVENT_DEFAULT, CU_EVENT_BLOCKING_SYNC
 THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads' calls do not end a capture
 
 

@@ -45,6 +45,9 @@ class Session:
             case "hang":
                 time.sleep(3600)
 
+    def prepare(self, images: Array) -> Array:
+        return images
+
     def infer(self, images: Array) -> Array:
         _, logits = self.golden.batch(len(images))
         spoiled = {"nan": logits * np.nan, "zeros": np.zeros_like(logits), "wrong": logits[:, ::-1]}

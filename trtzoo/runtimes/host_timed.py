@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,11 @@ class HostSession:
     settings: dict[str, str]
     versions: dict[str, str]
     _compute: Callable[[], object]
+    _type: type[np.floating[Any]] = np.float32
+
+    def prepare(self, images: Array) -> Array:
+        """Convert images to the network's type."""
+        return images.astype(self._type, copy=False)
 
     def sample(self) -> Sample:
         start = time.perf_counter()

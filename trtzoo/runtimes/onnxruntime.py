@@ -32,7 +32,7 @@ class Session(HostSession):
         self.versions = {"onnxruntime": onnxruntime.__version__}
 
     def infer(self, images: Array) -> Array:
-        self._images = {self._input: images.astype(self._type)}
+        self._images = {self._input: self.prepare(images)}
         return np.asarray(self._compute()[0])
 
     def _compute(self) -> Any:
@@ -77,7 +77,7 @@ class DeviceSession(StagedSession):
 
     def infer(self, images: Array) -> Array:
         self._result.update_inplace(self._blank)  # NaN, so that logits of an earlier inference cannot pass for new ones
-        return super().infer(images.astype(self._type))
+        return super().infer(self.prepare(images))
 
     def _upload(self, images: Array) -> None:
         self._source.update_inplace(images)

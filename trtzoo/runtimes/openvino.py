@@ -23,6 +23,7 @@ class Session(HostSession):
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": self.threads}
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
         self._compute = self._request.infer
+        self._type = self._request.get_input_tensor().data.dtype.type
         self.settings = float32_settings(path)
         self.versions = {"openvino": openvino.__version__.split("-")[0]}
 

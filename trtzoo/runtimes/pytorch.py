@@ -42,13 +42,19 @@ class DeviceSession(StagedSession):
         super().__init__(transfers=transfers, pinned=pinned)
         sidecar = read_record(sidecar_path(path), OnnxSidecar)
         self._device, dtype = torch.device(name), torch.float16 if sidecar.precision == "fp16" else torch.float32
+        self._type = np.float16 if sidecar.precision == "fp16" else np.float32
+        self._pinned = pinned
         self._network = _network(path).to(self._device, dtype)
         self._host = torch.zeros(batch, 3, sidecar.size, sidecar.size, dtype=dtype, pin_memory=pinned)
         self._source, self._result = self._host.to(self._device), torch.empty(0)
         self.versions = {"torch": str(torch.__version__)}
 
     def infer(self, images: Array) -> Array:
-        self._host.copy_(torch.from_numpy(images))
+        given = torch.from_numpy(images)
+        if self._pinned:
+            self._host.copy_(given)
+        else:
+            self._host = given.to(self._host.dtype)
         return super().infer(images)
 
     def _upload(self, images: Array) -> None:

@@ -12,11 +12,17 @@ from trtzoo.core.records import Sample
 
 
 class Session(Protocol):
-    """A loaded network at one batch. It times its own inferences, so the measuring loop contains policy only."""
+    """A loaded network at one batch. It times its own inferences, so the measuring loop contains policy only.
+
+    An engine's session also has `opening`, a record of what opening it took.
+    """
 
     versions: dict[str, str]
     settings: dict[str, str]
     threads: int
+
+    def prepare(self, images: Any) -> Any:
+        """Do what no inference should be timed with: convert images to the type that the network takes."""
 
     def infer(self, images: Any) -> Any:
         """Compute images (batch, 3, S, S) of float32 into logits (batch, classes). Raises RunError, MemoryError."""

@@ -7,11 +7,11 @@ local variables, which an error's traceback would keep alive.
 
 import hashlib
 import importlib
-import itertools
 import re
+import struct
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,30 +22,34 @@ from trtzoo.artifacts import engines
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError, RunError, StoreError
 from trtzoo.core.files import replacing
-from trtzoo.core.records import Sample
+from trtzoo.core.records import Opening, Sample
 from trtzoo.hardware.gpus import FLAVOURS
 from trtzoo.runtimes import cuda
 from trtzoo.runtimes.cuda import drv
 from trtzoo.runtimes.trt_logger import make_logger
 
 DTYPES = {"FLOAT": np.float32, "HALF": np.float16}
+ACTIVATIONS = ("device_memory_size_v2", "device_memory_size")  # an engine's attribute since TensorRT 10.1, and before
 
 
 class Session:
     """One engine at its batch on one GPU, in the thread that opened it.
 
-    cuda_graph  launch the computation as a CUDA graph; if it cannot be captured, it is enqueued and `settings` says why
+    cuda_graph  launch the computation as a CUDA graph
+    fallback    enqueue the computation if its graph cannot be captured, and say why in `settings`; else that is a RunError
+    wait        "spin" or "block": how the host waits for the end of an inference, as trtexec does
+    flush_l2    before each inference, and not timed, overwrite the L2 cache
     transfers   include in a sample the copies of images and logits; without, both stay on the GPU and only compute is timed
     pinned      copy from and to pinned memory, else pageable
-    rotate      cycle through enough copies of the images to exceed the L2 cache
 
-    Raises StoreError for an engine of another GPU, TensorRT or batch, MachineError without a GPU or TensorRT, RunError with
-    TensorRT's or the driver's message for an engine that does not run, and MemoryError.
+    `opening` says what opening it took. Raises StoreError for an engine of another GPU, TensorRT or batch, MachineError without
+    a GPU or TensorRT, RunError with TensorRT's or the driver's message for an engine that does not run, and MemoryError.
     """
 
     threads = 1
     _images: Array
     _logits: Array
+    _input: Any
     _output: Any
 
     def __init__(
@@ -56,26 +60,57 @@ class Session:
         flavour: str,
         device: int = 0,
         cuda_graph: bool = True,
+        fallback: bool = True,
+        wait: str = "spin",
+        flush_l2: bool = False,
         transfers: bool = True,
         pinned: bool = True,
-        rotate: bool = False,
     ) -> None:
-        self._batch, self._transfers, self._pinned = batch, transfers, pinned
+        self._batch, self._transfers, self._pinned, self._flush_l2 = batch, transfers, pinned, flush_l2
         self._error = f"{path.name} cannot be run"
         self.settings = {"transfers": "on" if transfers else "off", "host memory": "pinned" if pinned else "pageable"}
+        self.settings["wait"] = wait
         self.versions: dict[str, str] = {}
+        self._seconds: dict[str, float] = {}  # of each step of opening
         self._resources = ExitStack()
         try:
             with cuda.translated_errors(self._error):
                 gpu = self._resources.enter_context(cuda.primary_context(device))
                 self._resources.callback(self._free, len(vars(self)))
                 self._load(path, flavour, gpu)
-                copies = 2 + gpu.get_attribute(drv.device_attribute.L2_CACHE_SIZE) // self._size if rotate else 1
-                self._prepare(copies=copies, cuda_graph=cuda_graph)
+                self._make_buffers(cuda.EVENT_FLAGS[wait])
+                if flush_l2:
+                    l2 = gpu.get_attribute(drv.device_attribute.L2_CACHE_SIZE)
+                    self._flushed, self._flushed_size = drv.mem_alloc(2 * l2), 2 * l2  # more than L2 can keep
+                with self._timed("first inference"):
+                    drv.memcpy_htod_async(self._input, self._images, self._stream)
+                    self._enqueue()  # TensorRT makes its last allocations, which a capture would not allow
+                    self._stream.synchronize()
+                self.settings["cuda graph"] = "off"
+                self._launch = self._capture(fallback=fallback) if cuda_graph else self._enqueue
                 self._save_kernels(path.with_suffix(".kernels"))
         except BaseException:
             self.close()
             raise
+
+    @property
+    def opening(self) -> Opening:
+        """What opening the engine took, and TensorRT's warnings until now."""
+        size = next(getattr(self._engine, name) for name in ACTIVATIONS if hasattr(self._engine, name))
+        return Opening(
+            deserialisation=self._seconds["deserialisation"],
+            context=self._seconds["context"],
+            first_inference=self._seconds["first inference"],
+            compilation=self._seconds.get("compilation"),
+            engine_size=self._plan_size,
+            context_memory=size,
+            notes=tuple(self._logger.warnings),
+        )
+
+    def prepare(self, images: Array) -> Array:
+        """Convert images to the engine's type and flush L2, if that was asked for."""
+        self._flush()
+        return np.ascontiguousarray(images, self._input_type)
 
     def infer(self, images: Array) -> Array:
         """Images (batch, 3, S, S) → logits (batch, classes), in the engine's types, by the same calls that `sample` times."""
@@ -86,26 +121,25 @@ class Session:
                 self._images[:] = images
             else:
                 self._images = np.ascontiguousarray(images, self._input_type)
-            for address, _ in self._turns:
-                drv.memcpy_htod_async(address, self._images, self._stream)
+            drv.memcpy_htod_async(self._input, self._images, self._stream)
             drv.memset_d8_async(self._output, 0xFF, self._logits.nbytes, self._stream)  # NaN, so that no old logits pass
-            _, launch = next(self._next_turn)
-            launch()
+            self._launch()
             drv.memcpy_dtoh_async(self._logits, self._output, self._stream)
-            self._stream.synchronize()
+            self._finished.record(self._stream)
+            self._finished.synchronize()
             return self._logits.copy()
 
     def sample(self) -> Sample:
         """Time one inference in seconds: `total` and `enqueue` by the host's clock, copies and compute by events on the GPU."""
-        address, launch = next(self._next_turn)
+        self._flush()
         with cuda.translated_errors(self._error):
             start = time.perf_counter()
             self._started.record(self._stream)
             if self._transfers:
-                drv.memcpy_htod_async(address, self._images, self._stream)
+                drv.memcpy_htod_async(self._input, self._images, self._stream)
                 self._uploaded.record(self._stream)
             before = time.perf_counter()
-            launch()
+            self._launch()
             enqueue = time.perf_counter() - before
             if self._transfers:
                 self._computed.record(self._stream)
@@ -134,10 +168,22 @@ class Session:
         while len(vars(self)) > kept:
             vars(self).popitem()
 
-    def _enqueue(self, images: int) -> None:
-        """Enqueue one computation on the copy of the images at this address."""
-        if len(self._inputs) > 1:
-            self._context.set_tensor_address(self._input_name, images)
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        """Keep how long a step of opening takes."""
+        start = time.perf_counter()
+        yield
+        self._seconds[step] = time.perf_counter() - start
+
+    def _flush(self) -> None:
+        """Fill the GPU's L2 cache with other data, and wait until that is done."""
+        if self._flush_l2:
+            with cuda.translated_errors(self._error):
+                drv.memset_d8_async(self._flushed, 0, self._flushed_size, self._stream)
+                self._stream.synchronize()
+
+    def _enqueue(self) -> None:
+        """Enqueue one computation."""
         if not self._context.execute_async_v3(self._stream.handle):
             raise self._failure("the computation was not enqueued")
 
@@ -159,26 +205,18 @@ class Session:
         sm, name = 10 * major + minor, gpu.name()
         memory = gpu.total_memory()
         plan, sidecar = engines.load_plan(path, flavour=flavour, version=trt.__version__, sm=sm, device=name, memory=memory)
-        self._plan_sha256 = sidecar.sha256
+        self._plan_sha256, self._plan_size = sidecar.sha256, len(plan)
         if sidecar.options:
             self.settings["builder options"] = engines.options_text(sidecar.options)
         self._logger = make_logger(trt)
         self._runtime = trt.Runtime(self._logger)
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        with self._timed("deserialisation"):
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise self._failure("it was not opened")
-        if hasattr(trt, "IRuntimeCache"):
-            self._config = self._engine.create_runtime_config()
-            self._kernels = self._config.create_runtime_cache()
-            data = b""
-            with suppress(OSError):
-                data = path.with_suffix(".kernels").read_bytes()
-            intact = data[:32] == self._seal(data[32:]) and self._kernels.deserialize(data[32:])
-            self.settings["kernel cache"] = "used" if intact else "new"
-            self._config.set_runtime_cache(self._kernels)
-            self._context = self._engine.create_execution_context(self._config)
-        else:
-            self._context = self._engine.create_execution_context()
+        configs = [self._kernel_config(path.with_suffix(".kernels"))] if hasattr(trt, "IRuntimeCache") else []
+        with self._timed("context"):
+            self._context = self._engine.create_execution_context(*configs)
         if self._context is None:
             raise self._failure("no execution context could be made")
         self._input_name, self._input_shape, self._input_type = self._tensor(trt.TensorIOMode.INPUT)
@@ -187,7 +225,6 @@ class Session:
             other = path.with_name(f"{sidecar.model}-{sidecar.precision}-b{self._batch}.engine")
             remedy = engines.build_command(other, sidecar, options=f" --gpu {sidecar.gpu} --flavour {flavour}")
             raise StoreError(f"{path} takes batches of {self._input_shape[0]}, not of {self._batch}. Run: {remedy}")
-        self._size = int(np.prod(self._input_shape)) * np.dtype(self._input_type).itemsize
 
     def _tensor(self, mode: Any) -> tuple[str, tuple[int, ...], Any]:
         """Name, shape and type of the only input or output."""
@@ -200,63 +237,65 @@ class Session:
             raise RunError(f"{self._error}: {found[0]} is {dtype} {list(shape)}, not FLOAT or HALF of a fixed shape")
         return found[0], shape, DTYPES[dtype]
 
-    def _prepare(self, *, copies: int, cuda_graph: bool) -> None:
-        """Make the stream, the events and every buffer, with this number of copies of the images, and a graph for each copy.
-
-        TensorRT makes its last allocations in a first inference, before the graphs are captured.
-        """
+    def _make_buffers(self, event_flags: int) -> None:
+        """Make the stream, the events and the buffers of images and logits."""
         self._stream = drv.Stream(cuda.NON_BLOCKING)
-        self._started, self._uploaded, self._computed, self._finished = (drv.Event() for _ in range(4))
+        self._started, self._uploaded, self._computed, self._finished = (drv.Event(event_flags) for _ in range(4))
         host_array = drv.pagelocked_empty if self._pinned else np.empty
         self._images = host_array(self._input_shape, self._input_type)
         self._logits = host_array(self._output_shape, self._output_type)
         self._images[:] = 0
-        self._inputs: list[Any] = []
-        for _ in range(copies):
-            self._inputs.append(drv.mem_alloc(self._size))
+        self._input = drv.mem_alloc(self._images.nbytes)
         self._output = drv.mem_alloc(self._logits.nbytes)
-        self.settings["input copies"] = str(copies)
-        addresses = [int(images) for images in self._inputs]
-        for name, address in {self._input_name: addresses[0], self._output_name: int(self._output)}.items():
+        for name, address in {self._input_name: int(self._input), self._output_name: int(self._output)}.items():
             if not self._context.set_tensor_address(name, address):
                 raise self._failure(f"the address of {name} was refused")
-        drv.memcpy_htod_async(addresses[0], self._images, self._stream)
-        self._enqueue(addresses[0])
-        self._stream.synchronize()
-        self.settings["cuda graph"] = "off"
-        launches = [partial(self._enqueue, address) for address in addresses]
-        self._turns = list(zip(addresses, self._capture(launches) if cuda_graph else launches, strict=True))
-        self._next_turn = itertools.cycle(self._turns)
 
-    def _capture(self, launches: Sequence[Callable[[], None]]) -> Sequence[Callable[[], None]]:
-        """Capture each launch as a CUDA graph. If one cannot be captured, no graph is kept and `settings` says why."""
-        stack = self._resources.enter_context(ExitStack())
+    def _capture(self, *, fallback: bool) -> Callable[[], None]:
+        """A function that launches the computation as a CUDA graph, or one that enqueues it where it cannot be captured."""
         try:
-            graphs = [stack.enter_context(cuda.captured_graph(self._stream.handle, launch)) for launch in launches]
+            graph = self._resources.enter_context(cuda.captured_graph(self._stream.handle, self._enqueue))
         except (RunError, MemoryError) as error:
-            stack.close()
-            launches[0]()  # the engine must still run
+            if not fallback:
+                raise RunError(f"{self._error} as a CUDA graph: {error}. To measure without: --cuda-graph off") from error
+            self._enqueue()  # the engine must still run
             self._stream.synchronize()
             self.settings["cuda graph"] = f"off: {error}"
-            return launches
+            return self._enqueue
         self.settings["cuda graph"] = "on"
-        return graphs
+        return graph
 
-    # --- TensorRT-RTX compiles kernels when it opens an engine; a file beside the engine keeps them ---
+    # --- TensorRT-RTX compiles kernels when it makes a context; a file beside the engine keeps them and the time it took ---
+
+    def _kernel_config(self, path: Path) -> Any:
+        """The configuration of a context that uses the kernels of the file, if it is intact and of this engine."""
+        self._config = self._engine.create_runtime_config()
+        self._kernels = self._config.create_runtime_cache()
+        data = b""
+        with suppress(OSError):
+            data = path.read_bytes()
+        seal, seconds, kernels = data[:32], data[32:40], data[40:]
+        intact = seal == self._seal(seconds, kernels) and self._kernels.deserialize(kernels)
+        self.settings["kernel cache"] = "used" if intact else "new"
+        if intact:
+            (self._seconds["compilation"],) = struct.unpack("<d", seconds)
+        self._config.set_runtime_cache(self._kernels)
+        return self._config
 
     def _save_kernels(self, path: Path) -> None:
         if self.settings.get("kernel cache") != "new":
             return
-        kernels = bytes(self._kernels.serialize() or b"")
+        self._seconds["compilation"] = self._seconds["context"]
+        seconds, kernels = struct.pack("<d", self._seconds["compilation"]), bytes(self._kernels.serialize() or b"")
         try:
             with replacing(path) as work:
-                (work / path.name).write_bytes(self._seal(kernels) + kernels)
+                (work / path.name).write_bytes(self._seal(seconds, kernels) + seconds + kernels)
         except StoreError as error:
             self.settings["kernel cache"] = f"not kept: {error}"
 
-    def _seal(self, kernels: bytes) -> bytes:
-        """A hash of the engine and its kernels."""
-        return hashlib.sha256(self._plan_sha256.encode() + kernels).digest()
+    def _seal(self, seconds: bytes, kernels: bytes) -> bytes:
+        """A hash of the engine, the time to compile its kernels, and the kernels."""
+        return hashlib.sha256(b"2" + self._plan_sha256.encode() + seconds + kernels).digest()
 
 
 tensorrt = partial(Session, flavour="tensorrt")

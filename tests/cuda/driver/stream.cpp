@@ -129,6 +129,7 @@ API cuLaunchHostFunc(CUstream handle, CUhostFn function, void *data) {
 
 API cuEventCreate(CUevent *handle, unsigned flags) {
     CALL("cuEventCreate", DEVICE);
+    call.note(flags);
     auto *event = new Event{flags, nullptr};
     state().events.insert(event);
     *handle = reinterpret_cast<CUevent>(event);

@@ -1,7 +1,7 @@
 // Our libnvidia-ml.so.1: what nvidia-ml-py asks of it, as scripted by TRTZOO_EMULATED_NVML, words with a space between:
 //
 //   sm=1590,1590,900   the SM clock in MHz at the first, second and every later question; so too
-//   memory=5001 (MHz)  power=70000 (mW)  temperature=60  reasons=4 (bits)
+//   memory=5001 (MHz)  power=70000 (mW)  temperature=60  reasons=4 (bits)  used=1073741824 (bytes)
 //   processes=7+8,7    the numbers of the processes on the GPU; `own` is the one that started the asking process
 //   limit=70000 default_limit=70000 (mW)  max_sm max_memory app_sm app_memory default_app_sm (MHz)  ecc persistence compute mig
 //   link=3 width=16 max_link=3 max_width=16 (PCIe)  clocks=300,945,1590 (MHz, all SM clocks); "-": not supported
@@ -133,6 +133,28 @@ API nvmlDeviceGetCurrentClocksEventReasons(void *, unsigned long long *bits) {
 API nvmlDeviceGetCurrentClocksThrottleReasons(void *, unsigned long long *bits) {
     CALL();
     return reasons(bits);
+}
+
+struct Memory {
+    unsigned version;
+    unsigned long long total, reserved, free, used;
+};
+
+API nvmlDeviceGetMemoryInfo_v2(void *, Memory *found) {
+    CALL();
+    if (found->version != 0x02000028) return INVALID_ARGUMENT;
+    found->used = strtoull(next("used", "1073741824").c_str(), nullptr, 0);
+    return SUCCESS;
+}
+
+struct OldMemory {
+    unsigned long long total, free, used;
+};
+
+API nvmlDeviceGetMemoryInfo(void *, OldMemory *found) {
+    CALL();
+    found->used = strtoull(next("used", "1073741824").c_str(), nullptr, 0);
+    return SUCCESS;
 }
 
 struct Process {

@@ -40,6 +40,7 @@ def test_every_cell_finds_its_own_in_any_order():
         ({"precision": "fp16"}, "precision", ("fp32", "fp16")),
         ({"protocol": "paddle2020"}, "protocol", ("trtzoo", "paddle2020")),
         ({"cuda_graph": True}, "CUDA graph", ("none", "on")),
+        ({"flush_l2": True}, "L2 cache", ("not flushed", "flushed")),
         ({"device": T4}, "device", ("A CPU, 2 cores", "Tesla T4")),
         ({"model": "dpn92"}, "model", ("dpn68", "dpn92")),
         ({"batch": 4}, "batch", ("1", "4")),

@@ -96,18 +96,22 @@ def test_a_precision_of_the_published_gpu_that_was_not_published_has_a_table_of_
     assert titles[1] == "Inference speed on Tesla T4, FP32, in ms"
 
 
-def test_runtimes_protocols_and_cuda_graphs_do_not_share_a_table():
+def test_runtimes_protocols_and_conditions_do_not_share_a_table():
     results = [
         gpu_result(cuda_graph=True),
         gpu_result(cuda_graph=False),
         gpu_result(cuda_graph=False, protocol="paddle2020"),
         gpu_result(runtime="rtx", cuda_graph=True),
+        gpu_result(cuda_graph=True, wait="block"),
+        gpu_result(cuda_graph=True, wait="spin", flush_l2=True),
     ]
     assert [title.split("in ms, ")[1] for title in by(results) if "FP32, in ms, " in title] == [
         "Tesla T4, rtx, CUDA graph",
         "Tesla T4, tensorrt, paddle2020, no CUDA graph",
-        "Tesla T4, tensorrt, no CUDA graph",
         "Tesla T4, tensorrt, CUDA graph",
+        "Tesla T4, tensorrt, CUDA graph, blocking wait",
+        "Tesla T4, tensorrt, CUDA graph, L2 flushed",
+        "Tesla T4, tensorrt, no CUDA graph",
     ]
 
 

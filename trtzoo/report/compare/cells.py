@@ -80,8 +80,8 @@ class Comparison(msgspec.Struct, frozen=True):
     @property
     def broken(self) -> bool:
         """Whether a case that succeeded in A failed in B."""
-        good = {old.case for old in (*self.missing[0], *(run for cell in self.cells for run in cell.before))}
-        return any(new.case in good for new in self.failed[1])
+        good = {old.case.name for old in (*self.missing[0], *(run for cell in self.cells for run in cell.before))}
+        return any(new.case.name in good for new in self.failed[1])
 
 
 def compare(before: Runs, after: Runs) -> Comparison:
@@ -111,6 +111,7 @@ def identity(result: Result) -> Facts:
         "batch": str(case.batch),
         "protocol": case.protocol,
         "CUDA graph": {None: "none", True: "on", False: "off"}[case.cuda_graph],
+        "L2 cache": "flushed" if case.flush_l2 else "not flushed",
         "device": f"{device.name}, {device.cores} cores" if device.cores else device.title,
         "runtime": case.runtime,
     }
@@ -119,6 +120,7 @@ def identity(result: Result) -> Facts:
 def conditions(result: Result) -> Facts:
     """Return the further fields that must be equal on both sides, if both sides know them; those of UNTIMED are only shown."""
     known = {"input and output": result.io, "threads": str(result.threads or ""), **result.settings}
+    known["cuda graph"] = known.get("cuda graph", "").partition(":")[0]  # without the reason for "off"
     known |= gpu_settings_facts(result.gpu_settings)
     return {name: value for name, value in known.items() if value and name != BUILDER_OPTIONS}
 

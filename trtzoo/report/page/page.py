@@ -83,7 +83,7 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
 
     def order(row: Found) -> tuple[Any, ...]:
         case = row.result.case
-        kind = (case.device, case.runtime, case.protocol, str(case.cuda_graph), case.precision, case.batch)
+        kind = (case.device, case.runtime, case.protocol, case.conditions, case.precision, case.batch)
         return (*kind, list(MODELS).index(case.model))
 
     found = sorted(found, key=order)

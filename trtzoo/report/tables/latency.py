@@ -207,6 +207,7 @@ def _carried(result: Result, *, name_gpu: bool) -> list[str]:
         f"{result.io.upper()} I/O" if result.io else "",
         f"{arithmetic} arithmetic" if arithmetic else "",
         f"protocol {result.case.protocol}",
+        f"{result.case.wait} wait" if result.case.wait else "",
         weights_text(result.weights),
     ]
 
