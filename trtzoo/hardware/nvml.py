@@ -30,7 +30,7 @@ class ClockOptions(Record, frozen=True, kw_only=True):
 
 
 def unreported() -> tuple[type[Exception], ...]:
-    """Errors for what this GPU, driver or user cannot ask; old bindings lack functions (AttributeError) or arguments (TypeError)."""
+    """The errors for what this GPU, driver or user cannot ask, and for functions or arguments that old bindings lack."""
     import pynvml
 
     return (
@@ -57,7 +57,7 @@ def ask(gpu: Any, queries: Mapping[str, list[Query]]) -> dict[str, Any]:
 
 
 def _number(answer: Any) -> Any:
-    """NVML's number; of memory what is used; of a current and a pending mode the current one; of processes, how many there are."""
+    """NVML's number; of memory the used bytes; of a current and a pending mode the current one; of processes their count."""
     if not isinstance(answer, list):
         return getattr(answer, "used", answer)
     return answer[0] if answer and isinstance(answer[0], int) else len({process.pid for process in answer})
