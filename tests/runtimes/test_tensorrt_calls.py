@@ -17,6 +17,7 @@ OPEN = [
     "cuDriverGetVersion",
     "cuDeviceComputeCapability",
     "cuDeviceGetName",
+    "cuDeviceTotalMem",
     "cuMemAlloc 4096",  # the engine's
     "cuMemAlloc 8192",  # the execution context's
     "cuStreamCreate 1",  # one that does not block stream 0
