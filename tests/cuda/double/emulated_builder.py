@@ -118,9 +118,9 @@ class OnnxParser:
     def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
         self._network, self._logger = network, logger
 
-    def parse_from_file(self, path: str) -> bool:
+    def parse_from_file(self, model: str) -> bool:
         try:
-            self._network._read(path)
+            self._network._read(model)
         except Exception as error:
             self._logger.log(ILogger.ERROR, f"the file cannot be parsed: {type(error).__name__}")
             return False
