@@ -34,13 +34,18 @@ def test_every_cell_finds_its_own_in_any_order():
     assert [cell.before[0].case for cell in found.cells] == [cell.after[0].case for cell in found.cells]
 
 
+def test_a_flushed_cache_does_not_compare_with_one_that_is_not():
+    found = compare([run(cuda_graph=True)], [run(at=50, cuda_graph=True, flush_l2=True)])
+    assert not found.cells
+    assert sentences(found) == ["Not compared, because L2 cache is not flushed in A and flushed in B: dpn68 fp32 b1."]
+
+
 @pytest.mark.parametrize(
     ("change", "field", "values"),
     [
         ({"precision": "fp16"}, "precision", ("fp32", "fp16")),
         ({"protocol": "paddle2020"}, "protocol", ("trtzoo", "paddle2020")),
         ({"cuda_graph": True}, "CUDA graph", ("none", "on")),
-        ({"flush_l2": True}, "L2 cache", ("not flushed", "flushed")),
         ({"device": T4}, "device", ("A CPU, 2 cores", "Tesla T4")),
         ({"model": "dpn92"}, "model", ("dpn68", "dpn92")),
         ({"batch": 4}, "batch", ("1", "4")),
