@@ -74,3 +74,44 @@ def test_a_second_measurement_compares_with_the_first(box):
     box.trtzoo("bench", "dpn68", "--batch", "1", "--seconds", "0.5", "--results", "again")
     done = box.trtzoo("compare", "benchmarks/tesla-t4-emulated", "again", code=None)
     assert "Tesla T4 (emulated)" in " ".join(done.stdout.split())
+    assert "dpn68 fp32 b1" in done.stdout and "skipped" not in done.stderr
+
+
+def results_of(folder):
+    """The results in a folder by the name of their file."""
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("*/*.json")}
+
+
+def test_a_graph_that_cannot_be_captured_is_not_called_a_cuda_graph(box):
+    bench = ("bench", "dpn68", "--batch", "1", "--seconds", "0.5", "--results", "uncaptured")
+    box.env["TRTZOO_EMULATED_FAULTS"] = "cuStreamEndCapture:1:901:lasting"
+    try:
+        box.trtzoo(*bench)
+    finally:
+        del box.env["TRTZOO_EMULATED_FAULTS"]
+    ((name, result),) = results_of(box.folder / "uncaptured").items()
+    assert "graph" not in name and result["case"]["cuda_graph"] is False
+    shown = box.trtzoo("table", "--results", "uncaptured", "--format", "md").stdout
+    assert "Tesla T4 (emulated), tensorrt, no CUDA graph" in shown
+
+
+def test_a_flushed_cache_is_a_case_of_its_own(box):
+    before = results_of(box.folder / "benchmarks")
+    box.trtzoo("bench", "dpn68", "--batch", "1", "--seconds", "0.5", "--flush-l2")
+    after = results_of(box.folder / "benchmarks")
+    (new,) = after.keys() - before.keys()
+    assert "flush" in new
+    assert {name: after[name] for name in before} == before
+
+
+def test_an_engine_that_fails_stops_nothing_else(box):
+    (box.folder / "onnx" / "densenet121-fp32.onnx").write_bytes(b"not a graph")
+    (box.folder / "onnx" / "densenet121-fp32.json").unlink(missing_ok=True)
+    done = box.trtzoo("build", "densenet121", "dpn68", "--batch", "1,2", code=1)
+    assert "dpn68-fp32-b2.engine" in done.stdout and "densenet121" in done.stderr
+
+
+def test_a_power_cap_of_both_sides_is_a_condition_and_disturbs_nothing(box):
+    told = " ".join(box.trtzoo("compare", "benchmarks/tesla-t4-emulated", "again", code=None).stdout.split())
+    assert "power cap" in told
+    assert "left out" not in told

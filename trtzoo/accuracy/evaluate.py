@@ -24,7 +24,7 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.errors import DataError, RunError, StoreError, TrtzooError, UsageError
 from trtzoo.core.files import read_record, write_record
 from trtzoo.core.modules import resolve
-from trtzoo.core.records import SCHEMA, Preprocessing
+from trtzoo.core.records import EVALUATIONS, SCHEMA, Preprocessing
 from trtzoo.images.dataset import DataSet
 from trtzoo.images.decoders import CropCache, CroppedImage, Decoders
 from trtzoo.images.preprocessing import VERSIONS, normalise
@@ -82,7 +82,7 @@ def evaluate(
     for the journal of another evaluation, RunError for any other error of the runtime.
     """
     evaluation = _unfinished(candidate, subject, data)
-    path = results / evaluation.device.key / "accuracy" / f"{evaluation.name}.json"
+    path = results / evaluation.device.key / EVALUATIONS / f"{evaluation.name}.json"
     preprocessing, batch, size = evaluation.weights.preprocessing, evaluation.batch, evaluation.size
     try:
         with (

@@ -15,7 +15,7 @@ from filelock import Timeout
 
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import locked, read_record
-from trtzoo.core.records import SCHEMA, Device, Record, Weights, check
+from trtzoo.core.records import EVALUATIONS, SCHEMA, Device, Record, Weights, check
 
 DEFAULT_BATCH = 8
 
@@ -69,7 +69,7 @@ class Evaluation(Record, frozen=True, kw_only=True):
 def load_evaluations(results: Path) -> tuple[list[Evaluation], list[str]]:
     """All evaluations in results/<device>/accuracy/, and an error message for each file that is not one."""
     found, complaints = [], []
-    for path in sorted(results.glob("*/accuracy/*.json")):
+    for path in sorted(results.glob(f"*/{EVALUATIONS}/*.json")):
         try:
             found.append(read_record(path, Evaluation))
         except (StoreError, OSError) as error:

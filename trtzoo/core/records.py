@@ -229,6 +229,7 @@ class GpuSettings(Record, frozen=True, kw_only=True):
     max_pcie_width: int | None = None
 
 
+EVALUATIONS = "accuracy"  #: The folder in a device's folder with the results of evaluations.
 RUNS = "runs"  #: The folder in a device's folder with the second and further results of each case, for comparisons.
 
 

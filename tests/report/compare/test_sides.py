@@ -184,3 +184,9 @@ def test_a_list_may_be_longer_than_a_name_can_be(tmp_path):
 def test_any_text_is_read_or_refused(text):
     with contextlib.suppress(TrtzooError):
         read_side(f"no-such/{text}")
+
+
+@pytest.mark.parametrize("text", ["results", "results/a-cpu-2c"])
+def test_evaluations_beside_the_results_are_no_complaint(text):
+    save("results/a-cpu-2c/accuracy/x.json", b"{}")
+    assert read_side(text)[1] == []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.files import read_file
-from trtzoo.core.records import RUNS, Result
+from trtzoo.core.records import EVALUATIONS, RUNS, Result
 from trtzoo.report.results import parse_result
 
 Files = Iterator[tuple[str, Callable[[], bytes]]]
@@ -75,10 +75,10 @@ def _exists(text: str) -> bool:
 
 
 def _wanted(name: str) -> bool:
-    """Return whether the name is FILE.json, DEVICE/FILE.json or DEVICE/runs/FILE.json, and not hidden."""
+    """Return whether the name is FILE.json, DEVICE/FILE.json or DEVICE/runs/FILE.json, not hidden, and no evaluation's."""
     parts = name.split("/")
     deep = len(parts) <= 2 or (len(parts) == 3 and parts[1] == RUNS)
-    return deep and name.endswith(".json") and not any(part.startswith(".") for part in parts)
+    return deep and EVALUATIONS not in parts[:-1] and name.endswith(".json") and not any(part.startswith(".") for part in parts)
 
 
 def _git(*words: str, missing: str = "") -> bytes:
