@@ -204,6 +204,7 @@ def test_every_module_of_ours_that_decides_the_bytes_is_hashed(tmp_path: Path) -
         "trtzoo.artifacts.engines",
         "trtzoo.hardware",
         "trtzoo.hardware.gpus",
+        "trtzoo.hardware.onnx_providers",
         *runtimes,
         *nouns,
     }
