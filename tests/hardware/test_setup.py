@@ -20,7 +20,7 @@ def commands(target="auto", cuda=HERE, installed=(), pycuda_loads=False):
 
 def test_a_t4_gets_the_stack_of_its_driver_and_pycuda():
     assert commands() == [
-        "pip install tensorrt-cu12>=10.8 onnxruntime-gpu[cuda,cudnn]>=1.23 torch>=2.11 nvidia-ml-py",
+        "pip install 'tensorrt-cu12>=10.8' 'onnxruntime-gpu[cuda,cudnn]>=1.23' 'torch>=2.11' nvidia-ml-py",
         "compile and install pycuda==2026.1",
     ]
 

@@ -1,5 +1,6 @@
 """What to install so that this machine can build and run engines: planned from probes, then carried out by pip."""
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Collection
@@ -32,7 +33,7 @@ class Step(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """The step as a user would type it."""
-        return f"pip {' '.join(self.command)}" if self.command else f"compile and install {pycuda_build.PYCUDA}"
+        return shlex.join(["pip", *self.command]) if self.command else f"compile and install {pycuda_build.PYCUDA}"
 
 
 def plan(target: str, cuda: ProbeResult, installed: Collection[str], *, pycuda_loads: bool) -> list[Step]:
@@ -75,4 +76,4 @@ def _pip(words: tuple[str, ...], constraint: Path | None) -> None:
     options = ["--constraint", str(constraint)] if constraint and words[0] == "install" else []
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *words, *options]
     if code := subprocess.run(command, check=False).returncode:
-        raise TrtzooError(f"pip {' '.join(words)} failed with status {code}; pip's own message is above.")
+        raise TrtzooError(f"{shlex.join(['pip', *words])} failed with status {code}; pip's own message is above.")
