@@ -43,6 +43,9 @@ class Nothing:
     def __init__(self) -> None:
         self._sample, self._logits = Sample(total=1e-9, compute=1e-9), np.zeros((1, 1000), np.float32)
 
+    def prepare(self, images: Any) -> Any:
+        return images
+
     def infer(self, images: Any) -> Any:
         return self._logits
 
