@@ -135,7 +135,7 @@ def _kept_result(path: Path, job: BenchJob) -> Result | None:
 
 
 class _Measured(msgspec.Struct):
-    """What tells whose a result file is."""
+    """The part of a result file that identifies its GPU."""
 
     device: Device
 

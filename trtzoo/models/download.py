@@ -19,7 +19,7 @@ from trtzoo.core.records import SCHEMA, Record
 
 TIMEOUT = (5, 60)  # seconds to wait for a connection, and for more data
 MAX_BYTES = 2 << 30
-PATIENCE, SLOWEST = 30.0, 10_000  # after so many seconds, a server must have sent this many bytes per second
+PATIENCE, SLOWEST = 30.0, 10_000  # seconds after which a server must send at least this many bytes per second
 
 _unreachable: dict[str, str] = {}  # hosts that did not answer, with the message: the next models do not wait for them again
 
@@ -98,7 +98,7 @@ def _download(url: str, file: Path, *, publisher: str) -> None:
                     received += len(data)
                     seconds = time.monotonic() - start
                     if max(received, size) > MAX_BYTES:
-                        raise UnreachableError(f"{url} sends more than {MAX_BYTES:,} bytes; no network's weights have so many.")
+                        raise UnreachableError(f"{url} sends more than {MAX_BYTES:,} bytes, the limit.")
                     if seconds > PATIENCE and received < SLOWEST * seconds:
                         raise UnreachableError(
                             f"{server} sends less than {SLOWEST / 1000:.0f} kB/s: {received:,} bytes in {seconds:.0f} s."
