@@ -1,7 +1,5 @@
 """PyCUDA without a CUDA toolkit. The build itself is tested by every test on the emulated driver, whose PyCUDA it makes."""
 
-import shutil
-import subprocess
 import sys
 import sysconfig
 
@@ -32,13 +30,11 @@ def test_elsewhere_than_on_linux_pip_is_named(monkeypatch):
         pycuda_build.check_compiler()
 
 
-@pytest.mark.skipif(not shutil.which("readelf"), reason="readelf is not installed")
 def test_without_a_driver_a_stub_with_its_name_is_linked(monkeypatch, tmp_path):
     monkeypatch.setattr(pycuda_build, "_driver_path", lambda: None)
     stub = pycuda_build.link_driver(tmp_path)
-    dynamic = subprocess.run(["readelf", "-d", stub], capture_output=True, text=True, check=True).stdout
     assert stub.name == "libcuda.so"
-    assert "soname: [libcuda.so.1]" in dynamic
+    assert b"\0libcuda.so.1\0" in stub.read_bytes()  # its soname: nothing else in the file has this name
 
 
 def test_a_build_that_fails_shows_the_end_of_its_output(monkeypatch, tmp_path):
