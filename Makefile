@@ -10,7 +10,7 @@ EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 PRECISION := $(if $(filter gpu,$(EXTRA)),fp32$(comma)fp16,fp32)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint .venv/constraints.txt
 
-.PHONY: table engines test check docs gpu clean
+.PHONY: table engines test fuzz check docs gpu clean
 
 # Whatever fails, the rest is built, measured and shown; make ends with the last failure's status.
 table: .venv/ready-$(EXTRA)   # export the ten networks, measure them here, make tables, figures and page of it
@@ -36,6 +36,9 @@ test: .venv/ready-dev
 	$(BIN)/python -m pytest -m "serial or gpu" || status=$$?; \
 	$(BIN)/python -m pytest -m "not serial and not gpu" --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder || status=$$?; \
 	exit $$status
+
+fuzz: .venv/ready-dev         # all hostile trials, and their table in docs/reliability.md; about an hour
+	$(BIN)/python -m pytest tests/hostile --trials full --reliability docs/reliability.md --numprocesses auto --maxprocesses 8 --dist loadfile
 
 gpu: .venv/ready-dev          # the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu

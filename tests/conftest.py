@@ -19,6 +19,7 @@ from tests.goldens import fill
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it, and so would the children
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads of two processes slow each other tenfold
 
+pytest_plugins = ["tests.hostile.campaigns"]
 NOWHERE = "http://127.0.0.1:9"
 """A server that refuses connections at once: nothing listens on the discard port."""
 

@@ -1,0 +1,170 @@
+"""Campaigns of hostile trials: each counts what it tried and what failed.
+
+`make test` runs a few trials of each campaign, `make fuzz` all of them (--trials full); both print the counts, and
+`--reliability FILE` writes them as a Markdown table. `--trial INDEX` repeats one trial of each selected test.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from trtzoo.core.errors import TrtzooError
+
+HANG = 30
+"""Seconds after which a trial counts as a hang."""
+LARGE = 2 << 30
+"""Bytes of memory that no process may reach because of what an input claims."""
+
+
+@dataclass
+class Counts:
+    """What a campaign tried against one target."""
+
+    campaign: str
+    target: str
+    trials: int = 0
+    refused: int = 0
+    """Trials that ended with a sentence for the user, a TrtzooError."""
+    failures: int = 0
+    longest: float = 0.0
+    """Seconds of the longest trial."""
+    peak: int = 0
+    """Bytes of the largest process that a trial started, or by which this process grew."""
+
+
+@dataclass
+class Trial:
+    """One trial, as a context: an exception, 30 s, or 2 GB of memory make it a failure, and the next trial goes on.
+
+    A TrtzooError is no failure but a refusal: a sentence for the user.
+
+    `random` is the trial's own source of random numbers, the same in each run.
+    """
+
+    index: int
+    counts: Counts
+    reasons: list[str]
+    random: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(f"{self.counts.campaign} {self.counts.target} {self.index}")
+
+    def __enter__(self) -> Trial:
+        self._before, self._start = _memory(), time.monotonic()
+        signal.signal(signal.SIGALRM, _hang)
+        signal.setitimer(signal.ITIMER_REAL, HANG)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        counts, after = self.counts, _memory()
+        counts.trials += 1
+        counts.longest = max(counts.longest, time.monotonic() - self._start)
+        own, children = after[0] - self._before[0], after[1] if after[1] > self._before[1] else 0
+        counts.peak = max(counts.peak, own, children)
+        if isinstance(error, KeyboardInterrupt):
+            return False
+        if error is None and max(own, children) > LARGE:
+            error = MemoryError(f"{max(own, children) >> 20} MB")
+        if isinstance(error, TrtzooError):
+            counts.refused += 1
+        elif error is not None:
+            counts.failures += 1
+            self.reasons.append(f"trial {self.index}: " + "".join(traceback.format_exception(error)[-3:]))
+        return True
+
+
+def _memory() -> tuple[int, int]:
+    """Peak bytes of this process, and of the largest child that has ended."""
+    return tuple(resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))  # type: ignore[return-value]
+
+
+def _hang(*_: object) -> None:
+    raise TimeoutError(f"no end after {HANG} s")
+
+
+@pytest.fixture
+def trials(request: pytest.FixtureRequest) -> Iterator[Callable[..., Iterator[Trial]]]:
+    """A function that yields the trials of a campaign against a target; the test fails at its end if one of them failed.
+
+    for trial in trials("fuzz", "result files", few=100, full=20_000):
+        with trial:
+            read(trial.random.randbytes(100))
+    """
+    counted: list[Counts] = []
+    reasons: list[str] = []
+
+    def run(campaign: str, target: str, *, few: int, full: int) -> Iterator[Trial]:
+        counts = Counts(campaign, target)
+        counted.append(counts)
+        only = request.config.getoption("--trial")
+        number = full if request.config.getoption("--trials") == "full" else few
+        for index in range(number) if only is None else [only]:
+            yield Trial(index, counts, reasons)
+
+    yield run
+    for counts in counted:
+        request.node.user_properties.append(("campaign", json.dumps(asdict(counts))))
+    if reasons:
+        pytest.fail(f"{len(reasons)} trials failed\n" + "\n".join(reasons[:5]), pytrace=False)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("hostile trials")
+    group.addoption("--trials", choices=("few", "full"), default="few", help="How many trials each campaign runs.")
+    group.addoption("--trial", type=int, metavar="INDEX", help="Repeat one trial of each selected test.")
+    group.addoption("--reliability", type=Path, metavar="FILE", help="Write the counts into this page's table.")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The table of all campaigns that ran; under xdist each count comes with its test's report."""
+    reports = [
+        report for group in terminalreporter.stats.values() for report in group if getattr(report, "when", "") == "teardown"
+    ]
+    found = [Counts(**json.loads(text)) for report in reports for name, text in report.user_properties if name == "campaign"]
+    if not found:
+        return
+    lines = table(sorted(found, key=lambda counts: (counts.campaign, counts.target)))
+    terminalreporter.section("hostile trials")
+    for line in lines:
+        terminalreporter.write_line(line)
+    if page := config.getoption("--reliability"):
+        before, _, rest = page.read_text().partition("<!-- campaigns -->\n")
+        page.write_text(
+            before
+            + "<!-- campaigns -->\n"
+            + "\n".join(lines)
+            + "\n<!-- end of campaigns -->"
+            + rest.partition("<!-- end of campaigns -->")[2]
+        )
+
+
+def table(found: list[Counts]) -> list[str]:
+    """The counts as lines of a Markdown table, with their sum."""
+    total = Counts("all", "", *(sum(getattr(row, name) for row in found) for name in ("trials", "refused", "failures")))
+    total.longest, total.peak = max(row.longest for row in found), max(row.peak for row in found)
+    heads = ("Campaign", "Target", "Trials", "Refused", "Failures", "Longest trial (s)", "Largest process (MB)")
+    rows = [
+        (
+            row.campaign,
+            row.target,
+            f"{row.trials:,}",
+            f"{row.refused:,}",
+            f"{row.failures:,}",
+            f"{row.longest:.1f}",
+            f"{row.peak >> 20:,}",
+        )
+        for row in [*found, total]
+    ]
+    return ["| " + " | ".join(row) + " |" for row in (heads, ("---", "---", *["---:"] * 5), *rows)]
