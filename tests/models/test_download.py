@@ -295,9 +295,9 @@ def test_an_endless_body_ends_at_the_limit(server: Server, monkeypatch: pytest.M
 
 def test_a_slow_body_ends_after_a_while(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "PATIENCE", 0.3)
-    monkeypatch.setattr(download, "SLOWEST", 10_000_000)
+    monkeypatch.setattr(download, "BLOCK", 10_000_000)
     server.claimed, server.drip = 1 << 30, b"x"
-    with pytest.raises(UnreachableError, match=r"sends less than 10000 kB/s: [\d,]+ bytes in 0 s\.$"):
+    with pytest.raises(UnreachableError, match=r"sent [\d,]+ bytes in 0.3 s; the least is 10,000,000\.$"):
         fetch(URL)
     assert cached() == []
 

@@ -14,7 +14,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import TypeVar
@@ -23,6 +23,7 @@ import msgspec
 import platformdirs
 from filelock import FileLock, Timeout
 
+from trtzoo.core.console import log
 from trtzoo.core.errors import StoreError
 from trtzoo.core.records import SCHEMA, Record
 
@@ -30,6 +31,7 @@ R = TypeVar("R", bound=Record)
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)  # what decoding JSON from anywhere may raise
 
 
+WAIT = 2.0  # seconds before a process says whose lock it is waiting for
 STALE = 3600.0  # seconds after which a work folder without a lock belongs to no process
 MAX_TEXT = 1 << 28  # bytes of a JSON file or a list; a result with a million samples has 100 MB
 
@@ -108,7 +110,7 @@ def replacing(artifact: Path, *, lock: bool = True) -> Iterator[Path]:
     folder, renamed = artifact.parent, 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(artifact) if lock else nullcontext():
+        with _turn(artifact) if lock else nullcontext():
             _sweep(folder, artifact.name if lock else "")
             work = Path(tempfile.mkdtemp(prefix=f".{artifact.name}.tmp-", dir=folder))
             try:
@@ -147,6 +149,20 @@ def locked(artifact: Path, *, timeout: float = -1) -> Iterator[None]:
     path = _lock_path(artifact)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path, timeout=timeout):
+        yield
+
+
+@contextmanager
+def _turn(artifact: Path) -> Iterator[None]:
+    """Hold the artifact's lock. If another process still has it after WAIT seconds, say which one, and go on waiting."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(artifact, timeout=WAIT))
+        except Timeout:
+            pid, command = lock_holder(artifact)
+            holder = f"process {pid} ({command})" if pid else "another process"
+            log.info("Waiting for %s: %s is writing it.", artifact, holder)
+            stack.enter_context(locked(artifact))
         yield
 
 

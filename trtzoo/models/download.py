@@ -1,25 +1,24 @@
 """Downloads: each file once, complete, with its hash, shared between processes.
 
-TRTZOO_CACHE is the cache folder, TRTZOO_MIRROR a server to use instead of the publishers'.
+TRTZOO_CACHE is the cache folder, TRTZOO_MIRROR a server to use instead of the publishers'. What an interrupted download
+received stays in `.NAME.partial`, which is never taken for the file. The next one continues it if it is of the same version.
 """
 
+import errno
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import requests
-import urllib3
 
 from trtzoo.core.console import progress_bars
 from trtzoo.core.errors import StoreError, UnreachableError, UsageError, WeightsError
 from trtzoo.core.files import cache_folder, encode, read_sidecar, replacing, sha256_file, sidecar_path
 from trtzoo.core.records import SCHEMA, Record
+from trtzoo.core.subprocesses import ChildError, module_command, run_child
+from trtzoo.models.transfer import Job, Outcome, Progress, version_path
 
-TIMEOUT = (5, 60)  # seconds to wait for a connection, and for more data
 MAX_BYTES = 2 << 30
-PATIENCE, SLOWEST = 30.0, 10_000  # seconds after which a server must send at least this many bytes per second
+PATIENCE, BLOCK = 20.0, 200_000  # a server must send each block of this many bytes in this many seconds
 
 _unreachable: dict[str, str] = {}  # hosts that did not answer, with the message: the next models do not wait for them again
 
@@ -33,10 +32,11 @@ class Download(Record, frozen=True, kw_only=True):
 
 
 def fetch(url: str, *, sha256_prefix: str = "", check: Callable[[Path], object] = lambda path: None) -> Path:
-    """The path of the cached file, downloaded if necessary. `check` raises an error if a new file must not enter the cache.
+    """The path of the cached file, downloaded if necessary.
 
-    Raises UnreachableError if the server does not send the file, WeightsError if its sha256 does not start with the
-    publisher's `sha256_prefix`, StoreError if the cache cannot be written.
+    `check` raises a WeightsError if a new file must not enter the cache. Raises UnreachableError if the server does not send
+    the file, WeightsError if its sha256 does not start with the publisher's `sha256_prefix`, StoreError if the cache cannot
+    be written.
     """
     address = urlsplit(url)
     target = cache_folder() / address.netloc / Path(address.path).name
@@ -47,18 +47,15 @@ def fetch(url: str, *, sha256_prefix: str = "", check: Callable[[Path], object] 
     with replacing(target) as work:
         if _is_complete(target):  # another process downloaded it while this one waited
             return target
-        fresh = work / target.name
-        mirror = _mirror()
-        _download(mirror + address.path if mirror else url, fresh, publisher=address.netloc)
-        with fresh.open("rb") as file:
-            if file.read(1) == b"<":
-                raise UnreachableError(f"{url} returned a web page instead of a weights file.")
-        digest = sha256_file(fresh)
-        if not digest.startswith(sha256_prefix):
-            raise WeightsError(
-                f"{url} returned a file with sha256 {digest}; the publisher's is {sha256_prefix}…. The file was deleted."
-            )
-        check(fresh)
+        fresh, mirror, resumed = work / target.name, _mirror(), True
+        while not fresh.exists():
+            resumed = _receive(mirror + address.path if mirror else url, fresh, target, publisher=address.netloc)
+            try:
+                digest = _verify(fresh, url, sha256_prefix, check)
+            except WeightsError:
+                if not resumed:
+                    raise
+                fresh.unlink()  # perhaps the parts are of two versions: once more from the start
         sidecar_path(fresh).write_bytes(encode(Download(url=url, sha256=digest)))
     return target
 
@@ -84,31 +81,53 @@ def _is_complete(target: Path) -> bool:
     return True
 
 
-def _download(url: str, file: Path, *, publisher: str) -> None:
-    """Save what the server sends. Raises UnreachableError, and remembers a `publisher` that does not answer."""
-    server, start, received = urlsplit(url).netloc, time.monotonic(), 0
-    try:
-        with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
-            if not response.ok:
-                raise UnreachableError(f"{url} answered {response.status_code} {response.reason}.")
-            size = int(response.headers.get("Content-Length") or 0)
-            with file.open("wb") as output, progress_bars() as bars:
-                bar = bars.add_task(f"{file.name} (MB)", total=size / 1e6 or None)
-                while data := response.raw.read1(1 << 20):  # what has arrived: `read` would wait for a whole megabyte
-                    received += len(data)
-                    seconds = time.monotonic() - start
-                    if max(received, size) > MAX_BYTES:
-                        raise UnreachableError(f"{url} sends more than {MAX_BYTES:,} bytes, the limit.")
-                    if seconds > PATIENCE and received < SLOWEST * seconds:
-                        raise UnreachableError(
-                            f"{server} sends less than {SLOWEST / 1000:.0f} kB/s: {received:,} bytes in {seconds:.0f} s."
-                        )
-                    output.write(data)
-                    bars.advance(bar, len(data) / 1e6)
-            if received < size:
-                raise UnreachableError(f"{server} closed the connection during the transfer of {file.name}.")
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        if received:
-            raise UnreachableError(f"{server} closed the connection during the transfer of {file.name}.") from error
-        _unreachable[publisher] = f"{server} cannot be reached ({type(error).__name__})."
-        raise UnreachableError(_unreachable[publisher]) from error
+def _receive(source: str, fresh: Path, target: Path, *, publisher: str) -> bool:
+    """Receive `fresh` from an address, and return whether a part of it is from an earlier download.
+
+    Raises UnreachableError, and remembers a `publisher` that does not answer.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    job = Job(url=source, file=str(partial), limit=MAX_BYTES, patience=PATIENCE, block=BLOCK)
+    with progress_bars() as bars:
+        bar = bars.add_task(f"{target.name} (MB)", total=None)
+
+        def show(now: Progress) -> None:
+            bars.update(bar, completed=now.received / 1e6, total=now.size / 1e6 or None)
+
+        command = module_command("trtzoo.models.transfer")
+        try:
+            outcome = run_child(command, job, answer=Outcome, progress=Progress, on_progress=show, name="the download")
+        except ChildError as error:
+            if error.failure.kind == "error":  # the file cannot be written
+                raise OSError(errno.EIO, str(error)) from error
+            outcome = Outcome(fault=f"{source} was not received: {error}.", answered=True)
+    if not outcome.fault:
+        partial.replace(fresh)
+        version_path(partial).unlink(missing_ok=True)
+        return outcome.resumed
+    if not outcome.answered:
+        _unreachable[publisher] = outcome.fault
+    raise UnreachableError(f"{outcome.fault}{_kept(partial)}")
+
+
+def _kept(partial: Path) -> str:
+    """A sentence on what of an interrupted download the next one continues; nothing else is kept."""
+    if partial.exists() and version_path(partial).exists():
+        return f" {partial.stat().st_size:,} bytes are kept: the next download continues there."
+    for path in (partial, version_path(partial)):
+        path.unlink(missing_ok=True)
+    return ""
+
+
+def _verify(fresh: Path, url: str, sha256_prefix: str, check: Callable[[Path], object]) -> str:
+    """The sha256 of a received file. Raises WeightsError if it is not what was asked for."""
+    with fresh.open("rb") as file:
+        if file.read(64).lstrip(b"\xef\xbb\xbf\r\n\t ").startswith(b"<"):
+            raise UnreachableError(f"{url} returned a web page instead of a weights file.")
+    digest = sha256_file(fresh)
+    if not digest.startswith(sha256_prefix):
+        raise WeightsError(
+            f"{url} returned a file with sha256 {digest}; the publisher's is {sha256_prefix}…. The file was deleted."
+        )
+    check(fresh)
+    return digest
