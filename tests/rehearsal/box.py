@@ -53,8 +53,8 @@ class Box:
         options = ("--quiet", "--constraint", ".venv/constraints.txt")
         self.run(self.folder / ".venv" / "bin" / "python", "-m", "pip", "install", *options, *requirements)
 
-    def trtzoo(self, *arguments: object, code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        return self.run(self.folder / ".venv" / "bin" / "trtzoo", *arguments, code=code)
+    def trtzoo(self, *arguments: object, code: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
+        return self.run(self.folder / ".venv" / "bin" / "trtzoo", *arguments, code=code, **env)
 
 
 def unpack(folder: Path, machine: Machine) -> Box:

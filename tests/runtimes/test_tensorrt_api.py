@@ -20,6 +20,7 @@ CONTRACT = Path(__file__).with_name("trt_contract.py")
 @pytest.mark.parametrize("version", [*VERSIONS, "rtx"])
 def test_the_double_has_nothing_that_the_real_bindings_lack(version, request):
     libraries, env = [str(install.install().driver)], ENVIRONMENT | {"PYTHONWARNINGS": "ignore"}
+    env["TRTZOO_EMULATED_TENSORRT"] = "" if version == "rtx" else version
     if version != "rtx":
         libraries.append(str(request.getfixturevalue("stubs")))
         env["PYTHONPATH"] = python_path(request.getfixturevalue("bindings")(version))

@@ -72,6 +72,8 @@ class ILayer:
 
 
 class INetworkDefinition:
+    _layer = ILayer
+
     def __init__(self, flags: int) -> None:
         self.flags, self.path = flags, ""
         self._layers: list[ILayer] = []
@@ -98,7 +100,7 @@ class INetworkDefinition:
         self.path = path
         self._inputs = [_tensor(value) for value in graph.input]
         self._outputs = [_tensor(value) for value in graph.output]
-        self._layers = [ILayer(node, _kind(node, usual)) for node in graph.node]
+        self._layers = [self._layer(node, _kind(node, usual)) for node in graph.node]
 
 
 def _tensor(value: onnx.ValueInfoProto) -> ITensor:
@@ -168,6 +170,8 @@ class IBuilderConfig:
 class Builder:
     """Like TensorRT, it makes the first GPU's primary context current, in which its engines can be opened."""
 
+    _network = INetworkDefinition
+
     def __init__(self, logger: ILogger) -> None:
         self._logger = logger
         driver, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p()
@@ -176,7 +180,7 @@ class Builder:
         driver.cuCtxSetCurrent(context)
 
     def create_network(self, flags: int) -> INetworkDefinition:
-        return INetworkDefinition(flags)
+        return self._network(flags)
 
     def create_builder_config(self) -> IBuilderConfig:
         return IBuilderConfig()

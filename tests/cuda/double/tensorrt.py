@@ -1,23 +1,20 @@
-"""TensorRT, emulated: its runtime and its builder."""
+"""TensorRT, emulated: its runtime and its builder, of the version of the installed package or TRTZOO_EMULATED_TENSORRT."""
 
+import os
 from importlib import metadata
 
-from emulated_builder import (
-    Builder,
-    BuilderFlag,
-    IProgressMonitor,
-    LayerInformationFormat,
-    MemoryPoolType,
-    NetworkDefinitionCreationFlag,
-    OnnxParser,
-    ProfilingVerbosity,
-)
+from emulated_builder import LayerInformationFormat, MemoryPoolType, OnnxParser, ProfilingVerbosity
 from emulated_tensorrt import DataType, ICudaEngine, IExecutionContext, ILogger, Runtime, TensorIOMode, script
 
 try:
-    __version__ = metadata.version("tensorrt-cu12").partition("+")[0]  # in a rehearsal's box
-except metadata.PackageNotFoundError:
+    __version__ = os.environ.get("TRTZOO_EMULATED_TENSORRT") or metadata.version("tensorrt-cu12").partition("+")[0]
+except metadata.PackageNotFoundError:  # outside of a rehearsal's box
     __version__ = "10.13.2.6"
+
+if __version__.startswith("8."):
+    from emulated_builder8 import Builder, BuilderFlag, ILayer, NetworkDefinitionCreationFlag
+else:
+    from emulated_builder import Builder, BuilderFlag, ILayer, IProgressMonitor, NetworkDefinitionCreationFlag
 
 __all__ = [
     "Builder",
@@ -25,6 +22,7 @@ __all__ = [
     "DataType",
     "ICudaEngine",
     "IExecutionContext",
+    "ILayer",
     "ILogger",
     "IProgressMonitor",
     "LayerInformationFormat",

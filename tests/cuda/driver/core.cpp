@@ -182,6 +182,8 @@ __attribute__((constructor)) static void plug_in() {
         {"a10", {"NVIDIA A10", 8, 6, 72, 6 << 20, 23609475072}},
         {"a10g", {"NVIDIA A10G", 8, 6, 80, 6 << 20, 23609475072}},
         {"v100", {"Tesla V100-SXM2-16GB", 7, 0, 80, 6 << 20, 16945512448}},
+        {"rtx3080-10gb", {"NVIDIA GeForce RTX 3080", 8, 6, 68, 5 << 20, 10737418240}},
+        {"rtx3080-12gb", {"NVIDIA GeForce RTX 3080", 8, 6, 70, 6 << 20, 12884901888}},
     };
     const char *gpus = getenv("TRTZOO_EMULATED_GPUS"), *faults = getenv("TRTZOO_EMULATED_FAULTS");
     std::stringstream names(gpus ? gpus : "t4");

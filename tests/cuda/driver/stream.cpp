@@ -1,6 +1,8 @@
 // Streams, which do their work in order when somebody waits for them, and events, which keep the time at which that came by.
 #include "state.hpp"
 
+#include <cstdlib>
+
 Stream *stream_of(Device *device, CUstream handle) {
     if (auto *found = known(state().streams, handle)) return found->device == device ? found : nullptr;
     if (handle && handle != CU_STREAM_LEGACY && handle != CU_STREAM_PER_THREAD) return nullptr;
@@ -170,12 +172,15 @@ static CUresult reach(Call &call, const std::shared_ptr<Mark> &mark) {
     return call.device()->lost;
 }
 
+// The host notices an event TRTZOO_EMULATED_WAKE milliseconds after the GPU has reached it.
 API cuEventSynchronize(CUevent handle) {
     CALL("cuEventSynchronize", UNCAPTURED);
     auto *event = known(state().events, handle);
     if (!event) return CUDA_ERROR_INVALID_HANDLE;
     auto mark = event->mark;
-    return mark && !mark->reached ? reach(call, mark) : CUDA_SUCCESS;
+    CUresult code = mark && !mark->reached ? reach(call, mark) : CUDA_SUCCESS;
+    if (const char *late = getenv("TRTZOO_EMULATED_WAKE")) std::this_thread::sleep_for(std::chrono::milliseconds(atoi(late)));
+    return code;
 }
 
 API cuEventQuery(CUevent handle) {
