@@ -166,3 +166,15 @@ def test_external_data_of_a_graph_in_a_node_counts(tmp_path):
 def test_a_file_that_is_not_onnx_has_no_external_data(tmp_path):
     (tmp_path / "a.onnx").write_bytes(b"not ONNX")
     assert engines.external_data(tmp_path / "a.onnx") == []
+
+
+def test_a_command_to_run_quotes_names_for_the_shell(engine):
+    sidecar = make_sidecar(weights=None)
+    named = msgspec.structs.replace(sidecar, onnx=msgspec.structs.replace(sidecar.onnx, name="a; reboot.onnx"))
+    assert (
+        engines.build_command(Path("x-fp32-b1.engine"), named)
+        == "trtzoo build --onnx 'a; reboot.onnx' --precision fp32 --batch 1"
+    )
+    assert engines.build_command(Path("$(reboot)-fp32-b1.engine")) == "trtzoo build '$(reboot)' --precision fp32 --batch 1"
+    with pytest.raises(StoreError, match=r"Run: trtzoo export '`reboot`' --precision fp16$"):
+        engines.read_source(Path("`reboot`-fp16.onnx"), None)

@@ -123,3 +123,13 @@ def test_the_tables_fit_eighty_columns(trtzoo, tmp_path):
     done = trtzoo("table", "--limits", env={"COLUMNS": "80"})
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "…" not in done.stdout
+
+
+def test_an_explanation_does_not_control_the_terminal(trtzoo, tmp_path):
+    results(tmp_path, settings={"a\x1b]0;title\x07": "b\nLatency           0.001 ms"})
+    out = trtzoo("table", "--explain", "densenet121").stdout
+    assert "\x1b" not in out and "\x07" not in out
+    assert [line for line in out.splitlines() if line.startswith("Latency")] == [
+        "Latency           11.000 ms; 95 % interval of the median: 11.000 ms to 11.000 ms"
+    ]
+    assert "Settings          a?]0;title? b Latency           0.001 ms" in out

@@ -4,6 +4,7 @@ import io
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -162,3 +163,41 @@ def test_control_characters_of_names_and_files_do_not_reach_the_terminal(capsys)
     shown = capsys.readouterr()
     assert shown.err == "a?]0;title??.json is damaged\n"
     assert shown.out == "tab\there?[31m\n"
+
+
+def test_a_newline_in_a_name_makes_no_second_message(capsys):
+    console.show_messages()
+    console.log.warning("skipped: %s", Path("a\ntrtzoo: all is well\u2028x.json"))
+    console.log.log(ALERT, "Two lines\nof ours: %s, %d", ValueError("a\nb"), 3)
+    console.print_result("dpn68\nfp32")
+    console.print_lines(["a\nb", "c"])
+    assert capsys.readouterr() == (
+        "dpn68 fp32\na b\nc\n",
+        "skipped: a trtzoo: all is well?x.json\nTwo lines\nof ours: a b, 3\n",
+    )
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\udcff", "\ufffe", "\ufdd0", "\ufeff", "\u200b", "\U000e0041", "\x9b", "\x00"])
+def test_what_utf_8_or_xml_cannot_have_or_nobody_sees_is_a_question_mark(odd):
+    assert console.printable(f"a{odd}b") == "a?b"
+
+
+def test_a_percent_sign_of_a_name_is_no_placeholder(capsys):
+    console.show_messages()
+    console.log.error("trtzoo: %s", "100 %s %d")
+    console.log.error("100 %s")
+    assert capsys.readouterr().err == "trtzoo: 100 %s %d\n100 %s\n"
+
+
+def test_a_name_between_colons_is_no_emoji(capsys):
+    console.show_messages()
+    console.log.error("trtzoo: %s", ":skull: [red]x")
+    assert capsys.readouterr().err == "trtzoo: :skull: [red]x\n"
+
+
+def test_a_bars_description_is_one_line_without_control_characters(terminal):
+    show_messages()
+    with progress_bars() as bars:
+        bars.add_task("a\x1b]0;title\x07\nb:skull:", total=2)
+        bars.refresh()
+    assert "a?]0;title? b:skull:" in terminal.getvalue()

@@ -13,8 +13,8 @@ Answer = Callable[["Connection"], None]
 class Connection:
     """One request: its first bytes as text, and ways to answer it."""
 
-    def __init__(self, plain: socket.socket, stopped: threading.Event) -> None:
-        self._socket, self._stopped = plain, stopped
+    def __init__(self, plain: socket.socket, hung_up: threading.Event) -> None:
+        self._socket, self._hung_up = plain, hung_up
         self.request = ""
         while "\r\n\r\n" not in self.request and (data := plain.recv(1 << 16)):
             self.request += data.decode("latin-1")
@@ -29,7 +29,7 @@ class Connection:
 
     def repeat(self, part: bytes, pause: float = 0.0) -> None:
         """Send the same bytes until the client goes or the test ends."""
-        while not self._stopped.wait(pause):
+        while not self._hung_up.wait(pause):
             self.send(part)
 
     def reset(self) -> None:
@@ -42,7 +42,7 @@ class RawServer:
 
     def __init__(self, answer: Answer) -> None:
         self.answer, self.requests = answer, list[str]()
-        self._stopped = threading.Event()
+        self._hung_up = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=50)
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -55,12 +55,17 @@ class RawServer:
     def _handle(self, plain: socket.socket) -> None:
         with plain, suppress(OSError):  # the client has gone
             plain.settimeout(20)
-            connection = Connection(plain, self._stopped)
+            connection = Connection(plain, self._hung_up)
             self.requests.append(connection.request)
             self.answer(connection)
 
+    def hang_up(self) -> None:
+        """End the connections that repeat something."""
+        self._hung_up.set()
+        self._hung_up = threading.Event()
+
     def close(self) -> None:
-        self._stopped.set()
+        self.hang_up()
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 

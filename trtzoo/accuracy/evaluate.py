@@ -11,6 +11,7 @@ from contextlib import closing, nullcontext, suppress
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import msgspec
@@ -60,7 +61,7 @@ def open_for_evaluation(candidate: Candidate) -> Subject:
         why = f" ({weights.fallback})" if weights.fallback else ""
         raise UsageError(
             f"{path} has seeded weights, which classify nothing{why}, so it has no accuracy. "
-            f"Run: trtzoo export {subject.sidecar.model} --weights paddle, torchvision, timm or FILE"
+            f"Run: trtzoo export {quote(subject.sidecar.model)} --weights paddle, torchvision, timm or FILE"
         )
     return subject
 

@@ -3,6 +3,7 @@
 import glob
 import re
 from pathlib import Path
+from shlex import quote
 
 from trtzoo.accuracy.records import DEFAULT_BATCH
 from trtzoo.api.selection import engines_folder
@@ -62,7 +63,7 @@ class ArtifactPaths(Record, frozen=True, kw_only=True):
         if path.suffix != ".engine":
             graph = PRECISIONS[precision].graph
             if self.engines is None:
-                remedy = f"trtzoo export {path.stem.split('-')[0]} --precision {graph}"
+                remedy = f"trtzoo export {quote(path.stem.split('-')[0])} --precision {graph}"
                 options |= {"tf32": PRECISIONS[precision].tf32} if self.device.kind == "gpu" else {}
             else:
                 name = path.stem.replace(f"-{graph}", "", 1)

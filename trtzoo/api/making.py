@@ -25,7 +25,7 @@ from trtzoo.models.sources import locate
 from trtzoo.models.table import MODELS
 
 FALLBACK = """SEEDED WEIGHTS: Could not download the published weights; using seeded ones. Latency is valid, accuracy is not.
-{reason} To fail instead: --weights paddle"""
+%s To fail instead: --weights paddle"""
 
 
 def export(
@@ -60,7 +60,7 @@ def export(
     fixed: Batch = "dynamic" if batch == "dynamic" else selection.select_batch(batch)
     checkpoints = [(MODELS[name], locate(MODELS[name], weights)) for name in selection.select_models(models)]
     if reason := next((checkpoint.fallback for _, checkpoint in checkpoints if checkpoint.fallback), ""):
-        log.log(ALERT, FALLBACK.format(reason=reason))
+        log.log(ALERT, FALLBACK, reason)
     records = []
     with progress_bars() as bars:
         bar = bars.add_task("exporting", total=len(checkpoints) * len(graphs))

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 import msgspec
@@ -159,7 +160,7 @@ def build_command(engine: Path, sidecar: EngineSidecar | None = None, *, options
     name = re.fullmatch(r"(.+)-([a-z0-9]+)-b(\d+)", engine.stem)
     if name is None:
         return "trtzoo build"
-    subject = f"--onnx {sidecar.onnx.name}" if sidecar and sidecar.weights is None else name[1]
+    subject = f"--onnx {quote(sidecar.onnx.name)}" if sidecar and sidecar.weights is None else quote(name[1])
     return f"trtzoo build {subject} --precision {name[2]} --batch {name[3]}{options}"
 
 
@@ -188,7 +189,7 @@ def read_source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | N
     """
     if not onnx.is_file():
         name = re.fullmatch(r"(.+)-(fp32|fp16)", onnx.stem)
-        remedy = f" Run: trtzoo export {name[1]} --precision {name[2]}" if name else ""
+        remedy = f" Run: trtzoo export {quote(name[1])} --precision {name[2]}" if name else ""
         raise StoreError(f"There is no {onnx}.{remedy}")
     path = sidecar_path(onnx)
     if not path.is_file():
@@ -201,7 +202,7 @@ def read_source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | N
     stamp = stamp_file(onnx, known)
     sidecar = read_record(path, OnnxSidecar)
     if sidecar.sha256 != stamp.sha256:
-        remedy = f"trtzoo export {sidecar.model} --precision {sidecar.precision} --force"
+        remedy = f"trtzoo export {quote(sidecar.model)} --precision {quote(sidecar.precision)} --force"
         raise StoreError(f"{onnx} is not the file that {path.name} describes: it was changed or truncated. Run: {remedy}")
     return stamp, sidecar
 

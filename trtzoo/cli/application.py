@@ -12,7 +12,7 @@ import msgspec
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from trtzoo.core.console import print_result, show_messages
+from trtzoo.core.console import print_lines, print_result, show_messages
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ def forward(function: Callable[..., T], options: dict[str, Any], **handlers: Cal
 
 def print_json(value: object) -> None:
     """Print a value as the result."""
-    print_result(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    print_lines(msgspec.json.format(msgspec.json.encode(value), indent=2).decode().split("\n"))
 
 
 def print_value(value: T, form: str, text: Callable[[T, int], str]) -> None:
@@ -92,4 +92,5 @@ def print_value(value: T, form: str, text: Callable[[T, int], str]) -> None:
     if form == "json":
         print_json(value)
     else:
-        print_result(text(value, shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+        print_lines(text(value, width).split("\n"))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from trtzoo.cli.application import command
-from trtzoo.core.console import log, print_result
+from trtzoo.core.console import log, print_lines, print_result
 from trtzoo.hardware import probes, setup
 
 
@@ -29,7 +29,7 @@ def setup_command(
     installed = {row.metadata["Name"].lower() for row in metadata.distributions() if row.metadata["Name"]}
     steps = setup.plan(target, found["cuda"], installed, pycuda_loads=not found["pycuda"].error)
     if dry_run:
-        print_result("\n".join(f"{step.text}  # {step.reason}" for step in steps))
+        print_lines(f"{step.text}  # {step.reason}" for step in steps)
         return
     setup.carry_out(steps, constraint, lambda step: log.info("%s: %s", step.text, step.reason))
     print_result("Done. To see what this machine can do: trtzoo doctor")

@@ -10,7 +10,7 @@ from trtzoo.accuracy.records import Evaluation, load_evaluations
 from trtzoo.builder.plan import pluralize
 from trtzoo.cli import options
 from trtzoo.cli.application import command, print_json
-from trtzoo.core.console import log, print_result
+from trtzoo.core.console import log, print_lines, print_result
 from trtzoo.core.errors import UsageError
 from trtzoo.core.files import replacing
 from trtzoo.core.modules import require_module
@@ -76,9 +76,9 @@ def _explain(found: list[Found], words: str, form: str) -> None:
         print_json(facts)
     elif len(selected) > 1:
         log.info("%r selects %d results. To see one:", words, len(selected))
-        print("\n".join(f"--explain {line}" for line in listing(selected)))
+        print_lines(f"--explain {line}" for line in listing(selected))
     else:
-        print("\n".join(f"{name:<18}{value}" for name, value in facts[0].items()))
+        print_lines(f"{name:<18}{value}" for name, value in facts[0].items())
 
 
 @command("figures")

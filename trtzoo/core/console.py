@@ -8,9 +8,11 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeElapsedColumn
+from rich.text import Text
 
 log = logging.getLogger("trtzoo")
 log.addHandler(logging.NullHandler())  # without a handler, Python would print warnings by itself
@@ -20,21 +22,40 @@ logging.addLevelName(ALERT, "ALERT")
 
 STYLES = {logging.ERROR: "red", ALERT: "bold red", logging.WARNING: "yellow"}
 
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # without tab and newline
+CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f"  # without tab and newline
+    r"\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # direction, and what is not seen
+    r"\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"  # no characters: UTF-8 or XML cannot have them
+)
 
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def printable(text: str) -> str:
-    """Text from a file, a name or a device as a terminal may show it: control and bidirectional characters are "?"."""
+    """Text from a file, a name or a device as any output may show it: control and bidirectional characters are "?"."""
     return CONTROLS.sub("?", text)
 
 
+def one_line(text: object) -> str:
+    """The same in one line: a text with a newline could pretend to be two of our lines."""
+    return printable(str(text)).replace("\n", " ")
+
+
 class _Handler(logging.Handler):
-    """Prints messages above the progress bars, if there are any."""
+    """Prints messages above the progress bars, if there are any. What a message quotes is in one line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        stderr.print(printable(record.getMessage()), style=STYLES.get(record.levelno), markup=False)
+        message = str(record.msg)
+        if isinstance(record.args, tuple) and record.args:
+            message %= tuple(value if isinstance(value, int | float) else one_line(value) for value in record.args)
+        stderr.print(printable(message), style=STYLES.get(record.levelno), markup=False)
+
+
+class _Description(ProgressColumn):
+    """What a progress bar is of."""
+
+    def render(self, task: Task) -> Text:
+        return Text(one_line(task.description))
 
 
 def show_messages(*, quiet: bool = False) -> None:
@@ -51,14 +72,19 @@ def draws() -> bool:
 
 def progress_bars() -> Progress:
     """Progress bars, one line a task: description, bar, done of total, time. They vanish at the end."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (_Description(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=stderr, disable=not draws(), transient=True, redirect_stdout=False, refresh_per_second=2)
 
 
 def print_result(line: str) -> None:
-    """A line of the result, on stdout. On a terminal it goes through the console, which may be drawing bars below it."""
-    line = printable(line)
+    """A line of the result, on stdout."""
+    print_lines([line])
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines of the result, on stdout. On a terminal they go through the console, which may be drawing bars below them."""
+    text = "\n".join(map(one_line, lines))
     if sys.stdout.isatty() and draws():
-        stderr.print(line, markup=False)
+        stderr.print(text, markup=False)
     else:
-        print(line, flush=True)
+        print(text, flush=True)

@@ -17,6 +17,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from trtzoo.core.console import log
 from trtzoo.core.errors import MachineError, TrtzooError
 from trtzoo.core.files import replacing
 
@@ -126,6 +127,7 @@ def _run(command: list[str], cwd: Path, env: dict[str, str] | None = None) -> No
     variables = os.environ | (env or {})
     done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = (done.stdout + done.stderr).strip().splitlines()
-        last = "\n".join(line[:200] for line in lines[-15:])
-        raise TrtzooError(f"{' '.join(command[:4])} … failed with status {done.returncode}:\n{last}")
+        lines = (done.stdout + done.stderr).strip().splitlines() or ["it printed nothing"]
+        for line in lines[-15:-1]:
+            log.error("    %s", line[:200])
+        raise TrtzooError(f"{' '.join(command[:4])} … failed with status {done.returncode}: {lines[-1][:200]}")

@@ -1,6 +1,7 @@
 """PyTorch eager, from the checkpoint that the ONNX file was made from."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def _network(path: Path) -> torch.nn.Module:
             change = "has changed" if own.is_file() else "does not exist"
             raise StoreError(
                 f"{path} was made from {own}, which {change}, and the PyTorch runtime needs it. Restore it, or run: "
-                f"trtzoo export {sidecar.model} --weights FILE --force"
+                f"trtzoo export {quote(sidecar.model)} --weights FILE --force"
             )
     network, record = weights.load(model, checkpoint, classes=sidecar.classes)
     if record.sha256 != sidecar.weights.sha256:

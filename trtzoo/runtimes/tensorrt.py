@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -223,7 +224,7 @@ class Session:
         self._output_name, self._output_shape, self._output_type = self._tensor(trt.TensorIOMode.OUTPUT)
         if self._input_shape[0] != self._batch:
             other = path.with_name(f"{sidecar.model}-{sidecar.precision}-b{self._batch}.engine")
-            remedy = engines.build_command(other, sidecar, options=f" --gpu {sidecar.gpu} --flavour {flavour}")
+            remedy = engines.build_command(other, sidecar, options=f" --gpu {quote(sidecar.gpu)} --flavour {flavour}")
             raise StoreError(f"{path} takes batches of {self._input_shape[0]}, not of {self._batch}. Run: {remedy}")
 
     def _tensor(self, mode: Any) -> tuple[str, tuple[int, ...], Any]:

@@ -1,6 +1,7 @@
 """Figures: which points are drawn, names that overlap nothing, and identical files for equal inputs."""
 
 from itertools import combinations
+from xml.etree import ElementTree
 
 import msgspec
 import numpy as np
@@ -154,3 +155,12 @@ def test_each_network_is_named_once_where_its_points_are_close_and_no_name_leave
 def test_a_device_s_name_is_not_read_as_mathematics(tmp_path):
     device = msgspec.structs.replace(DEVICE, name=r"a $\frac{ card $")
     write(named([result(device=device, batch=4)])["t4-fp32-b4"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m\x00\ufffe", "\udcff", "]]> --> <script>", "中 \U0001f600", "x" * 100_000])
+def test_a_device_s_name_leaves_an_svg_valid_and_stderr_empty(tmp_path, name, recwarn):
+    device = msgspec.structs.replace(DEVICE, name=name, kind="gpu")
+    _, svg = write(named([result(device=device, batch=4)])["t4-fp32-b4"], tmp_path)
+    assert not {"script", "foreignObject"} & {element.tag.rpartition("}")[2] for element in ElementTree.parse(svg).iter()}
+    assert svg.stat().st_size < 1_000_000
+    assert not recwarn.list

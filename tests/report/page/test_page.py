@@ -11,7 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.report.pages import EVIL, varied, written
-from tests.report.runs import run
+from tests.report.results import DEVICE
+from tests.report.runs import WEIGHTS, run
 from trtzoo.benchmark.protocols import reported_latency
 from trtzoo.models.table import MODELS
 from trtzoo.report.audit import findings
@@ -153,3 +154,11 @@ def test_a_file_whose_name_is_not_text_is_shown(tmp_path):
 def test_equal_results_make_equal_pages(text, found):
     again = page(found[::-1], [], [f"bad.json is damaged: {EVIL}"], folder=Path("benchmarks"))
     assert again.decode() == text
+
+
+def test_no_control_character_of_a_result_is_on_the_page():
+    odd = "a\x1b]0;x\x07\u202e\x9b\ufffe"
+    result = run(device=replace(DEVICE, name=odd), weights=replace(WEIGHTS, origin=odd))
+    text = page([Found(Path(f"d/{odd}\udcff.json"), result)], [], [odd], folder=Path(odd)).decode()
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ufffe\ud800-\udfff]", text)
+    assert any("a?]0;x????, 2 cores" in fact for fact in data(text)["texts"])

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 import pytest
+from markdown_it import MarkdownIt
 
 from trtzoo.core.errors import UsageError
 from trtzoo.report.tables.formats import FORMATS, render
@@ -126,6 +127,21 @@ HOSTILE = (
     "@sum",
     r"\input{/etc/passwd}",
     "$x$ & 5 % # _ { } ~ ^",
+    "* row",
+    "`a | b` \\| ~~c~~ __d__ *e*",
+    "\\",
+    "www.example.org http://example.org @everyone",
+    "a,=1+1",
+    "a;=1+1",
+    'a,"=1+1"',
+    " =1+1",
+    "\uff1d1+1",
+    "\ud800\ufffe",
+    "# heading #",
+    "- list",
+    "12. list",
+    'a,"b',
+    ":skull:",
 )
 
 
@@ -146,18 +162,40 @@ def test_markdown_of_any_text_has_no_html_and_no_link_and_keeps_its_columns(text
     assert "<" not in shown and "](" not in shown
     table = [line for line in shown.splitlines() if line.startswith("|")]
     assert len(table) == 3
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {3}
+    assert {len(re.findall(r"(?<!\\)\|", re.sub(r"\\\\", "", line))) for line in table} == {3}
+    assert not re.search(r"(?<!\\)(\\\\)*[`*~]|\w://|www\.|@\w", shown)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_csv_of_any_text_is_no_formula_and_reads_back(text):
-    rows = list(csv.reader(render([hostile(text)], "csv").splitlines()[1:3]))
+    shown = render([hostile(text)], "csv").splitlines()
+    title, *rows = csv.reader(shown[:3])
     assert [len(row) for row in rows] == [3, 3]
-    assert not [value for value in (rows[1][0], rows[1][2]) if value[:1] in "=+-@\t"]
+    texts = [part for field in (*title, *rows[0], rows[1][0], rows[1][2]) for part in re.split("[,;]", field)]
+    assert not [value for value in texts if value.strip(' "')[:1] in tuple("=+-@\uff1d")]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_latex_of_any_text_has_no_command_of_its_own(text):
-    commands = set(re.findall(r"\\([a-zA-Z]+)", render([hostile(text)], "latex")))
+    shown = render([hostile(text)], "latex")
+    assert not re.search(r"\\\\\s*[*\[]", shown)  # arguments of the line's end
+    commands = set(re.findall(r"\\([a-zA-Z]+)", shown))
     known = {"begin", "caption", "end", "hline", "par", "textbackslash", "textasciitilde", "textasciicircum"}
     assert commands <= known
+
+
+@pytest.mark.parametrize("text", ["# a", "- a", "+ a", "1. a", "12) a", "---", "a #", "[a]: http://x", "~~~", "_a_", "    a"])
+def test_markdown_of_any_line_is_a_paragraph_with_that_text(text):
+    tokens = MarkdownIt().parse(render([Table("T", ("Model",), (), (text,))], "md").split("| --- |")[1])
+    assert [token.tag for token in tokens] == ["p", "", "p"]
+    assert "".join(child.content for child in tokens[1].children) == text.strip()
+
+
+def test_numbers_and_our_own_words_are_not_escaped_in_markdown():
+    shown = render([Table("T_4 #1", ("a_b",), ((Cell(-0.5, "-0.50", "x"),), (Cell(0.1, "+0.10"),)), ("Is 5. Not 6.",))], "md")
+    assert shown == ("### T_4 #1\n\n| a_b |\n| --- |\n| -0.50 [1] |\n| +0.10 |\n\nIs 5. Not 6.\n\n[1] x\n")
+
+
+def test_a_quote_in_a_title_does_not_swallow_the_table_in_csv():
+    rows = list(csv.reader(render([Table('Latency on X,"', ("Model",), ((Cell("a", "a"),),))], "csv").splitlines()))
+    assert rows == [["# Latency on X", "'"], ["Model"], ["a"], []]

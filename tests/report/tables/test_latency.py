@@ -122,7 +122,7 @@ def test_results_chosen_by_trials_share_a_table_and_name_the_runtime_at_each_cel
         "Latency in ms, FP32, on A CPU, 2 cores, auto"
     ]
     assert table.notes == ("onnxruntime 1.2.3", "openvino 2026.4")
-    assert "Each cell's runtime is the fastest in a short trial. See `--explain` for a cell's runtime." in table.caption
+    assert "Each cell's runtime is the fastest in a short trial. See --explain for a cell's runtime." in table.caption
     assert [cell(table, "densenet121", f"CPU b{batch}").note for batch in (1, 4)] == list(table.notes)
 
 

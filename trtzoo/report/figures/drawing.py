@@ -5,6 +5,7 @@ front is a grey staircase. Equal inputs give equal bytes.
 """
 
 import textwrap
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from trtzoo.core.console import one_line
 from trtzoo.core.files import replacing
 from trtzoo.report.figures.pictures import Picture, Point, pareto
 from trtzoo.report.published import read_toml
@@ -31,7 +33,8 @@ FRONT, INK = "#9a9a9a", "#444444"
 def write(picture: Picture, folder: Path) -> list[Path]:
     """Write the figure as PNG and SVG, both or neither. Raises StoreError if they cannot be written."""
     names = [f"{picture.name}.{kind}" for kind in ("png", "svg")]
-    with mpl.rc_context(TABLES["style"]), replacing(folder / names[0], lock=False) as work:
+    with mpl.rc_context(TABLES["style"]), warnings.catch_warnings(), replacing(folder / names[0], lock=False) as work:
+        warnings.filterwarnings("ignore", "Glyph")  # a name may have letters that the font lacks; they are drawn as boxes
         figure = draw(picture)
         figure.savefig(work / names[0], dpi=150, metadata={"Software": None})
         figure.savefig(work / names[1], metadata={"Date": None, "Creator": None})
@@ -39,7 +42,8 @@ def write(picture: Picture, folder: Path) -> list[Path]:
 
 
 def draw(picture: Picture) -> Figure:
-    """Draw the figure, 8 by 5.6 inches."""
+    """Draw the figure, 8 by 5.6 inches. Its texts quote results: they are short, and SVG can have them."""
+    label, caption = _short(picture.full, 90), _short(picture.caption, 900)
     figure = Figure(figsize=(8, 5.6), facecolor="white")
     axes = figure.add_axes((0.085, 0.19, 0.89, 0.73))
     axes.set_title(picture.title, loc="left", fontweight="bold")
@@ -67,13 +71,17 @@ def draw(picture: Picture) -> Figure:
                 )
     square = {"marker": "s", "linestyle": "", "color": INK}
     entries = [*LOOKS.values(), {**square, "markerfacecolor": "white", "label": "published"}]
-    entries += [{**square, "label": picture.full}] if picture.measured else []
+    entries += [{**square, "label": label}] if picture.measured else []
     entries.append({"color": FRONT, "linewidth": 1.6, "label": "Pareto front"})
     handles = [Line2D([], [], **entry) for entry in entries]
     legend = axes.legend(handles=handles, loc="lower right", frameon=True, framealpha=0.95, edgecolor="#dddddd")
     _labels(figure, axes, picture, legend)
-    figure.text(0.012, 0.02, textwrap.fill(picture.caption, 118), fontsize=8.5, color=INK, va="bottom")
+    figure.text(0.012, 0.02, textwrap.fill(caption, 118), fontsize=8.5, color=INK, va="bottom")
     return figure
+
+
+def _short(text: str, characters: int) -> str:
+    return textwrap.shorten(one_line(text), characters, placeholder="…")
 
 
 def _scale(axes: Axes, picture: Picture) -> None:

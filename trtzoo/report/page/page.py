@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from trtzoo.accuracy.records import Evaluation
 from trtzoo.benchmark.protocols import PROTOCOLS
+from trtzoo.core.console import printable
 from trtzoo.models.table import MODELS
 from trtzoo.report.audit import findings
 from trtzoo.report.explain import explain
@@ -96,7 +97,9 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
     library, script = (text.replace("</script", r"<\/script") for text in scripts)
     style = _style()
     policy = f"default-src 'none'; script-src {_hash(library)} {_hash(script)}; style-src {_hash(style)}; img-src data:; "
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, finalize=_printable, trim_blocks=True, lstrip_blocks=True
+    )
     html = environment.from_string(_asset("page.html")).render(
         policy=policy + "base-uri 'none'; form-action 'none'",
         style=Markup(style),
@@ -113,7 +116,12 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
         complaints=complaints,
         folder=folder,
     )
-    return html.encode("utf-8", "replace")
+    return html.encode()
+
+
+def _printable(value: object) -> object:
+    """What a template's expression shows; the page's own scripts and style are Markup."""
+    return value if isinstance(value, Markup) else printable(str(value))
 
 
 def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]]) -> str:
@@ -125,11 +133,11 @@ def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]]) -> str:
     texts: dict[str, int] = {}
 
     def place(text: str) -> int:
-        whole = text.encode("utf-8", "replace").decode()  # a file name may have bytes that are not text
-        return texts.setdefault(whole, len(texts))
+        return texts.setdefault(printable(text), len(texts))
 
     rounded = json.loads(msgspec.json.encode(cells), parse_float=lambda digits: float(f"{float(digits):.7g}"))
     for cell, named in zip(rounded, facts, strict=True):
+        cell |= {name: printable(text) for name, text in cell.items() if isinstance(text, str)}
         cell["facts"] = [place(text) for fact in named.items() for text in fact]
     models = [
         {

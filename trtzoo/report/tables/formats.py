@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from trtzoo.core.console import printable
+from trtzoo.core.console import one_line
 from trtzoo.core.errors import find_row
 from trtzoo.report.tables.model import Cell, Table, Value
 
@@ -21,7 +21,7 @@ SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}  # so
 def rich(tables: list[Table]) -> str:
     """Format for a terminal of any width."""
     colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"  # bold is an escape code, too
-    console = Console(highlight=False, markup=False, color_system=colours)
+    console = Console(highlight=False, markup=False, emoji=False, color_system=colours)
     with console.capture() as capture:
         for table in tables:
             grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
@@ -39,12 +39,16 @@ def rich(tables: list[Table]) -> str:
     return capture.get()
 
 
-MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": r"\|"})
+MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{char: rf"\{char}" for char in r"\|`*~"}})
+MARKUP = re.compile(r"\[(?!\d+\])|(?<=\])[(:]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|#(?=#*$)")  # not a note's number
+BLOCK = re.compile(r"^(\d*)([-+#.)])(?=[\s#+-]|$)")  # a heading, list or rule where a line begins
+BARE_LINK = re.compile(r"(?<=\w):(?=//)|(?<=www)\.|@(?=\w)", re.IGNORECASE)  # GitHub makes links of addresses and names
 
 
 def _markdown(text: str) -> str:
-    """Text without HTML, links or columns of its own."""
-    return text.translate(MARKDOWN).replace("](", r"]\(")
+    """Text without HTML, links, code or columns of its own."""
+    plain = BLOCK.sub(r"\1\\\2", MARKUP.sub(r"\\\g<0>", text.translate(MARKDOWN)))
+    return BARE_LINK.sub(lambda found: f"&#{ord(found[0])};", plain)
 
 
 def markdown(tables: list[Table]) -> str:
@@ -62,8 +66,8 @@ def comma_separated(tables: list[Table]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for table in tables:
-        out.write(f"# {table.title}\n")
-        writer.writerow([*table.columns, *(["Notes"] if table.notes else [])])
+        out.write(f"# {_csv(table.title)}\n".replace('"', "'"))  # a quote after a comma would open a field of many lines
+        writer.writerow(map(_csv, [*table.columns, *(["Notes"] if table.notes else [])]))
         for row in table.rows:
             notes = "; ".join(f"{name}: {cell.note}" for name, cell in zip(table.columns, row, strict=True) if cell.note)
             writer.writerow(map(_csv, [*(cell.value for cell in row), *([notes] if table.notes else [])]))
@@ -71,9 +75,14 @@ def comma_separated(tables: list[Table]) -> str:
     return out.getvalue()
 
 
+FORMULA = re.compile(
+    r"""(^|[,;"])\s*(?=[=+@\uff1d\uff0b\uff0d\uff20-])"""
+)  # a title has no quotes, and some spreadsheets split at ";"
+
+
 def _csv(value: Value) -> Value:
     """A value that a spreadsheet does not take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
+    return FORMULA.sub(r"\g<0>'", value) if isinstance(value, str) else value
 
 
 def json(tables: list[Table]) -> str:
@@ -98,7 +107,7 @@ def json(tables: list[Table]) -> str:
 LATEX = str.maketrans(
     {char: rf"\{char}" for char in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "—": "---"}
-    | {"[": "{[}", "]": "{]}", "<": r"$<$", ">": r"$>$", "|": r"$|$"}
+    | {"[": "{[}", "]": "{]}", "*": "{*}", "<": r"$<$", ">": r"$>$", "|": r"$|$"}
 )
 
 
@@ -130,4 +139,4 @@ def _clean(table: Table) -> Table:
 
 
 def _line(value: Value) -> Value:
-    return re.sub(r"\s+", " ", printable(value)) if isinstance(value, str) else value
+    return " ".join(one_line(value).split()) if isinstance(value, str) else value
