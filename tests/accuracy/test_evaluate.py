@@ -171,6 +171,19 @@ def change_label(case):
     (case.folder / "0" / "0_0.png").rename(case.folder / "1" / "9.png")
 
 
+def test_the_record_has_the_hashes_of_the_lists_that_the_labels_come_from(case, tmp_path):
+    classes = tmp_path / "classes.txt"
+    classes.write_text("0\n1\n2\n3\n4\n")
+    data = dataset.read_dataset(case.folder, classes=CLASSES, class_file=classes)
+    classes.write_text("1\n0\n2\n3\n4\n")
+    other = dataset.read_dataset(case.folder, classes=CLASSES, class_file=classes)
+    assert other.lists.keys() == data.lists.keys() == {"classes.txt"} and other.lists != data.lists
+    assert other.fingerprint != data.fingerprint  # so that --resume refuses it
+    task = Candidate(artifact=str(case.path), precision="", runtime="onnxruntime", device=DEVICE)
+    with Decoders(1) as own:
+        assert evaluate(task, open_for_evaluation(task), data, tmp_path / "r", own).lists == data.lists
+
+
 @pytest.mark.parametrize("change", [change_image, remove_image, change_label])
 def test_resume_refuses_a_changed_data_set(case, change):
     interrupt(case, after=8)
@@ -189,7 +202,21 @@ def test_resume_refuses_a_changed_network_or_batch(case, tmp_path):
         case(batch=8, resume=True)
 
 
-@pytest.mark.parametrize("damage", [b"no json\n", b'{"ranks":[[900,0]]}\n', b'{"ranks":[[-1,0]]}\n', b"\xff\xfe\n"])
+OUTCOMES = ("[[900,0]]", "[[-1,0]]", "[[29,6]]", "[[29,-1]]", "[[29,0],[29,1]]", "[[29," + "9" * 5000 + "]]", "[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"no json\n",
+        b"\xff\xfe\n",
+        b'{"ranks":[[29,0]],"bad":[[29,"it is truncated"]]}\n',
+        b'{"bad":[[900,"it is truncated"]]}\n',
+        b'{"seconds":-1}\n',
+        *(f'{{"ranks":{outcome}}}\n'.encode() for outcome in OUTCOMES),
+    ],
+    ids=lambda damage: repr(damage[:40]),
+)
 def test_resume_refuses_a_damaged_journal(case, damage):
     interrupt(case, after=8)
     case.journal.write_bytes(case.journal.read_bytes() + damage)

@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from trtzoo.artifacts.engines import EngineSidecar, LayerTypes, Stamp
+from trtzoo.artifacts.engines import EngineSidecar, LayerTypes, Stamp, TensorSpec
 
 PLAN = b"the bytes of a plan"
 
@@ -24,8 +24,8 @@ def make_sidecar(**changes):
         weights=None,
         golden="",
         golden_sha256="",
-        inputs=(),
-        outputs=(),
+        inputs=(TensorSpec(name="images", dtype="HALF", shape=(1, 3, 224, 224)),),
+        outputs=(TensorSpec(name="logits", dtype="FLOAT", shape=(1, 1000)),),
         profile={},
         layers=LayerTypes(source="network", types={"FP16": 3, "FP32": 1}, compute={"FP16": 1}),
         build_seconds=1.0,

@@ -124,6 +124,29 @@ def test_a_file_that_is_not_a_golden_sample_is_an_error(content: str, tmp_path: 
     assert str(caught.value).startswith(f"{path} is not a golden sample (")
 
 
+@pytest.mark.parametrize(
+    ("images", "logits"),
+    [
+        (np.zeros((2, 3, 4, 4)), np.full((2, 3), np.nan)),
+        (np.full((2, 3, 4, 4), np.inf), np.ones((2, 3))),
+        (np.zeros((2, 3, 4, 4)), np.ones((1, 3))),
+        (np.zeros((0, 3, 4, 4)), np.ones((0, 3))),
+        (np.zeros((2, 3, 4)), np.ones((2, 3))),
+        (np.zeros((2, 3, 4, 4)), np.ones(2)),
+    ],
+)
+def test_a_sample_that_nothing_can_be_compared_with_is_refused(tmp_path: Path, images: np.ndarray, logits: np.ndarray) -> None:
+    Golden(images, logits).save(tmp_path / "g.npz")
+    with pytest.raises(StoreError, match=r"g\.npz is not a golden sample"):
+        golden.load(tmp_path / "g.npz")
+
+
+def test_a_compressed_sample_whose_arrays_could_be_of_any_size_is_refused(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "g.npz", images=np.zeros((1, 3, 64, 64), np.float16), logits=np.ones((1, 4)))
+    with pytest.raises(StoreError, match="it is compressed"):
+        golden.load(tmp_path / "g.npz")
+
+
 def test_a_truncated_or_changed_sample_gives_arrays_or_a_store_error(tmp_path: Path) -> None:
     path = tmp_path / "g.npz"
     Golden(np.zeros((1, 3, 4, 4), np.float32), np.zeros((1, 7))).save(path)

@@ -169,6 +169,14 @@ def test_resume_keeps_good_results_of_unchanged_artifacts_and_measures_the_rest(
     assert fresh.samples[0].total == 0.7
 
 
+def test_resume_measures_an_artifact_again_that_is_not_the_one_of_its_sidecar(tmp_path):
+    (first,) = sweep(tmp_path, {"dpn68": {}})
+    (artifact,) = tmp_path.glob("dpn68*.onnx")
+    artifact.write_bytes(b"changed")
+    (again,) = bench(bench_jobs(grid("dpn68"), DEVICE, tmp_path), tmp_path / "results", resume=True)
+    assert not first.failure and "it was changed or truncated" in again.failure.reason
+
+
 def test_resume_does_not_keep_a_result_of_other_conditions(tmp_path):
     (first,) = sweep(tmp_path, {"dpn68": {}})
     path = tmp_path / "results" / DEVICE.key / f"{first.case.name}.json"

@@ -48,15 +48,30 @@ def test_layers_are_in_seconds_per_query(tmp_path):
         (b"", "truncated"),
         (b'{"a": 1}', "Expected `array`, got `object`"),
         (b'[{"startComputeMs": 300}', "truncated"),
-        (b'[{"other": 1}]', "KeyError"),
-        (b'[{"startComputeMs": "soon", "name": "x", "averageMs": "long"}]', "TypeError"),
+        (b'[{"other": 1}]', "missing required field"),
+        (b'[{"startComputeMs": "soon", "name": "x", "averageMs": "long"}]', "Expected `float`, got `str`"),
+        (b'[{"startComputeMs": 300, "computeMs": -4, "h2dMs": 0, "d2hMs": 0, "name": "x", "averageMs": -1}]', "that cannot be"),
+        (b'[{"startComputeMs": 300, "computeMs": 1e9, "h2dMs": 0, "d2hMs": 0, "name": "x", "averageMs": 1e9}]', "cannot be"),
+        (b'[{"startComputeMs": 9%s, "name": "x", "averageMs": 9%s}]' % (b"9" * 5000, b"9" * 5000), "out of range"),
+        (b'[{"startComputeMs": NaN, "name": "x", "averageMs": NaN}]', "malformed"),
+        (b'[{"name": "%s", "averageMs": 1, "computeMs": 1}]' % (b"x" * 70_000), "of length <= 65536"),
+        (b"[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_file_that_is_not_from_trtexec_is_refused(tmp_path, read, content, reason):
     path = tmp_path / "x.json"
     path.write_bytes(content)
-    with pytest.raises(StoreError, match=rf"x.json is not a file of trtexec --export\w+ \(.*{reason}.*\)\."):
+    with pytest.raises(StoreError, match=rf"x.json is not a file of trtexec --export\w+: .*{reason}.*\."):
         read(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"h2dMs": None}, {"computeMs": 0}, {"startComputeMs": -1}, {"endEnqMs": 0, "startEnqMs": 1}]
+)
+def test_a_query_that_cannot_be_is_refused(tmp_path, change):
+    row = {name: value for name, value in (query() | change).items() if value is not None}
+    with pytest.raises(StoreError, match=r"x\.json is not a file of trtexec --exportTimes: "):
+        read_times(write(tmp_path / "x.json", [query(), row]), release=(10, 13))
 
 
 @given(st.binary(max_size=200))

@@ -105,6 +105,16 @@ def test_the_graphs_golden_sample_lies_beside_the_engine_for_the_machine_that_ru
         assert sha256_file(sample) == one.sidecar.golden_sha256
 
 
+def test_an_engine_whose_golden_sample_is_missing_or_changed_is_built_again(exported, tmp_path):
+    first = one(exported / "densenet121-fp32.onnx", tmp_path)
+    sample = first.path.with_name(first.sidecar.golden)
+    for damage in (sample.unlink, lambda: sample.write_bytes(b"changed")):
+        damage()
+        assert not one(exported / "densenet121-fp32.onnx", tmp_path).up_to_date
+        assert sha256_file(sample) == first.sidecar.golden_sha256
+    assert one(exported / "densenet121-fp32.onnx", tmp_path).up_to_date
+
+
 def test_the_layers_have_the_orders_precision(built):
     for done in built[0]:
         wanted = done.order.precision.upper()

@@ -1,8 +1,11 @@
 """Help comes at once, every command has an example, and the light commands never load a framework."""
 
+import os
+import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +17,7 @@ HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "
 
 LOOK = """
 import sys
+from pathlib import Path
 from trtzoo.cli import main
 sys.argv = ["trtzoo", *{arguments!r}]
 try:
@@ -66,6 +70,19 @@ def test_the_list_of_commands_has_the_whole_first_sentence_of_each():
 
 
 @pytest.mark.serial
+def test_the_exit_codes_are_in_the_help_and_in_the_docs():
+    shown = " ".join(CliRunner().invoke(app, ["--help"]).stdout.split())
+    table = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    for code in (0, 1, 2, 3, 130):
+        assert re.search(rf"[:;] {code} \w+", shown) and f"| {code} | " in table
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux may a name have any bytes")
+def test_a_name_that_is_not_utf8_and_would_be_recorded_is_refused(trtzoo):
+    done = trtzoo("table", "--results", os.fsdecode(b"r\xff"))
+    assert done.returncode == 2 and "is not a name in UTF-8, so it cannot be recorded. Rename it." in done.stderr
+
+
 def test_help_takes_less_than_four_tenths_of_a_second(trtzoo):
     """By processor time, and the best of three, since other programs may be running."""
     times = []

@@ -37,7 +37,7 @@ def test_the_release_decides_the_protocol(trtzoo, tmp_path):
         (["--model", "dpn86"], 2, "There is no model 'dpn86'."),
         (["--gpu", "t5"], 2, "Did you mean t4?"),
         (["--batch", "1,4"], 2, "--batch takes one value here, and 2 were given."),
-        (["--tensorrt", "new"], 2, "--tensorrt 'new' is not a version."),
+        *((["--tensorrt", text], 2, f"--tensorrt {text!r} is not a version.") for text in ("new", "10rc1", "10." + 5000 * "9")),
     ],
 )
 def test_an_invalid_case_is_refused_and_writes_nothing(trtzoo, tmp_path, change, code, sentence):

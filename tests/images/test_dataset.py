@@ -112,6 +112,19 @@ def test_class_names_may_have_spaces(tmp_path):
     assert sorted(labels_of(read_dataset(tmp_path / "d", classes=2, class_file=tmp_path / "classes.txt"))) == [0, 1]
 
 
+def test_a_first_word_of_two_classes_is_the_name_of_neither(tmp_path):
+    noise(tmp_path / "d" / "great" / "x.jpg", seed=0)
+    (tmp_path / "classes.txt").write_text("great white shark\ngreat grey owl\n")
+    with pytest.raises(DataError, match=r"has class 'great', which is not in .*classes\.txt"):
+        read_dataset(tmp_path / "d", classes=2, class_file=tmp_path / "classes.txt")
+
+
+def test_a_folders_name_that_is_not_utf8_is_shown(tmp_path):
+    folder = tmp_path / os.fsdecode(b"d\xff")
+    noise(folder / "0" / "x.png", seed=0)
+    assert read_dataset(folder, classes=1).name == "d\ufffd"
+
+
 def test_a_numeric_class_name_is_its_own_label(tmp_path):
     for label in (0, 2, 10):
         noise(tmp_path / "d" / str(label) / "x.png", seed=label)

@@ -136,6 +136,7 @@ def _unfinished(candidate: Candidate, subject: Subject, data: DataSet) -> Evalua
         device=candidate.device,
         dataset=data.name,
         fingerprint=data.fingerprint,
+        lists=data.lists,
         images=0,
         top1=0,
         top5=0,
@@ -147,7 +148,7 @@ def _unfinished(candidate: Candidate, subject: Subject, data: DataSet) -> Evalua
 
 def _header(evaluation: Evaluation, *, images: int) -> dict[str, Any]:
     """Everything that decides an image's rank, and the number of images: the first line of the journal."""
-    names = ("fingerprint", "artifact_sha256", "precision", "runtime", "batch", "versions")
+    names = ("fingerprint", "artifact_sha256", "precision", "runtime", "batch", "classes", "versions")
     facts = {name: getattr(evaluation, name) for name in names}
     preprocessing = evaluation.weights.preprocessing
     return {"schema": SCHEMA, "kind": "evaluation journal", "images": images, "preprocessing": preprocessing, **facts}

@@ -3,7 +3,6 @@
 A journal has one line per finished batch, appended and never changed. It survives a kill.
 """
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,9 +12,21 @@ from typing import Any, Literal
 import msgspec
 from filelock import Timeout
 
+from trtzoo.core.decoding import UnreadableError, convert, decode_json, read_file
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import locked, read_record
-from trtzoo.core.records import EVALUATIONS, SCHEMA, Device, Record, Weights, check
+from trtzoo.core.records import (
+    EVALUATIONS,
+    MAX_BATCH,
+    SCHEMA,
+    Device,
+    Record,
+    Weights,
+    are_not_negative,
+    check,
+    is_plain,
+    is_time,
+)
 
 DEFAULT_BATCH = 8
 
@@ -29,8 +40,9 @@ CHANGES = {
 class Evaluation(Record, frozen=True, kw_only=True):
     """How many of `images` labelled images had their class first (`top1`) or among the first five (`top5`).
 
-    `fingerprint` is the data set's. `bad` lists the unreadable images, which are not in `images`, with reasons. `not_finite`
-    images had a logit that is not finite; they count as wrong. `seconds` includes decoding.
+    `fingerprint` is the data set's; `lists` are the sha256 of its label list and class file, by name. `bad` lists the
+    unreadable images, which are not in `images`, with reasons. `not_finite` images had a logit that is not finite; they count
+    as wrong. `seconds` includes decoding.
     """
 
     schema: int = SCHEMA
@@ -44,6 +56,7 @@ class Evaluation(Record, frozen=True, kw_only=True):
     device: Device
     dataset: str
     fingerprint: str
+    lists: dict[str, str] = msgspec.field(default_factory=dict)
     images: int
     top1: int
     top5: int
@@ -57,7 +70,11 @@ class Evaluation(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         counts = {"images": self.images >= 0, "top1": 0 <= self.top1 <= self.top5, "top5": self.top5 <= self.images}
-        check(self, not_finite=0 <= self.not_finite <= self.images, seconds=0 <= self.seconds < math.inf, **counts)
+        wrong = 0 <= self.not_finite <= self.images - self.top1
+        names = {name: is_plain(getattr(self, name)) for name in ("model", "precision", "runtime")}
+        sides = {"batch": 0 < self.batch <= MAX_BATCH, "classes": 0 < self.classes <= 1 << 20, "size": 0 < self.size <= 1 << 14}
+        times = {"started": is_time(self.started), **are_not_negative(self, "seconds")}
+        check(self, not_finite=wrong, **names, **sides, **times, **counts)
 
     @property
     def name(self) -> str:
@@ -87,6 +104,9 @@ class Entry(Record, frozen=True, kw_only=True):
     bad: list[tuple[int, str]] = msgspec.field(default_factory=list)
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        check(self, ranks=all(rank >= 0 for _, rank in self.ranks), **are_not_negative(self, "seconds"))
+
 
 class Journal:
     """The finished images of an evaluation: `ranks[index]`, or for an unreadable image `bad[index]`."""
@@ -94,29 +114,28 @@ class Journal:
     def __init__(self, path: Path, header: dict[str, Any], *, resume: bool = False) -> None:
         """Start a new journal, or `resume` the one in the file; then raises StoreError if it does not match or is damaged.
 
-        `header` is everything that decides an image's rank, and the number of `images`.
+        `header` is everything that decides an image's rank, the number of `images`, and of `classes`.
         """
         self.path, self.seconds = path, 0.0
+        self.images, self.classes = header["images"], header["classes"]
         self.ranks: dict[int, int] = {}
         self.bad: dict[int, str] = {}
         first = msgspec.json.encode(header) + b"\n"
-        lines = path.read_bytes().splitlines(keepends=True) if resume and path.exists() else []
+        lines = read_file(path).splitlines(keepends=True) if resume and path.exists() else []
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()  # cut short by a kill
         if not lines:
             path.write_bytes(first)
             return
         try:
-            known, ours = (msgspec.json.decode(line, type=dict[str, Any]) for line in (lines[0], first))
+            known, ours = (convert(decode_json(line), dict[str, Any]) for line in (lines[0], first))
             for name, new in ours.items():
                 if (old := known.get(name)) != new:
                     change = CHANGES.get(name, "{name} was {old} and is {new}").format(name=name, old=str(old), new=str(new))
                     raise StoreError(f"Cannot resume {path}: {change}. Rerun without --resume.")
             for line in lines[1:]:
-                self._add(msgspec.json.decode(line, type=Entry))
-            if unknown := (self.ranks.keys() | self.bad) - set(range(header["images"])):
-                raise msgspec.ValidationError(f"there is no image {min(unknown)}")
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                self._add(convert(decode_json(line), Entry))
+        except UnreadableError as error:
             raise StoreError(f"{path} is damaged ({error}). Rerun without --resume.") from error
         os.truncate(path, sum(map(len, lines)))
 
@@ -130,8 +149,17 @@ class Journal:
         self._add(entry)
 
     def _add(self, entry: Entry) -> None:
-        self.ranks |= dict(entry.ranks)
-        self.bad |= dict(entry.bad)
+        """Count an entry. Raises UnreadableError for an unknown image, one with two outcomes, and a rank beyond the classes."""
+        outcomes: list[tuple[int, int | str]] = [*entry.ranks, *entry.bad]
+        for index, outcome in outcomes:
+            if not 0 <= index < self.images or (isinstance(outcome, int) and outcome > self.classes):
+                raise UnreadableError(f"there is no image {index} of rank {outcome}")
+            if self.ranks.get(index, self.bad.get(index, outcome)) != outcome:
+                raise UnreadableError(f"image {index} has two outcomes")
+            if isinstance(outcome, int):
+                self.ranks[index] = outcome
+            else:
+                self.bad[index] = outcome
         self.seconds += entry.seconds
 
 

@@ -13,7 +13,7 @@ import msgspec
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import encode, read_record, sha256_file, sidecar_path
-from trtzoo.core.records import SCHEMA, Record, Weights, check, is_plain
+from trtzoo.core.records import MAX_BATCH, SCHEMA, Record, Weights, are_not_negative, check, is_plain
 from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu, card_title
 
 
@@ -25,6 +25,9 @@ class Stamp(Record, frozen=True, kw_only=True):
     bytes: int
     modified: int
 
+    def __post_init__(self) -> None:
+        check(self, name=is_plain(self.name), **are_not_negative(self, "bytes", "modified"))
+
 
 class TensorSpec(Record, frozen=True, kw_only=True):
     """An input or output of an engine. `dtype` is TensorRT's name of the type, such as "HALF"."""
@@ -32,6 +35,11 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     name: str
     dtype: str
     shape: tuple[int, ...]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all sides are known and possible."""
+        return bool(self.shape) and all(0 < side < 1 << 31 for side in self.shape)
 
 
 class OptimizationProfile(Record, frozen=True, kw_only=True):
@@ -51,6 +59,9 @@ class LayerTypes(Record, frozen=True, kw_only=True):
     source: Literal["inspector", "network"]
     types: dict[str, int]
     compute: dict[str, int]
+
+    def __post_init__(self) -> None:
+        check(self, **{name: all(count >= 0 for count in getattr(self, name).values()) for name in ("types", "compute")})
 
     def share(self, dtype: str) -> float:
         """The fraction of layers whose output is `dtype`, 0 to 1."""
@@ -96,7 +107,11 @@ class EngineSidecar(Record, frozen=True, kw_only=True):
     versions: dict[str, str]
 
     def __post_init__(self) -> None:
-        check(self, golden=not self.golden or is_plain(self.golden), batch=self.batch > 0)
+        names = {name: is_plain(getattr(self, name)) for name in ("model", "precision", "gpu", "flavour", "version")}
+        tensors = {name: any(each.is_known for each in getattr(self, name)[:1]) for name in ("inputs", "outputs")}
+        amounts = are_not_negative(self, "sm", "build_seconds", "peak_memory", "bytes", "modified")
+        golden = not self.golden or is_plain(self.golden)
+        check(self, golden=golden, batch=0 < self.batch <= MAX_BATCH, **names, **tensors, **amounts)
 
     @property
     def size(self) -> int:
@@ -251,6 +266,12 @@ def is_intact(engine: Path, sidecar: EngineSidecar) -> bool:
     except StoreError:
         return False
     return (found.bytes, found.sha256) == (sidecar.bytes, sidecar.sha256)
+
+
+def has_golden(engine: Path, sidecar: EngineSidecar) -> bool:
+    """Whether the golden sample beside the engine is the one that its sidecar names; an engine may have none."""
+    golden = engine.parent / sidecar.golden
+    return not sidecar.golden or (golden.is_file() and sha256_file(golden) == sidecar.golden_sha256)
 
 
 def load_plan(engine: Path, *, flavour: str, version: str, sm: int, device: str, memory: int) -> tuple[bytes, EngineSidecar]:

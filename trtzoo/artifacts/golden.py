@@ -1,5 +1,6 @@
 """The golden sample: images and a network's float64 logits for them. Every later stage checks its own output against it."""
 
+import zipfile
 from pathlib import Path
 
 import msgspec
@@ -29,12 +30,21 @@ class Golden(msgspec.Struct, frozen=True, eq=False):
 
 
 def load(path: Path) -> Golden:
-    """Read a golden sample. Raises StoreError if the file is not one."""
+    """Read a golden sample. Raises StoreError if the file is not one.
+
+    Its arrays are not compressed, so none claims more memory than the file has bytes.
+    """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Golden(arrays["images"].astype(np.float32), arrays["logits"].astype(np.float64))
+        with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as arrays:
+            if any(row.compress_type != zipfile.ZIP_STORED for row in archive.infolist()):
+                raise ValueError("it is compressed")
+            images, logits = arrays["images"].astype(np.float32), arrays["logits"].astype(np.float64)
     except Exception as error:  # numpy, zipfile and zlib raise a different exception for every kind of damage
         raise StoreError(f"{path} is not a golden sample ({type(error).__name__}: {error}).") from error
+    shapes_fit = images.ndim == 4 and logits.ndim == 2 and len(images) == len(logits) > 0 < images.size * logits.size
+    if not shapes_fit or not np.isfinite(images).all() or not np.isfinite(logits).all():
+        raise StoreError(f"{path} is not a golden sample: {list(images.shape)} images and {list(logits.shape)} logits.")
+    return Golden(images, logits)
 
 
 def images(size: int, number: int = IMAGES) -> Array:

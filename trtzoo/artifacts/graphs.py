@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from trtzoo.core.records import SCHEMA, GoldenCheck, Record, Weights, check, is_plain
+from trtzoo.core.records import MAX_BATCH, SCHEMA, GoldenCheck, Record, Weights, check, is_plain
 
 Batch = int | Literal["dynamic"]
 
@@ -57,4 +57,7 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
     versions: dict[str, str]
 
     def __post_init__(self) -> None:
-        check(self, golden=is_plain(self.golden), classes=self.classes > 0, size=self.size > 0, bytes=self.bytes >= 0)
+        names = {name: is_plain(getattr(self, name)) for name in ("golden", "model", "precision")}
+        batch = self.batch == "dynamic" or 0 < self.batch <= MAX_BATCH
+        sides = {"classes": 0 < self.classes <= 1 << 20, "size": 0 < self.size <= 1 << 14}
+        check(self, io=self.io in ("fp32", "fp16"), batch=batch, bytes=self.bytes >= 0, **names, **sides)

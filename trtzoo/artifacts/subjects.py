@@ -51,4 +51,8 @@ def open_subject(path: Path, *, remedy: str) -> Subject:
             f"The golden sample of {path} ({sidecar.golden or 'it has none'}) is missing or belongs to another file. "
             "Copy it here, or export and build again."
         )
-    return Subject(path, sidecar, load(golden))
+    sample = load(golden)
+    shapes = sample.images.shape[1:], sample.logits.shape[1:]
+    if shapes != ((3, sidecar.size, sidecar.size), (sidecar.classes,)):
+        raise StoreError(f"{golden} has {shapes[0]} images and {shapes[1]} logits, which {path}'s sidecar does not describe.")
+    return Subject(path, sidecar, sample)

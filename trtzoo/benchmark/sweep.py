@@ -8,13 +8,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from msgspec.structs import replace
 
 from trtzoo.benchmark.protocols import MeasurementProtocol, find_protocol, job_protocol, reported_latency
 from trtzoo.core.console import log
 from trtzoo.core.errors import StoreError, UsageError
-from trtzoo.core.files import read_record, sidecar_path, write_record
+from trtzoo.core.files import read_record, sha256_file, write_record
 from trtzoo.core.precisions import find_precision
 from trtzoo.core.records import RUNS, BenchJob, Case, Device, Result
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
@@ -126,27 +125,19 @@ def _kept_result(path: Path, job: BenchJob) -> Result | None:
     """The result in the file, if it is good, of the job's case, and of its artifact as it is now."""
     try:
         result = read_record(path, Result)
-        sidecar = msgspec.json.decode(sidecar_path(Path(job.artifact)).read_bytes(), type=dict[str, Any])
-    except (OSError, StoreError, msgspec.MsgspecError):
+        same_file = result.artifact_sha256 == sha256_file(Path(job.artifact))
+    except (OSError, StoreError):
         return None
     same_gpu = result.device.uuid in ("", job.device.uuid)
-    same_file = result.artifact_sha256 == sidecar.get("sha256")
     return result if result.case == job.case and same_gpu and same_file and not result.failure else None
-
-
-class _Measured(msgspec.Struct):
-    """The part of a result file that identifies its GPU."""
-
-    device: Device
 
 
 def _warn_of_other_gpus(jobs: list[BenchJob], results: Path) -> None:
     """Warn once if results of another GPU of the same kind will be replaced."""
     replaced = []
     for job in jobs:
-        with suppress(OSError, msgspec.MsgspecError):
-            path = results / job.device.key / f"{job.case.name}.json"
-            replaced.append(msgspec.json.decode(path.read_bytes(), type=_Measured).device.uuid)
+        with suppress(OSError, StoreError):
+            replaced.append(read_record(results / job.device.key / f"{job.case.name}.json", Result).device.uuid)
     others = [uuid for uuid in replaced if uuid not in ("", jobs[0].device.uuid)]
     if others:
         log.warning(

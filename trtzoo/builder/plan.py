@@ -188,7 +188,7 @@ class _Builder:
         if sidecar is None:
             return None
         onnx, _ = engines.read_source(order.onnx, sidecar.onnx)
-        if not engines.is_intact(path, sidecar):
+        if not engines.is_intact(path, sidecar) or not engines.has_golden(path, sidecar):
             return None
         if sidecar.options != self.settings.options:
             here, wanted = (

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from trtzoo.core.console import print_lines, print_result, show_messages
+from trtzoo.core.errors import UsageError
 
 T = TypeVar("T")
 
@@ -25,6 +26,10 @@ class Command(TyperCommand):
         return [*self.params, *shared, *super().get_params(ctx)[len(self.params) :]]
 
     def invoke(self, ctx: Any) -> None:
+        for name, value in ctx.params.items():  # what is recorded as JSON is Unicode; an image's path is not recorded
+            text = "" if name == "data" else str(value)
+            if text.encode(errors="replace").decode() != text:
+                raise UsageError(f"{value!r} is not a name in UTF-8, so it cannot be recorded. Rename it.")
         if super().invoke(ctx):
             raise typer.Exit(1)
 
@@ -42,6 +47,8 @@ app = typer.Typer(
     name="trtzoo",
     cls=Application,
     help="TensorRT engines and trustworthy latencies for ten image classifiers: export → build → bench → table.",
+    epilog="Exit codes: 0 done; 1 something failed and the rest is kept; 2 usage error; 3 this machine cannot do it; "
+    "130 interrupted by Ctrl-C, and what was finished is kept.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -145,7 +145,7 @@ def import_trtexec(
 
     Example: trtzoo import times.json --model dpn131 --gpu t4 --precision fp16 --batch 4 --tensorrt 10.13.2
     """
-    if not (version := re.match(r"(\d+)\.(\d+)", release)):
+    if not (version := re.fullmatch(r"([0-9]{1,3})\.([0-9]{1,4})[0-9a-z.+-]{0,40}", release)):
         raise UsageError(f"--tensorrt {release!r} is not a version. Example: --tensorrt 10.13.2")
     major, minor = map(int, version.groups())
     name = find_gpu(gpu).names[0]

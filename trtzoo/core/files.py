@@ -10,42 +10,26 @@ import hashlib
 import os
 import re
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from textwrap import shorten
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import platformdirs
 from filelock import FileLock, Timeout
 
 from trtzoo.core.console import log
+from trtzoo.core.decoding import UnreadableError, convert, decode_json, read_file
 from trtzoo.core.errors import StoreError
 from trtzoo.core.records import SCHEMA, Record
 
 R = TypeVar("R", bound=Record)
-UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)  # what decoding JSON from anywhere may raise
-
-
 WAIT = 2.0  # seconds before a process says whose lock it is waiting for
 STALE = 3600.0  # seconds after which a work folder without a lock belongs to no process
-MAX_TEXT = 1 << 28  # bytes of a JSON file or a list; a result with a million samples has 100 MB
-
-
-def read_file(path: Path, limit: int = MAX_TEXT) -> bytes:
-    """A regular file's bytes. Raises OSError for anything else, such as a FIFO or a device, and for more than `limit` bytes."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a FIFO would wait for its writer
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        if found.st_size > limit:
-            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes; the limit is {limit:,}", str(path))
-        return file.read(limit)
 
 
 def sha256_file(path: Path) -> str:
@@ -67,17 +51,20 @@ def encode(record: Record) -> bytes:
 def decode(data: bytes, kind: type[R], *, name: str) -> R:
     """Decode JSON as a record of type `kind`. Raises StoreError if it is damaged or has another schema version."""
     try:
-        schema = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema", msgspec.Raw(b"missing"))
-        if bytes(schema) != str(SCHEMA).encode():
-            raise StoreError(f"{name} has schema version {bytes(schema).decode()}; this trtzoo reads version {SCHEMA}.")
-        return msgspec.json.decode(data, type=kind)
-    except UNREADABLE as error:
-        raise StoreError(f"{name} is damaged: {damage(error)}.") from error
+        return as_record(decode_json(data), kind, name=name)
+    except UnreadableError as error:
+        raise StoreError(f"{name} is damaged: {error}.") from error
 
 
-def damage(error: Exception) -> str:
-    """What an UNREADABLE error says about the file."""
-    return "it is nested too deeply" if isinstance(error, RecursionError) else shorten(str(error), 200)
+def as_record(value: Any, kind: type[R], *, name: str) -> R:
+    """What `decode` returns and raises, for JSON that `decode_json` has decoded."""
+    if isinstance(value, dict) and value.get("schema") != SCHEMA:
+        found = msgspec.json.encode(value["schema"]).decode() if "schema" in value else "missing"
+        raise StoreError(f"{name} has schema version {shorten(found, 40)}; this trtzoo reads version {SCHEMA}.")
+    try:
+        return convert(value, kind)
+    except UnreadableError as error:
+        raise StoreError(f"{name} is damaged: {error}.") from error
 
 
 def read_record(path: Path, kind: type[R]) -> R:

@@ -1,11 +1,13 @@
 """The nouns of trtzoo: frozen values without a framework. Times are in seconds, sizes in bytes; only text has ms and MiB."""
 
 import math
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 
-LONGEST = 1e6  # seconds that a query, a layer or a run may take
+SHORTEST, LONGEST = 1e-9, 1e6  # seconds that a query may take; a layer or a step may take none
+MAX_BATCH = 1024
 SCHEMA = 1  #: Version of every JSON file that trtzoo writes. Readers refuse any other.
 
 
@@ -20,8 +22,27 @@ def check(record: Record, **rules: bool) -> None:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a text is a file name of its own: not empty, without separators, not too long."""
-    return 0 < len(name) <= 200 and name not in (".", "..") and not set(name) & set("/\\\0")
+    """Whether a text is a file name of its own: not empty, without separators and control characters, not too long."""
+    usual = name.isprintable() and not set(name) & set("/\\")
+    return usual and 0 < len(name.encode(errors="replace")) <= 255 and name not in (".", "..")
+
+
+def is_time(text: str) -> bool:
+    """Whether a text is empty or a time in ISO 8601, of a year that a computer's clock shows."""
+    try:
+        return not text or 1970 < datetime.fromisoformat(text).year < 3000
+    except ValueError:
+        return False
+
+
+def are_not_negative(record: Record, *names: str) -> dict[str, bool]:
+    """A rule for `check` for each of the fields: it is None, or finite and not negative."""
+    return {name: (value := getattr(record, name)) is None or 0 <= value < math.inf for name in names}
+
+
+def are_durations(record: Record, *names: str) -> dict[str, bool]:
+    """A rule for `check` for each of the fields: it is None, or as long as a step of a run may be, in seconds."""
+    return {name: (value := getattr(record, name)) is None or 0 <= value < LONGEST for name in names}
 
 
 class Preprocessing(Record, frozen=True, kw_only=True):
@@ -34,6 +55,14 @@ class Preprocessing(Record, frozen=True, kw_only=True):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    def __post_init__(self) -> None:
+        check(
+            self,
+            resize=0 < self.crop <= self.resize <= 1 << 14,
+            mean=all(abs(value) < 1000 for value in self.mean),
+            std=all(1e-6 < value < 1000 for value in self.std),
+        )
+
 
 class Weights(Record, frozen=True, kw_only=True):
     """Where a network's parameters came from. `fallback` says why they are not the requested ones, if so."""
@@ -45,6 +74,9 @@ class Weights(Record, frozen=True, kw_only=True):
     preprocessing: Preprocessing
     fallback: str = ""
 
+    def __post_init__(self) -> None:
+        check(self, epsilon=0 <= self.epsilon < 1)
+
 
 class GoldenCheck(Record, frozen=True, kw_only=True):
     """Logits compared with the golden sample: error = max|difference| / max|reference|."""
@@ -52,6 +84,9 @@ class GoldenCheck(Record, frozen=True, kw_only=True):
     error: float
     tolerance: float
     images: int
+
+    def __post_init__(self) -> None:
+        check(self, **are_not_negative(self, "error", "tolerance", "images"))
 
 
 class Device(Record, frozen=True, kw_only=True):
@@ -72,7 +107,7 @@ class Device(Record, frozen=True, kw_only=True):
     uuid: str = ""
 
     def __post_init__(self) -> None:
-        check(self, key=is_plain(self.key), cores=self.cores >= 0, memory=self.memory >= 0, sm=self.sm >= 0)
+        check(self, key=is_plain(self.key), **are_not_negative(self, "cores", "memory", "sm", "index"))
 
     @property
     def title(self) -> str:
@@ -107,7 +142,7 @@ class Case(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         texts = ("model", "precision", "runtime", "protocol")
         device = not self.device or is_plain(self.device)  # a command for trtexec has none
-        check(self, batch=self.batch > 0, device=device, **{name: is_plain(getattr(self, name)) for name in texts})
+        check(self, batch=0 < self.batch <= MAX_BATCH, device=device, **{name: is_plain(getattr(self, name)) for name in texts})
 
     @property
     def name(self) -> str:
@@ -140,8 +175,14 @@ class Sample(Record, frozen=True, kw_only=True, array_like=True):
     enqueue: float = 0.0
 
     def __post_init__(self) -> None:
-        times = msgspec.structs.asdict(self)
-        check(self, **{name: 0 <= seconds < LONGEST for name, seconds in times.items()} | {"total": 0 < self.total < LONGEST})
+        if not (  # in one expression: a result has many samples
+            SHORTEST <= self.total < LONGEST > self.compute >= SHORTEST
+            and 0 <= self.h2d < LONGEST
+            and 0 <= self.d2h < LONGEST
+            and 0 <= self.enqueue < LONGEST
+        ):
+            query = {name: SHORTEST <= getattr(self, name) < LONGEST for name in ("total", "compute")}
+            check(self, **query, **are_durations(self, "h2d", "d2h", "enqueue"))
 
 
 class Failure(Record, frozen=True, kw_only=True):
@@ -158,7 +199,7 @@ class LayerTime(Record, frozen=True, kw_only=True):
     seconds: float
 
     def __post_init__(self) -> None:
-        check(self, seconds=0 <= self.seconds < LONGEST)
+        check(self, **are_durations(self, "seconds"))
 
 
 class Span(Record, frozen=True, kw_only=True):
@@ -188,6 +229,10 @@ class Opening(Record, frozen=True, kw_only=True):
     context_memory: int
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        steps = are_durations(self, "deserialisation", "context", "first_inference", "compilation")
+        check(self, **steps, **are_not_negative(self, "engine_size", "context_memory"))
+
 
 class GpuState(Record, frozen=True, kw_only=True):
     """A GPU during sampling, from NVML: clocks in Hz, power in W, temperature in degrees Celsius, memory in bytes.
@@ -208,6 +253,12 @@ class GpuState(Record, frozen=True, kw_only=True):
     readings: int = 0
     error: str = ""
 
+    def __post_init__(self) -> None:
+        spans = {name: getattr(self, name) for name in ("sm_clock", "memory_clock", "power", "memory")}
+        spans_hold = {name: span is None or span.low >= 0 for name, span in spans.items()}
+        reasons = all(0 <= count <= self.readings for count in self.reasons.values())
+        check(self, reasons=reasons, **spans_hold, **are_not_negative(self, "others", "readings"))
+
 
 class GpuSettings(Record, frozen=True, kw_only=True):
     """A GPU's settings and PCIe link while it was measured, from NVML: W, Hz, modes in words; None: not reported."""
@@ -227,6 +278,10 @@ class GpuSettings(Record, frozen=True, kw_only=True):
     pcie_width: int | None = None
     max_pcie_generation: int | None = None
     max_pcie_width: int | None = None
+
+    def __post_init__(self) -> None:
+        numbers = (name for name in self.__struct_fields__ if not isinstance(getattr(self, name), str))
+        check(self, **are_not_negative(self, *numbers))
 
 
 EVALUATIONS = "accuracy"  #: The folder in a device's folder with the results of evaluations.
@@ -266,6 +321,7 @@ class Result(Record, frozen=True, kw_only=True):
     failure: Failure | None = None
 
     def __post_init__(self) -> None:
-        amounts = ("sgemm", "load", "other_load", "available_cores", "threads")
-        finite = {name: 0 <= getattr(self, name) < math.inf for name in amounts}
-        check(self, io=self.io in ("", "fp32", "fp16"), **finite)
+        amounts = are_not_negative(self, "other_load", "available_cores", "threads")
+        sgemm = not self.sgemm or 1e6 < self.sgemm < 1e18  # FLOP/s
+        io = self.io in ("", "fp32", "fp16")
+        check(self, io=io, sgemm=sgemm, started=is_time(self.started), **are_durations(self, "load"), **amounts)

@@ -24,6 +24,7 @@ from trtzoo.core.records import Failure
 
 A = TypeVar("A")
 Report = Callable[[Any], None]
+LONGEST_REASON = 10_000  # characters; some libraries' errors have pages
 
 
 class ChildError(Exception):
@@ -31,7 +32,7 @@ class ChildError(Exception):
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
-        self.failure = Failure(kind=kind, reason=reason)
+        self.failure = Failure(kind=kind, reason=reason[:LONGEST_REASON])
 
 
 class _Message(msgspec.Struct):
@@ -99,7 +100,10 @@ def run_child(
             watcher.join()
             child.stdout.close()
         if found and found.kind == "answer":
-            return msgspec.json.decode(found.content, type=answer)
+            try:
+                return msgspec.json.decode(found.content, type=answer)
+            except msgspec.ValidationError as error:
+                raise ChildError("error", f"{name} answered what cannot be: {error}") from error
         if why:
             raise ChildError(why, f"no result after {timeout:g} s" if why == "timeout" else why)
         if found:

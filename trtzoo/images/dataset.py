@@ -18,8 +18,9 @@ from pathlib import Path
 
 import msgspec
 
+from trtzoo.core.decoding import UnreadableError, read_lines
 from trtzoo.core.errors import DataError
-from trtzoo.core.files import read_file, sha256_file
+from trtzoo.core.files import sha256_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LISTS = ("val_list.txt", "val.txt", "ILSVRC2012_validation_ground_truth.txt")
@@ -39,18 +40,20 @@ class DataSet(msgspec.Struct, frozen=True, kw_only=True):
     """Photographs below `folder`, or a number of `synthetic` images. `notes` are sentences for the user.
 
     Labelled ones are in the order of their hashes, so order and `fingerprint` depend on contents and labels only, not on file
-    names or layout.
+    names or layout. `lists` are the sha256 of the files that the labels come from, by name.
     """
 
     folder: Path = Path()
     photographs: tuple[Photograph, ...] = ()
     synthetic: int = 0
     fingerprint: str = ""
+    lists: dict[str, str] = {}
     notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        return self.folder.resolve().name
+        """The folder's name, as valid Unicode."""
+        return os.fsencode(self.folder.resolve().name).decode(errors="replace")
 
     def title(self, index: int) -> str:
         """An image's path below `folder`, as valid Unicode."""
@@ -75,6 +78,7 @@ def read_dataset(
         images = _read_labels(label_file, folder, notes) if label_file else _class_folders(folder, notes)
         names = {name for _, name in images} if label_file else {path.name for path in _subfolders(folder)}
         index = _indices(names, label_file or folder, classes, class_file)
+        lists = {path.name: sha256_file(path) for path in (label_file, class_file) if path}
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
     if not images:
@@ -87,7 +91,7 @@ def read_dataset(
         rows = sorted((digest, index[name], path) for digest, (path, name) in zip(digests, images, strict=True))
     fingerprint = hashlib.sha256("".join(f"{digest} {label}\n" for digest, label, _ in rows).encode()).hexdigest()
     photographs = tuple(Photograph(path, label) for _, label, path in rows)
-    return DataSet(folder=folder, photographs=photographs, fingerprint=fingerprint, notes=tuple(notes))
+    return DataSet(folder=folder, photographs=photographs, fingerprint=fingerprint, lists=lists, notes=tuple(notes))
 
 
 def _digest(path: Path) -> str:
@@ -164,8 +168,8 @@ def _is_image(path: Path) -> bool:
 
 def _read_labels(source: Path, folder: Path, notes: list[str]) -> NamedPaths:
     """The images of a label list or ground truth. Paths are relative to the data folder or to the list's own."""
-    lines = _text(source).rstrip().splitlines()
-    if lines and all(re.fullmatch(r"\s*\d+\s*", line) for line in lines):
+    lines = _lines(source)
+    if lines and all(re.fullmatch(r"\s*[0-9]{1,9}\s*", line) for line in lines):
         return _ground_truth(source, folder, [int(line) for line in lines], notes)
     pairs = [line.strip().rsplit(maxsplit=1) for line in lines]
     for number, pair in enumerate(pairs, 1):
@@ -228,7 +232,7 @@ def _synsets(meta: Path) -> dict[int, str]:
 
 def _indices(names: set[str], source: Path, classes: int, class_file: Path | None) -> dict[str, int]:
     """The label of each class name. `source` is where the names are from."""
-    numbers = {name: int(name) for name in names if re.fullmatch(r"[+-]?\d{1,9}", name)}
+    numbers = {name: int(name) for name in names if re.fullmatch(r"[+-]?[0-9]{1,9}", name)}
     if class_file:
         index = dict.fromkeys(names, -1) | numbers | _read_classes(class_file, classes)
     elif len(numbers) == len(names):
@@ -249,16 +253,19 @@ def _indices(names: set[str], source: Path, classes: int, class_file: Path | Non
 
 def _read_classes(path: Path, classes: int) -> dict[str, int]:
     """Labels by name: lines are names, or begin with one ("n01440764 tench, Tinca tinca")."""
-    lines = [line.strip() for line in _text(path).splitlines() if line.strip()]
+    lines = [line.strip() for line in _lines(path) if line.strip()]
     if len(lines) != classes:
         raise DataError(f"{path} names {len(lines)} classes and the network has {classes}.")
     if len(set(lines)) != classes:
         raise DataError(f"{path} names {Counter(lines).most_common(1)[0][0]!r} more than once.")
-    return {line.split()[0]: number for number, line in enumerate(lines)} | {line: number for number, line in enumerate(lines)}
+    words = [line.split()[0] for line in lines]
+    single = {word for word, count in Counter(words).items() if count == 1}  # "great" of two sharks is no name
+    named = {word: number for number, word in enumerate(words) if word in single}
+    return named | {line: number for number, line in enumerate(lines)}
 
 
-def _text(path: Path) -> str:
+def _lines(path: Path) -> list[str]:
     try:
-        return read_file(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file.") from error
+        return read_lines(path)
+    except UnreadableError as error:
+        raise DataError(f"{path} cannot be read: {error}.") from error

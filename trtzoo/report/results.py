@@ -11,10 +11,11 @@ from pathlib import Path
 import msgspec
 
 from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
+from trtzoo.core.decoding import UnreadableError, decode_json, read_file
 from trtzoo.core.errors import StoreError
-from trtzoo.core.files import UNREADABLE, damage, decode, read_file
+from trtzoo.core.files import as_record
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import Device, GpuSettings, Result, Weights
+from trtzoo.core.records import SHORTEST, Device, GpuSettings, Result, Weights
 from trtzoo.hardware.gpus import GPUS, Gpu
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document, printed_batches
@@ -59,28 +60,20 @@ def _age(found: Found) -> tuple[str, bool, str]:
     return found.result.started, found.path.stem == found.result.case.name, str(found.path)
 
 
-class _AnyVersion(msgspec.Struct):
-    """What a result file of any schema version has."""
-
-    case: msgspec.Raw
-    device: msgspec.Raw
-
-
 def parse_result(read: Callable[[], bytes], *, source: str) -> Result:
     """Parse a result file, whose bytes `read` returns; `source` is its name for messages.
 
     Raises StoreError if it cannot be read, is damaged, has another schema version, or is not a result that can be shown.
     """
     try:
-        data = read()
-        msgspec.json.decode(data, type=_AnyVersion)
-        result = decode(data, Result, name=source)
+        value = decode_json(read())
     except OSError as error:
         raise StoreError(f"{source} cannot be read: {error.strerror}.") from error
-    except msgspec.ValidationError as error:
-        raise StoreError(f"{source} is not a result file.") from error
-    except UNREADABLE as error:
-        raise StoreError(f"{source} is damaged: {damage(error)}.") from error
+    except UnreadableError as error:
+        raise StoreError(f"{source} is damaged: {error}.") from error
+    if not isinstance(value, dict) or not {"case", "device"} <= value.keys():  # a result file of any schema has them
+        raise StoreError(f"{source} is not a result file.")
+    result = as_record(value, Result, name=source)
     if fault := _fault(result):
         raise StoreError(f"{source} {fault}.")
     return result
@@ -92,6 +85,8 @@ def _fault(result: Result) -> str:
     for kind, known in (("model", MODELS), ("precision", PRECISIONS), ("protocol", PROTOCOLS)):
         if (name := getattr(case, kind)) not in known:
             return f"has the {kind} {name!r}, which this trtzoo does not know"
+    if case.device != result.device.key:
+        return f"is damaged: its case is of the device {case.device!r}, and its device is {result.device.key!r}"
     if result.failure:
         return ""
     if not result.samples:
@@ -100,7 +95,7 @@ def _fault(result: Result) -> str:
         latency = reported_latency(result)
     except ValueError as error:
         return f"is damaged: {error}"
-    return "" if latency > 0 else "is damaged: its latency is not positive"
+    return "" if latency >= SHORTEST else "is damaged: its latency is not positive"
 
 
 # --- groups ---

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from trtzoo.core.decoding import MAX_TEXT, read_file
 from trtzoo.core.errors import StoreError, UsageError
-from trtzoo.core.files import read_file
 from trtzoo.core.records import EVALUATIONS, RUNS, Result
 from trtzoo.report.results import parse_result
 
@@ -61,13 +61,20 @@ def _files(part: str) -> Files:
     else:
         found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", part, missing=part).decode().strip()
         if _git("cat-file", "-t", found) == b"blob\n":
-            yield part, partial(_git, "cat-file", "blob", found)
+            yield part, partial(_blob, found)
             return
         for entry in filter(None, _git("ls-tree", "-r", "-z", found).decode(errors="replace").split("\0")):
             about, _, name = entry.partition("\t")
             mode, _, blob = about.split()
             if mode.startswith("100") and _wanted(name):
-                yield f"{part.rstrip('/')}/{name}", partial(_git, "cat-file", "blob", blob)
+                yield f"{part.rstrip('/')}/{name}", partial(_blob, blob)
+
+
+def _blob(name: str) -> bytes:
+    """Return a file of git's by its hash. Raises StoreError if it is too large."""
+    if (size := int(_git("cat-file", "-s", name))) > MAX_TEXT:
+        raise StoreError(f"A file in git, {name[:12]}, has {size:,} bytes; the limit is {MAX_TEXT:,}.")
+    return _git("cat-file", "blob", name)
 
 
 def _exists(text: str) -> bool:
