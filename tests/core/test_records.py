@@ -44,7 +44,7 @@ STAMP = Stamp(name="a.onnx", sha256="", bytes=1, modified=1)
         *((STAMP, {name: value}) for name, value in (("name", "../a.onnx"), ("bytes", -1), ("modified", -1))),
         *((make_sidecar(), {name: ()}) for name in ("inputs", "outputs")),
         *((make_sidecar(), {name: (TensorSpec(name="x", dtype="HALF", shape=()),)}) for name in ("inputs", "outputs")),
-        (make_sidecar(), {"inputs": (TensorSpec(name="x", dtype="HALF", shape=(-1, 3, 8, 8)),)}),
+        (make_sidecar(), {"inputs": (TensorSpec(name="x", dtype="HALF", shape=(1, 3, 8, -1)),)}),
         *((make_sidecar(), {name: "../x"}) for name in ("model", "precision", "gpu", "flavour", "version", "golden")),
         *((make_sidecar(), {name: -1}) for name in ("batch", "sm", "bytes", "modified", "peak_memory", "build_seconds")),
         *((evaluation(), {name: "../x"}) for name in ("model", "precision", "runtime")),

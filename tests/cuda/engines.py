@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trtzoo.artifacts.engines import EngineSidecar, LayerTypes, Stamp
+from trtzoo.artifacts.engines import EngineSidecar, LayerTypes, Stamp, TensorSpec
 from trtzoo.core.files import encode, sidecar_path
 from trtzoo.hardware import probes
 from trtzoo.hardware.gpus import FLAVOURS
@@ -58,8 +58,8 @@ def describe(engine: Path, onnx: Path, *, batch: int, precision: str, flavour: s
         "weights": None,
         "golden": "",
         "golden_sha256": "",
-        "inputs": (),
-        "outputs": (),
+        "inputs": (TensorSpec(name="images", dtype="FLOAT", shape=(batch, 3, 8, 8)),),
+        "outputs": (TensorSpec(name="logits", dtype="FLOAT", shape=(batch, 5)),),
         "profile": {},
         "layers": LayerTypes(source="network", types={}, compute={}),
         "build_seconds": 0.0,

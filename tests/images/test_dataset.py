@@ -112,6 +112,13 @@ def test_class_names_may_have_spaces(tmp_path):
     assert sorted(labels_of(read_dataset(tmp_path / "d", classes=2, class_file=tmp_path / "classes.txt"))) == [0, 1]
 
 
+def test_numbers_beside_names_have_no_order(tmp_path):
+    for name in ("1", "2", "zebra"):
+        noise(tmp_path / "d" / name / "x.jpg", seed=len(name))
+    with pytest.raises(DataError, match="classes that are numbers and classes that are not, such as '1' and 'zebra'"):
+        read_dataset(tmp_path / "d", classes=3)
+
+
 def test_a_first_word_of_two_classes_is_the_name_of_neither(tmp_path):
     noise(tmp_path / "d" / "great" / "x.jpg", seed=0)
     (tmp_path / "classes.txt").write_text("great white shark\ngreat grey owl\n")

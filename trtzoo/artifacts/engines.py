@@ -38,8 +38,8 @@ class TensorSpec(Record, frozen=True, kw_only=True):
 
     @property
     def is_known(self) -> bool:
-        """Whether all sides are known and possible."""
-        return bool(self.shape) and all(0 < side < 1 << 31 for side in self.shape)
+        """Whether its last side is known, and the others are possible; -1 is one that varies."""
+        return all(-1 <= side < 1 << 31 for side in self.shape) and self.shape[-1:] > (0,)
 
 
 class OptimizationProfile(Record, frozen=True, kw_only=True):

@@ -237,6 +237,9 @@ def _indices(names: set[str], source: Path, classes: int, class_file: Path | Non
         index = dict.fromkeys(names, -1) | numbers | _read_classes(class_file, classes)
     elif len(numbers) == len(names):
         index = numbers
+    elif numbers:
+        mixed = f"{min(numbers)!r} and {min(names - numbers.keys())!r}"
+        raise DataError(f"{source} has classes that are numbers and classes that are not, such as {mixed}. Use one kind.")
     elif len(names) == classes:
         index = {name: number for number, name in enumerate(sorted(names))}
     else:
