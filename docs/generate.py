@@ -75,7 +75,7 @@ def latency(precision: str) -> str:
     """One precision's table of benchmarks/figures/table.md, without its heading."""
     sections = figure("table").split("### ")
     (found,) = [text for text in sections if text.startswith(f"Latency in ms, {precision.upper()},")]
-    return found.split("\n\n", 1)[1]
+    return found.split("\n\n", 1)[1].rstrip() + "\n"
 
 
 def gpus(_: str) -> str:

@@ -8,12 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 import trtzoo
 from tests.classifier import CLASSES, classifier
 from tests.making import tiny
 from tests.photographs import class_folders
 from trtzoo.core.errors import MachineError, UsageError
+from trtzoo.core.files import write_record
+from trtzoo.core.records import Failure
 from trtzoo.hardware.devices import cpu_device
 
 ROOT = Path(__file__).parent.parent
@@ -66,7 +69,7 @@ def test_a_program_that_uses_it_passes_mypy_strict(tmp_path):
     (tmp_path / "program.py").write_text(
         "import trtzoo\n\n"
         "path: str = str(trtzoo.export('dpn68', weights='seeded', onnx_dir='x')[0].path)\n"
-        "failed: list[str] = [row.order.name for row in trtzoo.build('dpn68', batch=[1, 4]) if row.error]\n"
+        "failed: list[str] = [row.order.file_name for row in trtzoo.build('dpn68', batch=[1, 4]) if row.error]\n"
         "seconds: list[float] = [row.samples[0].total for row in trtzoo.bench(['dpn68'], gpu='cpu')]\n"
         "share: float = trtzoo.evaluate('dpn68', data='val')[0].top1 / 50000\n"
         "reasons: tuple[str, ...] = trtzoo.parity('dpn68')[0].reasons\n"
@@ -160,7 +163,10 @@ def test_every_option_of_a_command_is_an_argument_of_its_function_with_the_same_
 
 def test_a_frame_has_one_row_per_case_with_times_in_seconds(here, exported, monkeypatch):
     (here / "onnx").symlink_to(exported)
-    trtzoo.bench("dpn68,dpn92", gpu="cpu", batch=1, runtime="onnxruntime", seconds=0)
+    (made,) = trtzoo.bench("dpn68", gpu="cpu", batch=1, runtime="onnxruntime", seconds=0)
+    case = replace(made.case, model="dpn92")
+    failed = replace(made, case=case, identity=None, samples=(), failure=Failure(kind="error", reason="it failed"))
+    write_record(Path("benchmarks") / case.device / "failed.json", failed)
     monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=list))  # a frame is made of a list of rows
     good, failed = trtzoo.read_results().to_pandas()
     assert (good["model"], good["precision"], good["batch"], good["runtime"]) == ("dpn68", "fp32", 1, "onnxruntime")

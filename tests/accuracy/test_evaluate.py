@@ -38,7 +38,8 @@ def case(tmp_path, decoders):
         return evaluate(task, open_for_evaluation(task), data, tmp_path / "results", decoders, **options)
 
     run.folder, run.path, run.results = folder, path, tmp_path / "results"
-    run.journal = run.results / DEVICE.key / "accuracy" / "densenet121-fp32-c5-s8-onnxruntime.journal"
+    images = dataset.read_dataset(folder, classes=CLASSES).fingerprint[:8]
+    run.journal = run.results / DEVICE.key / "accuracy" / f"densenet121-c5-s8-fp32-onnxruntime-00000000-{images}.journal"
     return run
 
 

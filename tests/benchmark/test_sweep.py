@@ -10,41 +10,57 @@ import msgspec
 import pytest
 
 from tests.benchmark.fakes import DEVICE, fake_job
+from trtzoo.api.artifacts import model_sources
 from trtzoo.benchmark import sweep as sweep_module
-from trtzoo.benchmark.sweep import bench, bench_jobs, cases, time_limit
+from trtzoo.benchmark.sweep import Subject, bench, bench_jobs, cases, time_limit
 from trtzoo.core.files import read_record, write_record
-from trtzoo.core.records import Result, Sample
+from trtzoo.core.records import Identity, Result, Sample, result_name
 from trtzoo.runtimes import registry
 from trtzoo.runtimes.registry import AUTO, RUNTIMES
 
 
-def grid(*models):
+def grid(folder, *models, **facts):
     """One case a model."""
-    kinds = {"precision": ["fp32"], "batch": [1], "protocol": ["trtzoo"]}
-    return cases(model=models, runtime="fake", device=DEVICE.key, **kinds)
+    subjects = [
+        Subject(artifact=each.path, identity=each.identity, precision="fp32", batch=1)
+        for each in model_sources(models, ["fp32"], folder)
+    ]
+    return cases(subjects, conditions={}, **{"protocol": "trtzoo", "runtime": "fake", "device": DEVICE.key} | facts)
 
 
 def sweep(folder, scripts, **options):
     for model, script in scripts.items():
         fake_job(folder, model=model, script={"seconds": [0.4]} | script)
-    return list(bench(bench_jobs(grid(*scripts), DEVICE, folder), folder / "results", **options))
+    return list(bench(bench_jobs(grid(folder, *scripts), DEVICE), folder / "results", **options))
 
 
-def test_cases_are_the_cross_product_model_by_model():
+def test_each_subject_has_a_case_for_each_combination_of_conditions(tmp_path):
+    subject = Subject(artifact=tmp_path / "e", identity=Identity(model="dpn68", network="dpn68"), precision="fp32", batch=4)
     todo = cases(
-        model=["dpn68", "dpn92"],
-        precision=["fp32", "fp16"],
-        batch=[1, 4],
-        runtime="fake",
+        [subject],
+        conditions={"cuda_graph": [True, False], "wait": ["spin", "block"]},
+        protocol="trtzoo",
+        runtime="rtx",
         device="d",
-        protocol=["trtzoo"],
     )
-    assert [case.name for case in todo[:3]] == [
-        "dpn68-fp32-b1-fake-trtzoo",
-        "dpn68-fp32-b4-fake-trtzoo",
-        "dpn68-fp16-b1-fake-trtzoo",
+    assert [case.name for _, case in todo] == [
+        "dpn68-fp32-b4-rtx-trtzoo-graph",
+        "dpn68-fp32-b4-rtx-trtzoo-graph-block",
+        "dpn68-fp32-b4-rtx-trtzoo-plain",
+        "dpn68-fp32-b4-rtx-trtzoo-plain-block",
     ]
-    assert len(todo) == 8
+
+
+def test_a_file_is_measured_under_its_own_name_classes_and_hash(tmp_path):
+    identity = Identity(model="cnn", classes=5, height=8, width=8, sha256="0123456789")
+    ((subject, case),) = cases(
+        [Subject(artifact=tmp_path / "cnn.onnx", identity=identity, precision="fp32", batch=1)],
+        conditions={},
+        protocol="trtzoo",
+        runtime="onnxruntime",
+        device="d",
+    )
+    assert result_name(case, subject.identity, selected=False) == "cnn-fp32-b1-onnxruntime-trtzoo-01234567"
 
 
 @pytest.mark.parametrize(
@@ -73,8 +89,7 @@ def auto(folder, monkeypatch, candidates, **options):
     """The result of a case with the runtime "auto"."""
     monkeypatch.setattr(registry, "CANDIDATES", candidates)
     fake_job(folder, model="dpn68", script={"seconds": [0.4]})
-    todo = [msgspec.structs.replace(case, runtime=AUTO) for case in grid("dpn68")]
-    (result,) = bench(bench_jobs(todo, DEVICE, folder), folder / "results", **options)
+    (result,) = bench(bench_jobs(grid(folder, "dpn68", runtime=AUTO), DEVICE), folder / "results", **options)
     return result
 
 
@@ -82,7 +97,13 @@ def test_auto_selects_the_fastest_correct_runtime_and_records_why(tmp_path, monk
     result = auto(tmp_path, monkeypatch, ("onnxruntime", "fake"))
     assert (result.case.runtime, result.case.protocol, result.failure) == ("fake", "trtzoo", None)
     assert result.selection_reason == "a trial of each: onnxruntime failed (error), fake 400.0 ms"
-    assert (tmp_path / "results" / DEVICE.key / "dpn68-fp32-b1-fake-trtzoo.json").is_file()
+    assert (tmp_path / "results" / DEVICE.key / "dpn68-c10-s8-fp32-b1-auto-trtzoo-seeded.json").is_file()
+
+
+def test_a_runtime_that_is_named_does_not_replace_the_one_that_trials_chose(tmp_path, monkeypatch):
+    auto(tmp_path, monkeypatch, ("fake",))
+    sweep(tmp_path, {"dpn68": {}})
+    assert files(tmp_path) == [f"dpn68-c10-s8-fp32-b1-{name}-trtzoo-seeded.json" for name in ("auto", "fake")]
 
 
 def test_close_runtimes_are_tried_twice_and_the_better_trial_counts(tmp_path, monkeypatch):
@@ -128,35 +149,33 @@ def test_a_case_that_hangs_times_out(tmp_path):
     [("trtzoo", None, 607), ("mlperf-ss", None, 1800), ("trtzoo", 600, 1801), ("trial", 1, 602.4)],
 )
 def test_the_default_time_limit_has_room_for_the_protocol(tmp_path, protocol, seconds, limit):
-    todo = [msgspec.structs.replace(case, protocol=protocol) for case in grid("dpn68")]
-    (job,) = bench_jobs(todo, DEVICE, tmp_path, seconds=seconds)
+    (job,) = bench_jobs(grid(tmp_path, "dpn68", protocol=protocol), DEVICE, seconds=seconds)
     assert time_limit(job) == pytest.approx(limit)
 
 
 def test_a_case_that_hangs_times_out_after_its_protocols_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep_module, "TIMEOUT", 1.0)
     fake_job(tmp_path, model="dpn68", script={"fail": "hang"})
-    todo = [msgspec.structs.replace(case, protocol="trial") for case in grid("dpn68")]
-    (hung,) = bench(bench_jobs(todo, DEVICE, tmp_path), tmp_path / "results")
+    (hung,) = bench(bench_jobs(grid(tmp_path, "dpn68", protocol="trial"), DEVICE), tmp_path / "results")
     assert (hung.failure.kind, hung.failure.reason) == ("timeout", "no result after 3 s")
 
 
 def test_each_result_is_on_disk_when_it_is_yielded(tmp_path):
     fake_job(tmp_path, model="dpn68")
     fake_job(tmp_path, model="dpn92")
-    todo = grid("dpn68", "dpn92")
+    todo = grid(tmp_path, "dpn68", "dpn92")
     yielded = []
-    for result in bench(bench_jobs(todo, DEVICE, tmp_path), tmp_path / "results"):
+    for result in bench(bench_jobs(todo, DEVICE), tmp_path / "results"):
         yielded.append(result)
         files = sorted((tmp_path / "results" / DEVICE.key).glob("*.json"))
         assert [read_record(path, Result) for path in files] == yielded
 
 
-def test_a_case_without_its_artifact_says_what_to_run(tmp_path):
-    todo = grid("dpn68")
-    (result,) = bench(bench_jobs(todo, DEVICE, tmp_path), tmp_path / "results")
-    assert result.failure.kind == "error"
-    assert result.failure.reason.endswith("is missing. Run: trtzoo export dpn68 --precision fp32")
+def test_a_case_without_its_file_fails_and_leaves_no_result(tmp_path):
+    todo = grid(tmp_path, "dpn68")
+    (result,) = bench(bench_jobs(todo, DEVICE), tmp_path / "results")
+    assert (result.failure.kind, result.failure.reason) == ("error", f"there is no {tmp_path}/dpn68-fp32.onnx")
+    assert not (tmp_path / "results").exists()
 
 
 def test_resume_keeps_good_results_of_unchanged_artifacts_and_measures_the_rest(tmp_path):
@@ -165,7 +184,7 @@ def test_resume_keeps_good_results_of_unchanged_artifacts_and_measures_the_rest(
     assert again[0] == first[0]
     assert first[1].failure and again[1].samples[0].total == 0.8
     fake_job(tmp_path, model="dpn98", script={"seconds": [0.7]}, graph=b"another graph")
-    (fresh,) = bench(bench_jobs(grid("dpn98"), DEVICE, tmp_path), tmp_path / "results", resume=True)
+    (fresh,) = bench(bench_jobs(grid(tmp_path, "dpn98"), DEVICE), tmp_path / "results", resume=True)
     assert fresh.samples[0].total == 0.7
 
 
@@ -173,13 +192,13 @@ def test_resume_measures_an_artifact_again_that_is_not_the_one_of_its_sidecar(tm
     (first,) = sweep(tmp_path, {"dpn68": {}})
     (artifact,) = tmp_path.glob("dpn68*.onnx")
     artifact.write_bytes(b"changed")
-    (again,) = bench(bench_jobs(grid("dpn68"), DEVICE, tmp_path), tmp_path / "results", resume=True)
+    (again,) = bench(bench_jobs(grid(tmp_path, "dpn68"), DEVICE), tmp_path / "results", resume=True)
     assert not first.failure and "it was changed or truncated" in again.failure.reason
 
 
 def test_resume_does_not_keep_a_result_of_other_conditions(tmp_path):
     (first,) = sweep(tmp_path, {"dpn68": {}})
-    path = tmp_path / "results" / DEVICE.key / f"{first.case.name}.json"
+    path = tmp_path / "results" / DEVICE.key / f"{first.name}.json"
     write_record(path, msgspec.structs.replace(first, case=msgspec.structs.replace(first.case, flush_l2=True)))
     (again,) = sweep(tmp_path, {"dpn68": {"seconds": [0.8]}}, resume=True)
     assert again.samples[0].total == 0.8
@@ -192,7 +211,7 @@ def files(folder):
 def test_further_runs_follow_sweep_by_sweep_in_a_subfolder_and_a_new_first_run_deletes_them(tmp_path):
     done = sweep(tmp_path, {"dpn68": {}, "dpn92": {}}, runs=3)
     assert [result.case.model for result in done] == ["dpn68", "dpn92"] * 3
-    names = [f"{model}-fp32-b1-fake-trtzoo" for model in ("dpn68", "dpn92")]
+    names = [f"{model}-c10-s8-fp32-b1-fake-trtzoo-seeded" for model in ("dpn68", "dpn92")]
     further = [f"runs/{name}.{run}.json" for name in names for run in (2, 3)]
     assert files(tmp_path) == [f"{name}.json" for name in names] + further
     (tmp_path / "results" / DEVICE.key / further[0]).unlink()
@@ -204,8 +223,8 @@ def test_further_runs_follow_sweep_by_sweep_in_a_subfolder_and_a_new_first_run_d
 
 def test_seconds_extends_the_sampling_time(tmp_path):
     fake_job(tmp_path, model="dpn68", script={"seconds": [0.5]})
-    todo = grid("dpn68")
-    (result,) = bench(bench_jobs(todo, DEVICE, tmp_path, seconds=20), tmp_path / "results")
+    todo = grid(tmp_path, "dpn68")
+    (result,) = bench(bench_jobs(todo, DEVICE, seconds=20), tmp_path / "results")
     assert len(result.samples) == 40
 
 
@@ -229,7 +248,7 @@ from tests.benchmark.fakes import DEVICE
 from tests.benchmark.test_sweep import grid
 from trtzoo.benchmark.sweep import bench, bench_jobs
 folder = Path({folder!r})
-list(bench(bench_jobs(grid("dpn68"), DEVICE, folder), folder / "results"))
+list(bench(bench_jobs(grid(folder, "dpn68"), DEVICE), folder / "results"))
 """
 
 

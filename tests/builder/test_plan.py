@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.making import tiny
+from trtzoo.api.artifacts import model_sources, require_some
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.builder.options import check_options
@@ -21,14 +22,13 @@ from trtzoo.builder.plan import (
     _Builder,
     _visible,
     build,
-    build_orders,
     check_space,
     timing_cache,
 )
 from trtzoo.builder.targets import Target, choose_target
 from trtzoo.core.errors import MachineError, StoreError, UsageError
 from trtzoo.core.files import sha256_file, sidecar_path
-from trtzoo.core.records import Device
+from trtzoo.core.records import Device, Identity
 from trtzoo.exporter.plan import export
 from trtzoo.hardware.gpu_lock import exclusive_gpu
 from trtzoo.hardware.gpus import FLAVOURS, GPUS
@@ -48,8 +48,23 @@ def make(todo, folder, aim=T4, **settings):
     return sorted(outcomes, key=lambda built: todo.index(built.order))
 
 
+def order_of(onnx, name=None, precision="fp32", batch=1):
+    name = name or onnx.stem
+    return BuildOrder(identity=Identity(model=name, network=name), onnx=onnx, precision=precision, batch=batch)
+
+
+def orders_of(folder, names, precisions, batches):
+    """The engines of exported models, model by model."""
+    sources = model_sources(names, precisions, folder)
+    return [
+        BuildOrder(identity=each.identity, onnx=each.path, precision=each.precision, batch=size)
+        for each in sources
+        for size in batches
+    ]
+
+
 def one(onnx, folder, aim=T4, batch=1, precision="fp32", **settings):
-    return make([BuildOrder(name=onnx.stem, onnx=onnx, precision=precision, batch=batch)], folder, aim, **settings)[0]
+    return make([order_of(onnx, precision=precision, batch=batch)], folder, aim, **settings)[0]
 
 
 def capabilities(path):
@@ -71,7 +86,7 @@ def exported(tmp_path_factory):
 def built(exported, tmp_path_factory):
     """Their four engines for a T4 at batch 4."""
     folder = tmp_path_factory.mktemp("engines")
-    return make(build_orders(["densenet121", "dpn68"], ["fp32", "fp16"], [4], exported), folder), folder
+    return make(orders_of(exported, ["densenet121", "dpn68"], ["fp32", "fp16"], [4]), folder), folder
 
 
 def test_both_networks_build_for_a_t4_in_both_precisions(built):
@@ -240,7 +255,7 @@ def test_tf32_is_a_row_of_its_own(tmp_path):
 def test_one_bad_graph_does_not_stop_the_rest(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"")
     good = tiny(tmp_path / "good.onnx")
-    todo = [BuildOrder(name=path.stem, onnx=path, precision="fp32", batch=1) for path in (tmp_path / "bad.onnx", good)]
+    todo = [order_of(path) for path in (tmp_path / "bad.onnx", good)]
     bad, fine = make(todo, tmp_path)
     assert bad.error == "bad.onnx contains no network: it is empty or not an ONNX file"
     assert fine.sidecar
@@ -250,14 +265,14 @@ def test_an_unexpected_exception_is_a_failed_row(tmp_path):
     def fail(order, phase, done):
         raise SystemExit("no")
 
-    order = BuildOrder(name="tiny", onnx=tiny(tmp_path / "tiny.onnx"), precision="fp32", batch=1)
+    order = order_of(tiny(tmp_path / "tiny.onnx"), "tiny")
     (done,) = build([order], T4, tmp_path, BuildSettings(), fail)
     assert done.error == "SystemExit: no"
 
 
 def test_a_missing_graph_is_one_row_with_the_command_that_makes_it(exported, tmp_path):
     (tmp_path / "dpn68-fp16.onnx").write_bytes((exported / "dpn68-fp16.onnx").read_bytes())
-    fine, missing = make(build_orders(["dpn68", "dpn92"], ["fp16"], [1], tmp_path), tmp_path)
+    fine, missing = make(orders_of(tmp_path, ["dpn68", "dpn92"], ["fp16"], [1]), tmp_path)
     assert not fine.error
     assert missing.error == f"There is no {tmp_path}/dpn92-fp16.onnx. Run: trtzoo export dpn92 --precision fp16"
 
@@ -268,7 +283,7 @@ def test_a_graph_that_does_not_match_its_sidecar_is_not_built(exported, tmp_path
     with (tmp_path / "dpn68-fp16.onnx").open("r+b") as file:
         file.seek(-100, os.SEEK_END)
         file.write(b"\xff")
-    (done,) = make(build_orders(["dpn68"], ["fp16"], [1], tmp_path), tmp_path)
+    (done,) = make(orders_of(tmp_path, ["dpn68"], ["fp16"], [1]), tmp_path)
     assert done.error == (
         f"{tmp_path}/dpn68-fp16.onnx is not the file that dpn68-fp16.json describes: it was changed or truncated. "
         "Run: trtzoo export dpn68 --precision fp16 --force"
@@ -282,7 +297,7 @@ def test_a_workspace_that_is_too_small_fails_with_tensorrts_message(tmp_path):
 
 
 def test_two_builders_of_one_engine_build_it_once(tmp_path):
-    order = BuildOrder(name="tiny", onnx=tiny(tmp_path / "tiny.onnx"), precision="fp32", batch=1)
+    order = order_of(tiny(tmp_path / "tiny.onnx"), "tiny")
     outcomes = []
     both = [threading.Thread(target=lambda: outcomes.extend(make([order], tmp_path))) for _ in range(2)]
     for thread in both:
@@ -294,7 +309,7 @@ def test_two_builders_of_one_engine_build_it_once(tmp_path):
 
 
 def test_leaving_early_cancels_what_runs_and_leaves_nothing_half_written(exported, tmp_path):
-    todo = build_orders(["densenet121", "dpn68"], ["fp32", "fp16"], [1, 4, 8], exported)
+    todo = orders_of(exported, ["densenet121", "dpn68"], ["fp32", "fp16"], [1, 4, 8])
     start = time.monotonic()
     with closing(build(todo, T4, tmp_path, BuildSettings(jobs=2), lambda order, phase, done: None)) as stream:
         first = next(stream)
@@ -309,7 +324,7 @@ def test_leaving_early_cancels_what_runs_and_leaves_nothing_half_written(exporte
 
 def test_a_build_on_a_gpu_waits_for_it_and_one_ahead_of_time_does_not(tmp_path):
     onnx = tiny(tmp_path / "tiny.onnx")
-    order, phases = BuildOrder(name="tiny", onnx=onnx, precision="fp32", batch=1), []
+    order, phases = order_of(onnx, "tiny"), []
     device = Device(key="tesla-t4", name="Tesla T4", kind="gpu", uuid="GPU-1")
     here = Target(gpu=GPUS["t4"], flavour=FLAVOURS["tensorrt"], version="11.4.0", device=device)
     with exclusive_gpu(device):
@@ -341,13 +356,13 @@ def test_free_space_is_checked_before_anything_is_built(tmp_path):
     big = tmp_path / "big.onnx"
     with big.open("wb") as file:
         os.truncate(file.fileno(), 4 << 40)
-    order = BuildOrder(name="big", onnx=big, precision="fp32", batch=1)
+    order = order_of(big, "big")
     with pytest.raises(StoreError, match=rf"3 engines will need about 13194.2 GB, but only .* is free for {tmp_path}\."):
         check_space([msgspec.structs.replace(order, batch=batch) for batch in (1, 4, 8)], T4, tmp_path, force=False)
 
 
 def test_an_engine_that_is_there_needs_no_space(tmp_path):
-    order = BuildOrder(name="tiny", onnx=tiny(tmp_path / "tiny.onnx"), precision="fp32", batch=1)
+    order = order_of(tiny(tmp_path / "tiny.onnx"), "tiny")
     assert check_space([order], T4, tmp_path, force=False) > 0
     make([order], tmp_path)
     assert check_space([order], T4, tmp_path, force=False) == 0
@@ -355,7 +370,7 @@ def test_an_engine_that_is_there_needs_no_space(tmp_path):
 
 def test_without_any_exported_graph_the_command_is_named(tmp_path):
     with pytest.raises(StoreError) as error:
-        build_orders(list(MODELS), ["tf32", "fp16"], [1], tmp_path)
+        require_some(model_sources(list(MODELS), ["tf32", "fp16"], tmp_path))
     assert str(error.value) == (
         f"Nothing is exported: {tmp_path}/densenet121-fp32.onnx and 19 more do not exist. "
         "Run: trtzoo export --all --precision fp32,fp16"
@@ -424,7 +439,7 @@ def test_a_card_belongs_to_the_recipe_where_its_kernels_are_timed():
     answers["tensorrt_rtx"] = ProbeResult(version="1.7.1.116")
     targets = [choose_target("a100", flavour, answers, device=index) for flavour in ("tensorrt", "rtx") for index in (0, 1)]
     assert [target.card for target in targets] == ["NVIDIA A100-SXM4-40GB, 40 GB", "NVIDIA A100-SXM4-80GB, 80 GB", "", ""]
-    order = BuildOrder(name="tiny", onnx=Path("tiny.onnx"), precision="fp32", batch=1)
+    order = order_of(Path("tiny.onnx"), "tiny")
     stamp = engines.Stamp(name="tiny.onnx", sha256="0", bytes=1, modified=1)
     builders = [_Builder(target, Path(), BuildSettings(), lambda *_: None, threading.Event()) for target in targets]
     hashes = [builder._recipe(order, stamp).sha256 for builder in builders]

@@ -21,10 +21,10 @@ def fakes(tmp_path):
 def test_lines_go_to_stdout_and_results_to_the_folder_of_the_device(trtzoo, fakes, tmp_path):
     done = trtzoo("bench", "dpn68", "--gpu", "cpu", "--runtime", "fake", "--batch", "1,4")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == (
-        "dpn68        fp32  batch 1   trtzoo        500.00 ms   median in [500.00, 500.00]   p99 500.00   10 samples\n"
-        "dpn68        fp32  batch 4   trtzoo        500.00 ms   median in [500.00, 500.00]   p99 500.00   10 samples\n"
-    )
+    numbers = "500.00 ms   median in [500.00, 500.00]   p99 500.00   10 samples"
+    assert done.stdout.splitlines() == [
+        f"dpn68 (10 classes, 8x8) fp32  batch {batch}   trtzoo        {numbers}" for batch in (1, 4)
+    ]
     files = sorted((tmp_path / "benchmarks" / cpu_device().key).glob("*.json"))
     results = [read_record(path, Result) for path in files]
     assert [result.case.batch for result in results] == [1, 4]
@@ -35,7 +35,7 @@ def test_a_failed_case_is_reported_and_kept_and_the_exit_code_is_one(trtzoo, fak
     done = trtzoo("bench", "dpn92", "dpn68", "--gpu", "cpu", "--runtime", "fake", "--batch", "1")
     assert done.returncode == 1
     first, second = done.stdout.splitlines()
-    assert first == "dpn92        fp32  batch 1   failed: wrong-output: all logits are 0"
+    assert first == "dpn92 (10 classes, 8x8) fp32  batch 1   failed: wrong-output: all logits are 0"
     assert second.startswith("dpn68") and "500.00 ms" in second
     assert "1 of 2 cases failed; the others are kept in benchmarks/" in done.stderr
 
@@ -71,16 +71,14 @@ def test_an_unknown_name_is_a_usage_error(trtzoo, arguments, sentence):
 
 def test_auto_measures_with_the_fastest_runtime_of_a_trial(trtzoo, tmp_path):
     assert trtzoo("export", "dpn68", "--weights", "seeded", "--input-size", "64").returncode == 0
-    (tmp_path / "onnx" / "dpn68-fp32-s64.onnx").rename(tmp_path / "onnx" / "dpn68-fp32.onnx")
-    (tmp_path / "onnx" / "dpn68-fp32-s64.json").rename(tmp_path / "onnx" / "dpn68-fp32.json")
     done = trtzoo("bench", "dpn68", "--gpu", "cpu", "--batch", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "dpn68        fp32  batch 2" in done.stdout
+    assert "dpn68 (64x64) fp32  batch 2" in done.stdout
     (path,) = (tmp_path / "benchmarks").glob("*/*.json")
     result = read_record(path, Result)
     rivals = [found[1] for found in re.finditer(r"(\w+) [\d.]+ ms", result.selection_reason)]
     assert rivals == ["onnxruntime", "openvino"] and result.case.runtime in rivals
     table = trtzoo("table", "--format", "csv").stdout.split("# Latency in ms, FP32, on ")[1].split("# ")[0]
     columns = table.splitlines()[1].split(",")
-    (row,) = [line.split(",") for line in table.splitlines() if line.startswith("dpn68,")]
+    (row,) = [line.split(",") for line in table.splitlines() if line.startswith("dpn68 (64x64),")]
     assert float(row[columns.index("CPU b2")]) > 0

@@ -14,6 +14,7 @@ import pytest
 
 from tests.making import tiny, unknown
 from trtzoo.artifacts import engines
+from trtzoo.core.files import sha256_file
 from trtzoo.hardware.probes import run_probes
 
 VERSION = run_probes("tensorrt_rtx")["tensorrt_rtx"].version
@@ -27,64 +28,74 @@ def error_of(done):
 
 
 def test_a_foreign_onnx_file_is_built_and_is_up_to_date_the_second_time(trtzoo, tmp_path):
-    tiny(tmp_path / "mine.onnx", dtype="fp16")
+    mine = sha256_file(tiny(tmp_path / "mine.onnx", dtype="fp16"))[:8]
     done = trtzoo("build", "--onnx", "mine.onnx", "--precision", "fp16")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{T4}/mine-fp16-b1.engine  ")
+    assert done.stdout.startswith(f"{T4}/mine-{mine}-fp16-b1.engine  ")
     assert "  layers FP16 100.0%  " in done.stdout
     assert f"1 engine for Tesla T4 (SM75), ahead of time by TensorRT-RTX {VERSION}, 1 at once, about 20 MB" in done.stderr
     again = trtzoo("build", "--onnx", "mine.onnx", "--precision", "fp16")
-    assert (again.returncode, again.stdout) == (0, f"{T4}/mine-fp16-b1.engine  up to date\n")
+    assert (again.returncode, again.stdout) == (0, f"{T4}/mine-{mine}-fp16-b1.engine  up to date\n")
 
 
 def test_the_densenet_of_the_onnx_package_is_built(trtzoo):
     done = trtzoo("build", "--onnx", LIGHT)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{T4}/light_densenet121-fp32-b1.engine  ")
+    assert done.stdout.startswith(f"{T4}/light_densenet121-{sha256_file(LIGHT)[:8]}-fp32-b1.engine  ")
 
 
 @pytest.mark.parametrize(
     ("make", "options", "sentence"),
     [
-        (lambda path: path.write_bytes(b""), (), "bad.onnx contains no network: it is empty or not an ONNX file"),
-        (lambda path: path.write_text("hello"), (), "bad.onnx contains no network: it is empty or not an ONNX file"),
-        (
-            lambda path: os.truncate(tiny(path), 300),
-            (),
-            "TensorRT cannot read bad.onnx: model deserialize failed: Assertion failed: "
-            "model->ParseFromCodedStream(&codedInput): Failed to parse the ONNX model.",
-        ),
+        (lambda path: path.write_bytes(b""), (), "bad.onnx cannot be used: it has 0 inputs (none), and a classifier has one."),
+        (lambda path: path.write_text("hello"), (), "bad.onnx is not an ONNX file: DecodeError."),
+        (lambda path: os.truncate(tiny(path), 300), (), "bad.onnx is not an ONNX file: DecodeError."),
         (
             lambda path: unknown(path, "Relu", "Det", "Unique"),
             (),
-            "TensorRT cannot read bad.onnx: node 1 node1 (Det): unsupported node; node 2 node2 (Unique): unsupported node",
+            "bad.onnx cannot be used: its output value2 is (unk__0), not (N, classes).",
         ),
-        (
-            lambda path: tiny(path, batch=8),
-            ("--batch", "4"),
-            "bad.onnx has a fixed batch of 8, not 4. Use --batch 8, or export it with a dynamic batch",
-        ),
+        (lambda path: tiny(path, batch=8), ("--batch", "4"), "bad.onnx takes batches of 8 only. Say --batch 8."),
         (
             lambda path: tiny(path, dtype="fp16"),
             ("--precision", "fp32"),
-            "bad.onnx is not fp32: its layers compute in 1 FP16 (from the network). "
-            "The graph decides the precision: export it as fp32, or use --precision fp16",
+            "bad.onnx is fp16: it cannot be used as fp32.",
         ),
-        (
-            tiny,
-            ("--precision", "fp16"),
-            "bad.onnx is not fp16: its layers compute in 1 FP32 (from the network). "
-            "The graph decides the precision: export it as fp16, or use --precision fp32",
-        ),
+        (tiny, ("--precision", "fp16"), "bad.onnx is fp32: it cannot be used as fp16."),
     ],
     ids=["empty", "text", "truncated", "unknown operations", "fixed batch", "fp32 of fp16", "fp16 of fp32"],
 )
-def test_a_file_that_cannot_be_built_is_reported_and_leaves_nothing(trtzoo, tmp_path, make, options, sentence):
+def test_a_file_that_cannot_be_built_is_refused_in_a_sentence(trtzoo, tmp_path, make, options, sentence):
     make(tmp_path / "bad.onnx")
     done = trtzoo("build", "--onnx", "bad.onnx", *options)
+    assert done.returncode in (1, 2) and done.stdout == ""
+    assert done.stderr == f"trtzoo: {sentence}\n"
+    assert not (tmp_path / "engines").exists()
+
+
+def test_an_operation_that_tensorrt_does_not_know_is_named(trtzoo, tmp_path):
+    path = unknown(tmp_path / "bad.onnx", "Relu", "Det", "Unique")
+    model = onnx.load(path)
+    output = model.graph.output[0]
+    output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, [1, 5]))
+    onnx.save(model, path)
+    done = trtzoo("build", "--onnx", "bad.onnx")
     assert (done.returncode, done.stdout) == (1, "")
-    assert error_of(done).partition(".engine: ")[2] == sentence
+    assert error_of(done).partition(".engine: ")[2] == (
+        "TensorRT cannot read bad.onnx: node 1 node1 (Det): unsupported node; node 2 node2 (Unique): unsupported node"
+    )
     assert not [path for path in (tmp_path / T4).iterdir() if path.name != ".locks"]
+
+
+def test_two_files_of_one_name_and_a_file_with_a_models_name_are_built_side_by_side(trtzoo, tmp_path):
+    for number, name in enumerate(("a/cnn.onnx", "b/cnn.onnx", "b/densenet121.onnx")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tiny(tmp_path / name, seed=number)
+        done = trtzoo("build", "--onnx", name)
+        assert done.returncode == 0, done.stderr
+    hashes = [sha256_file(tmp_path / name)[:8] for name in ("a/cnn.onnx", "b/cnn.onnx", "b/densenet121.onnx")]
+    names = [f"{stem}-{digits}-fp32-b1.engine" for stem, digits in zip(("cnn", "cnn", "densenet121"), hashes, strict=True)]
+    assert sorted(path.name for path in (tmp_path / T4).glob("*.engine")) == sorted(names)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +122,7 @@ def test_an_impossible_command_is_one_sentence_and_its_exit_code(trtzoo, options
 
 
 def start(folder, *options):
-    command = [sys.executable, "-m", "trtzoo.cli", "build", "--onnx", "mine.onnx", "--batch", "1,2", *options]
+    command = [sys.executable, "-m", "trtzoo.cli", "build", "--onnx", "mine.onnx", *options]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 
@@ -138,7 +149,7 @@ def test_a_build_killed_at_any_point_leaves_no_engine_that_passes_for_complete(t
     tiny(tmp_path / "mine.onnx")
     random.seed(0)
     for _ in range(12):
-        process = start(tmp_path, "--force")
+        process = start(tmp_path, "--batch", "1,2", "--force")
         time.sleep(random.uniform(0.2, 2.0))
         process.kill()
         process.communicate()
@@ -184,7 +195,7 @@ def test_ctrl_c_cancels_the_build_and_keeps_finished_engines(tmp_path):
 
 def test_two_commands_for_one_engine_build_it_once(tmp_path):
     tiny(tmp_path / "mine.onnx")
-    both = [start(tmp_path) for _ in range(2)]
+    both = [start(tmp_path, "--batch", "1,2") for _ in range(2)]
     lines = b"".join(process.communicate()[0] for process in both).decode().splitlines()
     assert sorted(line.partition("-b")[2].split()[0] for line in lines) == ["1.engine", "1.engine", "2.engine", "2.engine"]
     assert sum(line.endswith("up to date") for line in lines) == 2

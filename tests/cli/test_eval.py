@@ -29,7 +29,8 @@ def ready(tmp_path):
 
 
 def journal(tmp_path):
-    return tmp_path / "benchmarks" / cpu_device().key / "accuracy" / "densenet121-fp32-c5-s8-onnxruntime.journal"
+    folder = tmp_path / "benchmarks" / cpu_device().key / "accuracy"
+    return next(folder.glob("densenet121-c5-s8-fp32-onnxruntime-00000000-*.journal"), folder / "none")
 
 
 def test_the_result_is_one_sentence_with_its_conditions(trtzoo, ready, tmp_path):
@@ -40,8 +41,8 @@ def test_the_result_is_one_sentence_with_its_conditions(trtzoo, ready, tmp_path)
     fingerprint = dataset.read_dataset(ready, classes=CLASSES).fingerprint
     assert record.fingerprint == fingerprint and record.images == 29
     assert done.stdout == (
-        "densenet121-fp32-c5-s8-onnxruntime (batch 8, torchvision weights): "
-        f"top-1 {record.top1 / 29:.2%}, top-5 100.00%; nothing published for this network; "
+        "densenet121 (5 classes, 8x8) fp32 onnxruntime (batch 8, weights of the file my.pth [00000000]): "
+        f"top-1 {record.top1 / 29:.2%}, top-5 100.00%; nothing published for this network with these weights; "
         f"29 images of data, 1 bad, fingerprint {fingerprint[:12]}\n"
     )
     assert "0/0_0.png: it is not a JPEG, PNG, BMP or WEBP image" in done.stderr
@@ -59,11 +60,11 @@ def test_a_published_network_is_compared_with_its_published_accuracy():
         images=50_000,
         top1=37_800,
         top5=46_000,
-        weights=msgspec.structs.replace(WEIGHTS, source="paddle"),
+        weights=msgspec.structs.replace(WEIGHTS, source="paddle", origin="https://a.server/w.pdparams"),
         artifact_sha256="",
     )
     assert sentence(done) == (
-        "densenet121-fp16-tensorrt (batch 8, paddle weights): top-1 75.60%, top-5 92.00%; published 75.7% and 92.6%: "
+        "densenet121 fp16 tensorrt (batch 8, weights of paddle): top-1 75.60%, top-5 92.00%; published 75.7% and 92.6%: "
         "-0.10 and -0.60 points; 50000 images of val, 0 bad, fingerprint 0123456789ab"
     )
 
@@ -82,7 +83,7 @@ def test_one_bad_file_does_not_stop_the_others(trtzoo, ready, tmp_path):
     first, second, third = done.stdout.splitlines()
     assert first.startswith("dpn68-fp32.onnx: failed: onnx/dpn68-fp32.onnx has seeded weights, which classify nothing")
     assert second == ("dpn92-fp32.onnx: failed: onnx/dpn92-fp32.onnx is missing. Run: trtzoo export dpn92 --precision fp32")
-    assert third.startswith("densenet121-fp32-c5-s8-onnxruntime (batch 8")
+    assert third.startswith("densenet121 (5 classes, 8x8) fp32 onnxruntime (batch 8")
     assert "2 of 3 evaluations failed; the others are kept in benchmarks/" in done.stderr
 
 
@@ -156,7 +157,7 @@ BAD = {
     "another precision": (
         ["--onnx", "onnx/densenet121-fp32-c5-s8.onnx", "--precision", "fp16", "--data", "data"],
         2,
-        "is fp32: it cannot be evaluated as fp16",
+        "is fp32: it cannot be used as fp16",
     ),
     "no class file": (["densenet121", "--data", "data", "--classes", "x.txt"], 1, "x.txt cannot be read: No such file"),
     "no label list": (["densenet121", "--data", "data", "--labels", "x.txt"], 1, "x.txt cannot be read: No such file"),

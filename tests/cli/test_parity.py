@@ -57,9 +57,12 @@ def test_an_engine_that_fails_is_exit_code_one_with_the_reason(trtzoo, here):
     spoilt(here)
     done = trtzoo("parity", "dpn68", "--precision", "fp32,fp16", "--batch", "2", "--limit", "4", "--format", "md")
     assert done.returncode == 1
-    assert "| dpn68 | fp32 | 2 | passes |" in done.stdout and "| dpn68 | fp16 | 2 | FAILS [1] |" in done.stdout
-    assert "[1] dpn68 fp16 batch 2 onnxruntime: a logit differs by " in done.stdout
-    assert "dpn68 fp16 batch 2 onnxruntime cannot replace the reference: a logit differs by " in done.stderr
+    assert (
+        "| dpn68 (10 classes, 32x32) | fp32 | 2 | passes |" in done.stdout
+        and "| dpn68 (10 classes, 32x32) | fp16 | 2 | FAILS [1] |" in done.stdout
+    )
+    assert "[1] dpn68 (10 classes, 32x32) fp16 batch 2 onnxruntime: a logit differs by " in done.stdout
+    assert "dpn68 (10 classes, 32x32) fp16 batch 2 onnxruntime cannot replace the reference: a logit differs by " in done.stderr
 
 
 def test_layers_name_the_first_block_out_of_tolerance(trtzoo, here):
@@ -87,7 +90,7 @@ def test_a_plain_folder_of_photographs_needs_no_labels(trtzoo, here):
 def test_a_missing_graph_fails_its_own_row_and_names_the_command(trtzoo, here):
     done = trtzoo("parity", "dpn92", "dpn68", "--batch", "1", "--limit", "2", "--format", "md")
     assert done.returncode == 1
-    assert "| dpn68 | fp32 | 1 | passes |" in done.stdout
+    assert "| dpn68 (10 classes, 32x32) | fp32 | 1 | passes |" in done.stdout
     assert "onnx/dpn92-fp32.onnx is missing. Run: trtzoo export dpn92 --precision fp32" in done.stderr
 
 

@@ -21,9 +21,10 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, fx, nn
 
 from trtzoo.artifacts import golden
-from trtzoo.artifacts.graphs import Batch, ExportOrder
+from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.core.errors import ExportError
 from trtzoo.core.files import sha256_file
+from trtzoo.core.records import Batch
 from trtzoo.exporter.fx_to_onnx import OPERATIONS, reference_logits, translate
 from trtzoo.exporter.onnx_writer import OnnxGraph, varint
 from trtzoo.models.seeded import seed

@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from msgspec.structs import replace
 
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.graphs import ExportOrder, OnnxSidecar
@@ -154,15 +155,48 @@ def test_a_damaged_file_is_exported_again(damage: str, tmp_path: Path) -> None:
     assert path.read_bytes() == whole
 
 
-def test_other_weights_or_a_fallback_make_the_file_out_of_date(tmp_path: Path) -> None:
-    made(tmp_path, SMALL)
-    network = build_network(MODELS["dpn68"], classes=10)
-    torch.save(seed(network).state_dict(), tmp_path / "w.pth")
-    (other,) = made(tmp_path, SMALL, checkpoint=locate(MODELS["dpn68"], str(tmp_path / "w.pth")))
-    assert not other.up_to_date and other.sidecar is not None and other.sidecar.weights.source == "timm"
-    (fallback,) = made(tmp_path, SMALL, checkpoint=Checkpoint("seeded", origin="seeded", fallback="No network."))
-    assert not fallback.up_to_date
-    assert fallback.sidecar is not None and fallback.sidecar.weights.fallback == "No network."
+@pytest.fixture
+def own(tmp_path: Path) -> Checkpoint:
+    """A checkpoint of the user's own."""
+    torch.save(seed(build_network(MODELS["dpn68"], classes=10)).state_dict(), tmp_path / "w.pth")
+    return locate(MODELS["dpn68"], str(tmp_path / "w.pth"))
+
+
+STAND_IN = Checkpoint("seeded", origin="seeded", fallback="No network.")
+
+
+def test_an_export_with_other_weights_is_replaced_only_by_force(tmp_path: Path, own: Checkpoint) -> None:
+    (first,) = made(tmp_path, SMALL)
+    (refused,) = made(tmp_path, SMALL, checkpoint=own)
+    assert refused.error == (
+        "it has weights of seeded, and weights of w.pth would replace it. Keep both: --name OTHER. Replace it: --force"
+    )
+    assert read_sidecar(first.path, OnnxSidecar, remedy="") == first.sidecar
+    (other,) = made(tmp_path, SMALL, checkpoint=own, force=True)
+    assert other.sidecar is not None and (other.sidecar.weights.source, other.sidecar.weights.origin) == ("file", "w.pth")
+
+
+def test_seeded_weights_that_stand_in_for_others_do_not_replace_real_ones(tmp_path: Path, own: Checkpoint) -> None:
+    (first,) = made(tmp_path, SMALL, checkpoint=own)
+    (kept,) = made(tmp_path, SMALL, checkpoint=STAND_IN)
+    assert not kept.error and kept.sidecar == first.sidecar
+    assert kept.note == "kept, with weights of w.pth: the published ones cannot be downloaded now"
+
+
+def test_real_weights_replace_seeded_ones_that_stood_in_for_them(tmp_path: Path, own: Checkpoint) -> None:
+    (first,) = made(tmp_path, SMALL, checkpoint=STAND_IN)
+    assert first.sidecar is not None and first.sidecar.weights.fallback == "No network."
+    (real,) = made(tmp_path, SMALL, checkpoint=own)
+    assert real.sidecar is not None and real.sidecar.weights.source == "file"
+    assert real.note == "replaces seeded weights by those of w.pth"
+
+
+def test_another_name_keeps_both_exports_and_says_which_network_it_is(tmp_path: Path, own: Checkpoint) -> None:
+    (first,) = made(tmp_path, SMALL)
+    (second,) = made(tmp_path, replace(SMALL, name="mine"), checkpoint=own)
+    assert [first.path.name, second.path.name] == ["dpn68-fp32-c10-s32.onnx", "mine-fp32-c10-s32.onnx"]
+    assert second.sidecar is not None
+    assert (second.sidecar.identity.model, second.sidecar.identity.network) == ("mine", "dpn68")
 
 
 EXPORT = """
@@ -191,6 +225,8 @@ def test_every_module_of_ours_that_decides_the_bytes_is_hashed(tmp_path: Path) -
         for name in (
             "core",
             "core.arrays",
+            "core.console",
+            "core.decoding",
             "core.system",
             "core.errors",
             "core.records",
@@ -252,7 +288,8 @@ def test_activations_that_overflow_fp16_are_caught_by_the_golden_sample(tmp_path
 def test_a_wrong_checkpoint_leaves_an_earlier_export_unchanged(tmp_path: Path) -> None:
     (first,) = made(tmp_path / "onnx", SMALL)
     (tmp_path / "w.pdparams").write_bytes(b"")
-    (done,) = made(tmp_path / "onnx", SMALL, checkpoint=locate(MODELS["dpn68"], str(tmp_path / "w.pdparams")))
+    broken = locate(MODELS["dpn68"], str(tmp_path / "w.pdparams"))
+    (done,) = made(tmp_path / "onnx", SMALL, checkpoint=broken, force=True)
     assert done.error == f"{tmp_path / 'w.pdparams'} is empty."
     assert read_sidecar(first.path, OnnxSidecar, remedy="") == first.sidecar
     assert len(visible(tmp_path / "onnx")) == 3

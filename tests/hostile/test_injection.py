@@ -127,7 +127,7 @@ def name(random):
 
 
 FIXED = {"schema", "kind", "model", "precision", "protocol", "decoder", "interpolation", "io", "wait", "started"}
-PLAIN = {"key", "device", "runtime"}
+PLAIN = {"key", "device", "runtime", "form"}
 
 
 def spoiled(value, random, field=""):

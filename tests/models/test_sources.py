@@ -111,7 +111,8 @@ def test_a_missing_file_is_an_error(kind: str, tmp_path: Path) -> None:
 def test_a_local_file_has_the_publisher_of_its_format(file: str, model: str, source: str, tmp_path: Path) -> None:
     path = tmp_path / file
     path.touch()
-    assert locate(MODELS[model], str(path)) == Checkpoint(source, path, file)
+    own = locate(MODELS[model], str(path))
+    assert own == Checkpoint("file", path, file, format=source) and own.publisher is PUBLISHERS[source]
 
 
 @pytest.mark.parametrize(

@@ -185,8 +185,8 @@ def test_a_local_file_gets_the_conventions_of_its_formats_publisher(densenet121:
         epsilons = {module.eps for module in network.modules() if isinstance(module, nn.BatchNorm2d)}
         found[name] = (record.source, record.epsilon, epsilons, record.preprocessing.interpolation, record.origin)
     assert found == {
-        "densenet121": ("torchvision", 1e-5, {1e-5}, "bilinear", "densenet121.pth"),
-        "dpn68": ("timm", 1e-3, {1e-3}, "bicubic", "dpn68.pth"),
+        "densenet121": ("file", 1e-5, {1e-5}, "bilinear", "densenet121.pth"),
+        "dpn68": ("file", 1e-3, {1e-3}, "bicubic", "dpn68.pth"),
     }
 
 

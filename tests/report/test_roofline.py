@@ -78,8 +78,8 @@ def test_a_failed_result_has_a_limit_and_no_share():
 def test_published_cells_have_their_share_beside_the_measured_ones():
     tables = {table.title: table for table in limit_tables([gpu_result(seconds=(0.002,) * 12)])}
     assert list(tables) == [
-        "Share of the limit, Tesla V100, FP32",
         "Share of the limit, Tesla T4, tensorrt, FP32",
+        "Share of the limit, Tesla V100, FP32",
         "Share of the limit, Tesla T4, FP16",
     ]
     table = tables["Share of the limit, Tesla T4, tensorrt, FP32"]

@@ -13,6 +13,7 @@ from tests.benchmark.fakes import DEVICE
 from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.errors import DataError, ImageError
+from trtzoo.core.records import Identity
 from trtzoo.exporter.plan import export
 from trtzoo.images.dataset import DataSet, Photograph
 from trtzoo.images.preprocessing import read_image
@@ -47,13 +48,17 @@ def photographs(tmp_path):
     return DataSet(folder=tmp_path, photographs=tuple(map(Photograph, paths)))
 
 
+IDENTITY = Identity(model="dpn68", network="dpn68")
+
+
 def candidate(folder, precision="fp32", batch=1, runtime="onnxruntime"):
     path = folder / f"dpn68-{precision}-c10-s32.onnx"
     return Candidate(artifact=str(path), precision=precision, batch=batch, runtime=runtime, device=DEVICE)
 
 
 def compared(todo, images):
-    return list(parity("dpn68", todo, Path("onnx"), lambda classes: images, on_progress=lambda who, done: None))
+    named = [(IDENTITY, each) for each in todo]
+    return list(parity(named, lambda classes: images, onnx=Path("onnx"), on_progress=lambda who, done: None))
 
 
 def test_each_precision_is_judged_by_its_own_limits_at_each_batch(folder):
@@ -145,17 +150,16 @@ def test_an_unusable_data_set_ends_the_comparison(folder):
         raise DataError(f"no images of {classes} classes")
 
     with pytest.raises(DataError, match="no images of 10 classes"):
-        list(parity("dpn68", [candidate(folder)], folder, images, on_progress=lambda who, done: None))
+        list(parity([(IDENTITY, candidate(folder))], images, onnx=folder, on_progress=lambda who, done: None))
 
 
 def test_progress_is_reported_for_the_reference_and_for_the_candidate(folder):
     progress = []
     list(
         parity(
-            "dpn68",
-            [candidate(folder, batch=2)],
-            folder,
+            [(IDENTITY, candidate(folder, batch=2))],
             lambda classes: DataSet(synthetic=3),
+            onnx=folder,
             on_progress=lambda who, done: progress.append((who, done)),
         )
     )

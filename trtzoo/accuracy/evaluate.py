@@ -4,6 +4,7 @@ An image counts by the rank of its class among the logits. Equal logits rank in 
 network with constant logits is right about class 0 only. A logit that is not finite makes its image wrong.
 """
 
+import glob
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -98,6 +99,9 @@ def evaluate(
             header = _header(evaluation, images=len(data.photographs))
             if resume and (finished := _finished(path, header)):
                 return finished
+            if resume and not journal_path.exists():  # a journal of other images, if there is one, says what differs
+                for other in path.parent.glob(f"{glob.escape(evaluation.stem)}-{'?' * 8}.journal"):
+                    Journal(other, header, resume=True)
             journal = Journal(journal_path, header, resume=resume)
             remaining = sorted(set(range(len(data.photographs))) - journal.ranks.keys() - journal.bad.keys())
             crops = decoders.stream(data, remaining, preprocessing, size, cache=cache)
@@ -128,6 +132,8 @@ def _unfinished(candidate: Candidate, subject: Subject, data: DataSet) -> Evalua
     assert sidecar.weights is not None
     return Evaluation(
         model=sidecar.model,
+        identity=subject.identity,
+        limit=data.limit,
         precision=candidate.precision or sidecar.precision,
         runtime=candidate.runtime,
         batch=candidate.batch or (DEFAULT_BATCH if sidecar.batch == "dynamic" else sidecar.batch),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 from filelock import Timeout
+from msgspec.structs import replace
 
 from trtzoo.core.decoding import UnreadableError, convert, decode_json, read_file
 from trtzoo.core.errors import StoreError
@@ -20,6 +21,7 @@ from trtzoo.core.records import (
     MAX_BATCH,
     SCHEMA,
     Device,
+    Identity,
     Record,
     Weights,
     are_not_negative,
@@ -40,14 +42,15 @@ CHANGES = {
 class Evaluation(Record, frozen=True, kw_only=True):
     """How many of `images` labelled images had their class first (`top1`) or among the first five (`top5`).
 
-    `fingerprint` is the data set's; `lists` are the sha256 of its label list and class file, by name. `bad` lists the
-    unreadable images, which are not in `images`, with reasons. `not_finite` images had a logit that is not finite; they count
-    as wrong. `seconds` includes decoding.
+    `fingerprint` is that of the images used, `limit` the number to which they were limited; an older file does not say. `lists`
+    are the sha256 of the label list and class file, by name. `bad` lists the unreadable images, which are not in `images`, with
+    reasons. `not_finite` images had a logit that is not finite; they count as wrong. `seconds` includes decoding.
     """
 
     schema: int = SCHEMA
     kind: Literal["evaluation"] = "evaluation"
     model: str
+    identity: Identity | None = None
     precision: str
     runtime: str
     batch: int
@@ -57,6 +60,7 @@ class Evaluation(Record, frozen=True, kw_only=True):
     dataset: str
     fingerprint: str
     lists: dict[str, str] = msgspec.field(default_factory=dict)
+    limit: int | None = None
     images: int
     top1: int
     top5: int
@@ -78,9 +82,20 @@ class Evaluation(Record, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        classes = f"-c{self.classes}" if self.classes != 1000 else ""
-        size = f"-s{self.size}" if self.size != 224 else ""
-        return f"{self.model}-{self.precision}{classes}{size}-{self.runtime}"
+        """The name of its file: the network, the weights, the runtime, and the images."""
+        return "-".join(filter(None, (self.stem, self.fingerprint[:8])))
+
+    @property
+    def stem(self) -> str:
+        """The name without the images."""
+        subject = self.subject
+        return "-".join(filter(None, (subject.model, subject.form, self.precision, self.runtime, subject.tag)))
+
+    @property
+    def subject(self) -> Identity:
+        """What was evaluated; an older file's fields say it."""
+        usual = Identity(model=self.model, network=self.model, weights=self.weights)
+        return self.identity or replace(usual, classes=self.classes, height=self.size, width=self.size)
 
 
 def load_evaluations(results: Path) -> tuple[list[Evaluation], list[str]]:

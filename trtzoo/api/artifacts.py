@@ -1,79 +1,207 @@
-"""Which file a runtime runs for a model: the exported graph, or the engine that was built of it."""
+"""Which files a command works on: models' exported graphs or the user's files, and the engines that were built of them."""
 
 import glob
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from shlex import quote
 
+from msgspec.structs import replace
+
 from trtzoo.accuracy.records import DEFAULT_BATCH
-from trtzoo.api.selection import engines_folder
+from trtzoo.api.selection import Files, Names, engines_folder, select_models, select_precisions
 from trtzoo.artifacts import engines
+from trtzoo.artifacts.foreign import read_foreign
+from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.errors import StoreError, UsageError
+from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import Device, Record
+from trtzoo.core.records import Device, Identity, Record
 from trtzoo.runtimes.registry import Runtime
 
+FORMS = r"(-b\d+)?(-io16)?(-opset\d+)?(-c\d+)?(-s\d+)?"  # the settings in the name of an exported file
 
-def graph_path(folder: Path, model: str, precision: str) -> Path:
-    """The model's exported graph: the usual file, or the only one with other classes or input size."""
+
+class Source(Record, frozen=True, kw_only=True):
+    """What is built or measured: an ONNX file, or an engine, and what it computes; `precision` is the one asked for.
+
+    The file may not exist. `batch` is the only batch size of an engine; `subject` names the file's network in commands: a
+    model, or "--onnx FILE".
+    """
+
+    path: Path
+    identity: Identity
+    precision: str
+    subject: str
+    batch: int | None = None
+
+    @property
+    def remedy(self) -> str:
+        """The command that makes the file."""
+        if self.path.suffix == ".engine":
+            return f"trtzoo build {self.subject} --precision {self.precision} --batch {self.batch}"
+        return f"trtzoo export {self.subject} --precision {PRECISIONS[self.precision].graph}"
+
+
+def find_graph(folder: Path, model: str, precision: str) -> Path:
+    """The model's exported graph: the usual file, or the only one of another form. `precision` is fp32 or fp16.
+
+    Raises UsageError for several of other forms.
+    """
     usual = folder / f"{model}-{precision}.onnx"
-    pattern = rf"{re.escape(usual.stem)}(-c\d+)?(-s\d+)?"
+    pattern = rf"{re.escape(usual.stem)}{FORMS}"
     others = [path for path in folder.glob(f"{glob.escape(usual.stem)}-*.onnx") if re.fullmatch(pattern, path.stem)]
-    return others[0] if len(others) == 1 and not usual.exists() else usual
+    if usual.exists() or not others:
+        return usual
+    if len(others) > 1:
+        raise UsageError(
+            f"{folder} has several exports of {model}: {', '.join(sorted(path.name for path in others))}. Choose: --onnx FILE"
+        )
+    return others[0]
+
+
+def model_sources(models: Iterable[str], precisions: Iterable[str], folder: Path) -> list[Source]:
+    """The exported graphs of models, model by model; they may not exist."""
+    return [_exported(model, precision, folder) for model in models for precision in precisions]
+
+
+def _exported(model: str, precision: str, folder: Path) -> Source:
+    graph = PRECISIONS[precision].graph
+    path = find_graph(folder, model, graph)
+    identity = Identity(model=model, network=model)
+    if sidecar_path(path).is_file():
+        identity = read_record(sidecar_path(path), OnnxSidecar).identity
+    return Source(path=path, identity=identity, precision=precision, subject=model)
+
+
+def file_sources(files: Iterable[Path], precisions: list[str] | None) -> list[Source]:
+    """The files that the user names, at these precisions or their own. Raises StoreError or UsageError for an unusable one."""
+    return [source for path in files for source in _named(path, precisions)]
+
+
+def _named(path: Path, precisions: list[str] | None) -> list[Source]:
+    if not path.is_file():
+        raise StoreError(f"There is no {path}.")
+    if path.suffix == ".engine":
+        engine = engines.read_sidecar_unchecked(path)
+        if engine is None:
+            raise StoreError(f"{path} has no readable sidecar, so its content is unknown. Run: {engines.build_command(path)}")
+        if precisions and precisions != [engine.precision]:
+            raise UsageError(f"{path} is {engine.precision}: leave out --precision.")
+        identity = engine.identity or Identity(model=engine.model, network=engine.model, weights=engine.weights)
+        subject = f"--onnx {quote(engine.onnx.name)}"
+        return [Source(path=path, identity=identity, precision=engine.precision, batch=engine.batch, subject=subject)]
+    stamp, sidecar = engines.read_source(path, None)
+    identity, own = (sidecar.identity, sidecar.precision) if sidecar else read_foreign(path, stamp.sha256)
+    for name in precisions or ():
+        if PRECISIONS[name].graph != own:
+            raise UsageError(f"{path} is {own}: it cannot be used as {name}.")
+    return [
+        Source(path=path, identity=identity, precision=name, subject=f"--onnx {quote(str(path))}")
+        for name in precisions or [own]
+    ]
+
+
+def pairs(sources: Iterable[Source], batches: list[int] | None, usual: Iterable[int]) -> list[tuple[Source, int]]:
+    """Each source with each batch size; None means the file's own, or the `usual` ones where it takes any.
+
+    Raises UsageError for a size that a file does not take.
+    """
+    found = []
+    for source in sources:
+        fixed = source.batch or (None if source.identity.batch == "dynamic" else source.identity.batch)
+        if fixed and batches and batches != [fixed]:
+            raise UsageError(f"{source.path} takes batches of {fixed} only. Say --batch {fixed}.")
+        found += [(source, size) for size in batches or ([fixed] if fixed else usual)]
+    return found
+
+
+def select_sources(
+    models: Names | None, onnx: Files | None, precision: Names | None, folder: Path
+) -> tuple[list[Source], list[str]]:
+    """The sources of models (None: all), or of the files `onnx`, and their precisions; None means fp32, or a file's own.
+
+    Raises UsageError for both models and files, and StoreError for a file that cannot be used.
+    """
+    given = None if precision is None else select_precisions(precision)
+    if onnx is None:
+        sources = model_sources(select_models(models), given or ["fp32"], folder)
+    elif models is not None:
+        raise UsageError("Give either model names or --onnx FILE, not both.")
+    else:
+        files = [onnx] if isinstance(onnx, str | os.PathLike) else onnx
+        sources = file_sources(map(Path, files), given)
+    return sources, list(dict.fromkeys(source.precision for source in sources))
 
 
 class ArtifactPaths(Record, frozen=True, kw_only=True):
-    """The files that a runtime runs on a device: graphs in `onnx`, or engines in `engines`, which is None if it runs graphs."""
+    """The files that a runtime runs on a device: graphs, or the engines in the folder `engines`, None if it runs graphs."""
 
     device: Device
     runtime: Runtime
-    onnx: Path
     engines: Path | None
 
     @classmethod
-    def find(cls, device: Device, runtime: Runtime, onnx: Path, engines_root: Path) -> "ArtifactPaths":
+    def find(cls, device: Device, runtime: Runtime, engines_root: Path) -> "ArtifactPaths":
         """Raises MachineError if the runtime runs engines and its TensorRT cannot be loaded."""
         folder = engines_folder(engines_root, device, runtime) if runtime.reads == "engine" else None
-        return cls(device=device, runtime=runtime, onnx=onnx, engines=folder)
+        return cls(device=device, runtime=runtime, engines=folder)
 
-    def for_model(self, model: str, *, precision: str, batch: int | None) -> Candidate:
-        """The model's file; it may not exist."""
-        return self._candidate(graph_path(self.onnx, model, PRECISIONS[precision].graph), precision=precision, batch=batch)
+    def artifact(self, source: Source, batch: int) -> Source:
+        """The file that the runtime runs: the source's graph, or the engine that was built of it. It may not exist.
 
-    def for_file(self, path: Path, *, precision: str | None, batch: int | None) -> Candidate:
-        """An exported graph or an engine. Raises StoreError for a graph without a sidecar, UsageError for a wrong kind."""
-        if path.suffix == ".engine":
-            if self.runtime.reads == "graph":
-                raise UsageError(
-                    f"{path} is an engine, and {self.runtime.name} on {self.device.name} runs exported graphs. Give its graph."
-                )
-            return self._candidate(path, precision=precision or "", batch=batch)
-        _, sidecar = engines.read_source(path, None)
-        if sidecar is None:
-            raise StoreError(f"{path} has no sidecar, so the preprocessing of its images is unknown. Run: trtzoo export")
-        if precision and PRECISIONS[precision].graph != sidecar.precision:
-            raise UsageError(f"{path} is {sidecar.precision}: it cannot be evaluated as {precision}.")
-        return self._candidate(path, precision=precision or sidecar.precision, batch=batch)
-
-    def _candidate(self, path: Path, *, precision: str, batch: int | None) -> Candidate:
-        """An engine or a graph; instead of a graph, the engine that was built of it if the runtime runs engines."""
-        options: dict[str, bool | int] = {"device": self.device.index} if self.device.kind == "gpu" else {}
-        remedy = ""
-        if path.suffix != ".engine":
-            graph = PRECISIONS[precision].graph
+        Raises UsageError for an engine where graphs are run.
+        """
+        if source.path.suffix == ".engine":
             if self.engines is None:
-                remedy = f"trtzoo export {quote(path.stem.split('-')[0])} --precision {graph}"
-                options |= {"tf32": PRECISIONS[precision].tf32} if self.device.kind == "gpu" else {}
-            else:
-                name = path.stem.replace(f"-{graph}", "", 1)
-                path = self.engines / f"{name}-{precision}-b{batch or DEFAULT_BATCH}.engine"
+                raise UsageError(
+                    f"{source.path} is an engine, and {self.runtime.name} on {self.device.name} runs exported graphs. "
+                    "Give its graph."
+                )
+            return source
+        if self.engines is None:
+            return source
+        engine = self.engines / engines.engine_name(source.identity, source.precision, batch)
+        identity = source.identity
+        if not source.path.is_file() and (built := engines.read_sidecar_unchecked(engine)):
+            identity = built.identity or identity  # the engine came here without its graph
+        return replace(source, path=engine, identity=identity, batch=batch)
+
+    def candidate(self, source: Source, batch: int | None) -> Candidate:
+        """The file to evaluate or compare, and the runtime's options. `batch` None means the file's, or a usual one."""
+        options: dict[str, bool | int] = {"device": self.device.index} if self.device.kind == "gpu" else {}
+        if self.engines is None and self.device.kind == "gpu":
+            options["tf32"] = PRECISIONS[source.precision].tf32
+        fixed = source.identity.batch if source.identity.batch != "dynamic" else DEFAULT_BATCH
+        file = source
+        if self.engines is not None or source.path.suffix == ".engine":
+            file = self.artifact(source, batch or source.batch or fixed)
         return Candidate(
-            artifact=str(path),
-            precision=precision,
+            artifact=str(file.path),
+            precision=source.precision,
             runtime=self.runtime.name,
             device=self.device,
             batch=batch,
             options=options,
-            remedy=remedy,
+            remedy=file.remedy,
+            graph=str(source.path),
         )
+
+
+def require_some(files: list[Source]) -> None:
+    """Raise StoreError, with the command that makes them, if none of the files exists."""
+    missing = list(dict.fromkeys(file.path for file in files))
+    if not missing or any(path.is_file() for path in missing):
+        return
+    subjects = list(dict.fromkeys(file.subject for file in files))
+    wanted = subjects if len(subjects) < 4 else ["--all"]
+    engines_missing = missing[0].suffix == ".engine"
+    kinds = [file.precision if engines_missing else PRECISIONS[file.precision].graph for file in files]
+    words = ["trtzoo", "build" if engines_missing else "export", *wanted, "--precision", ",".join(dict.fromkeys(kinds))]
+    if engines_missing:
+        words += ["--batch", ",".join(dict.fromkeys(str(file.batch) for file in files))]
+    what = f"{missing[0]} and {len(missing) - 1} more do" if len(missing) > 1 else f"{missing[0]} does"
+    made = "built" if engines_missing else "exported"
+    raise StoreError(f"Nothing is {made}: {what} not exist. Run: {' '.join(words)}")

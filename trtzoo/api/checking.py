@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from functools import cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.progress import Progress, TaskID
 
 from trtzoo.accuracy.records import Evaluation
-from trtzoo.api.artifacts import ArtifactPaths
-from trtzoo.api.selection import Folder, Names, Sizes, select_batches, select_models, select_precisions, select_runtime
+from trtzoo.api.artifacts import ArtifactPaths, pairs, require_some, select_sources
+from trtzoo.api.selection import Files, Folder, Names, Sizes, select_batches, select_runtime
 from trtzoo.core.console import log, progress_bars
-from trtzoo.core.errors import DataError, ImageError, TrtzooError, UsageError
+from trtzoo.core.errors import DataError, ImageError, TrtzooError
 from trtzoo.core.modules import require_module
 from trtzoo.images.dataset import DataSet, Photograph, read_dataset, unlabelled_images
 from trtzoo.verification import check
@@ -28,7 +29,7 @@ def evaluate(
     models: Names | None = None,
     *,
     data: Folder,
-    onnx: Folder | None = None,
+    onnx: Files | None = None,
     gpu: str = "auto",
     device: str | int | None = None,
     precision: Names | None = None,
@@ -47,7 +48,7 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure top-1 and top-5 accuracy on the labelled photographs of the folder `data`; records go to files in `results`, too.
 
-    `onnx` is one exported file, or on a GPU its engine, instead of models. `precision` is fp32 by default, or the file's own.
+    `onnx` is exported files, or on a GPU their engines, instead of models. `precision` is fp32 by default, or the file's own.
     `device` is the index, UUID or PCI bus id of one of several GPUs. `classes` and `labels` are files with the class names and
     the labels. `limit` is the largest number of images. `resume` continues an interrupted evaluation. `on_result` receives each
     record as it is made. The first file that fails raises its error, unless `on_error` takes its name and error: then the next
@@ -58,16 +59,11 @@ def evaluate(
     >>> print(record.images, record.top1 <= record.top5)
     30 True
     """
-    if onnx is not None and models is not None:
-        raise UsageError("Give either model names or --onnx FILE, not both.")
     read = image_reader(data, limit=limit, classes=classes, labels=labels, need_labels=True)
-    precisions = select_precisions(precision or "fp32")
+    sources, precisions = select_sources(models, onnx, precision, Path(onnx_dir))
     chosen, row = select_runtime(gpu, runtime, precisions, device=device)
-    paths = ArtifactPaths.find(chosen, row, Path(onnx_dir), Path(engines_dir))
-    if onnx is not None:
-        tasks = [paths.for_file(Path(onnx), precision=precisions[0] if precision else None, batch=batch)]
-    else:
-        tasks = [paths.for_model(name, precision=kind, batch=batch) for name in select_models(models) for kind in precisions]
+    paths = ArtifactPaths.find(chosen, row, Path(engines_dir))
+    tasks = [paths.candidate(source, batch) for source in sources]
     records = []
 
     from trtzoo.accuracy.evaluate import evaluate as evaluate_file
@@ -122,11 +118,12 @@ def _report_bad_images(record: Evaluation) -> None:
 def parity(
     models: Names | None = None,
     *,
+    onnx: Files | None = None,
     data: Folder | None = None,
     gpu: str = "auto",
     device: str | int | None = None,
-    precision: Names = "fp32",
-    batch: Sizes = (1, 4, 8),
+    precision: Names | None = None,
+    batch: Sizes | None = None,
     runtime: str | None = None,
     limit: int | None = None,
     classes: Folder | None = None,
@@ -135,7 +132,7 @@ def parity(
     engines_dir: Folder = "engines",
     on_result: Callable[[ParityVerdict], None] | None = None,
 ) -> list[ParityVerdict]:
-    """Compare each model's file at each precision and batch size with the PyTorch reference, on the same images.
+    """Compare each model's file, or those of `onnx`, at each precision and batch size with the reference, on the same images.
 
     `data` is a folder of photographs, with labels or without; None means synthetic images, on which only logits are judged.
     `device` is the index, UUID or PCI bus id of one of several GPUs. `on_result` receives each verdict as it is made. A file
@@ -145,12 +142,14 @@ def parity(
     >>> _ = trtzoo.export("dpn68", weights="seeded", classes=10, input_size=32)
     >>> for verdict in trtzoo.parity("dpn68", batch=[1, 4], gpu="cpu", limit=4):
     ...     print(verdict.title, verdict.reasons or "passes")
-    dpn68 fp32 batch 1 onnxruntime passes
-    dpn68 fp32 batch 4 onnxruntime passes
+    dpn68 (10 classes, 32x32) fp32 batch 1 onnxruntime passes
+    dpn68 (10 classes, 32x32) fp32 batch 4 onnxruntime passes
     """
-    names, precisions, batches = select_models(models), select_precisions(precision), select_batches(batch)
+    sources, precisions = select_sources(models, onnx, precision, Path(onnx_dir))
+    wanted = pairs(sources, None if batch is None else select_batches(batch), (1, 4, 8))
     chosen, row = select_runtime(gpu, runtime, precisions, device=device)
-    paths = ArtifactPaths.find(chosen, row, Path(onnx_dir), Path(engines_dir))
+    paths = ArtifactPaths.find(chosen, row, Path(engines_dir))
+    require_some([paths.artifact(*pair) for pair in wanted])
     images = image_reader(data, limit=limit, classes=classes, labels=labels)
     verdicts = []
     with progress_bars() as bars:
@@ -159,9 +158,9 @@ def parity(
         def show(title: str, done: int) -> None:
             bars.update(bar, description=title, completed=done)
 
-        for name in names:
-            tasks = [paths.for_model(name, precision=kind, batch=size) for kind in precisions for size in batches]
-            for found in check.parity(name, tasks, paths.onnx, images, on_progress=show):
+        for _, own in groupby(wanted, key=lambda pair: (pair[0].identity.model, pair[0].identity.tag)):
+            tasks = [(source.identity, paths.candidate(source, size)) for source, size in own]
+            for found in check.parity(tasks, images, onnx=Path(onnx_dir), on_progress=show):
                 if isinstance(found, ImageError):
                     log.warning("skipped: %s", found)
                     continue

@@ -1,23 +1,25 @@
 """`export` and `build`: networks → ONNX files → engines."""
 
+import re
 from collections.abc import Callable
 from contextlib import closing
-from itertools import product
 from pathlib import Path
 
 from rich.progress import TaskID
 
 from trtzoo.api import selection
-from trtzoo.api.selection import Folder, Names, Sizes
-from trtzoo.artifacts.graphs import Batch, ExportOrder
+from trtzoo.api.artifacts import pairs, require_some, select_sources
+from trtzoo.api.selection import Files, Folder, Names, Sizes
+from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.builder import plan
 from trtzoo.builder.options import check_options
 from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildOrder, BuildResult, BuildSettings
 from trtzoo.builder.targets import check_names, choose_target
 from trtzoo.core.console import ALERT, log, progress_bars
-from trtzoo.core.errors import StoreError, UsageError
+from trtzoo.core.errors import UsageError
 from trtzoo.core.files import size_text
 from trtzoo.core.precisions import PRECISIONS, check_tf32
+from trtzoo.core.records import Batch, is_plain
 from trtzoo.exporter.plan import ExportResult
 from trtzoo.exporter.plan import export as export_model
 from trtzoo.hardware import probes
@@ -38,6 +40,7 @@ def export(
     io: str = "fp32",
     classes: int = 1000,
     input_size: int = 224,
+    name: str | None = None,
     onnx_dir: Folder = "onnx",
     force: bool = False,
     on_result: Callable[[ExportResult], None] | None = None,
@@ -45,8 +48,9 @@ def export(
     """Export networks to checked ONNX files in `onnx_dir`: all ten, or those with these names.
 
     `weights` is paddle, torchvision, timm, seeded, or a file; by default paddle's, or seeded ones if they cannot be downloaded,
-    with a warning. A file that is up to date is kept unless `force`. `on_result` receives each record as it is made. A file
-    that could not be made has `error` set. Raises UsageError and WeightsError before anything is made.
+    with a warning. A file that is up to date is kept unless `force`, and so is one with other weights; `name` is another name
+    for the files of one model. `on_result` receives each record as it is made. A file that could not be made has `error` set.
+    Raises UsageError and WeightsError before anything is made.
 
     >>> import trtzoo
     >>> (small,) = trtzoo.export("dpn68", weights="seeded", classes=10, input_size=32)
@@ -58,7 +62,13 @@ def export(
     graphs = dict.fromkeys(PRECISIONS[name].graph for name in selection.select_precisions(precision))
     types = {graph: io if graph == "fp16" else "fp32" for graph in graphs}
     fixed: Batch = "dynamic" if batch == "dynamic" else selection.select_batch(batch)
+    if name is not None and not (is_plain(name) and re.fullmatch(r"[\w.+-]+", name)):
+        raise UsageError(f"--name {name!r} is not a name of letters, digits and . _ + -")
+    if name in MODELS:
+        raise UsageError(f"--name {name} is a model's own name. Choose another")
     checkpoints = [(MODELS[name], locate(MODELS[name], weights)) for name in selection.select_models(models)]
+    if name and len(checkpoints) > 1:
+        raise UsageError(f"--name is for one model, and these are {len(checkpoints)}.")
     if reason := next((checkpoint.fallback for _, checkpoint in checkpoints if checkpoint.fallback), ""):
         log.log(ALERT, FALLBACK, reason)
     records = []
@@ -68,7 +78,14 @@ def export(
             bars.update(bar, description=f"exporting {model.name}")
             orders = [
                 ExportOrder(
-                    model=model.name, precision=graph, io=kind, batch=fixed, opset=opset, classes=classes, size=input_size
+                    model=model.name,
+                    name=name or "",
+                    precision=graph,
+                    io=kind,
+                    batch=fixed,
+                    opset=opset,
+                    classes=classes,
+                    size=input_size,
                 )
                 for graph, kind in types.items()
             ]
@@ -83,8 +100,8 @@ def export(
 def build(
     models: Names | None = None,
     *,
-    onnx: Folder | None = None,
-    precision: Names = "fp32",
+    onnx: Files | None = None,
+    precision: Names | None = None,
     batch: Sizes | None = None,
     gpu: str = "auto",
     device: str | int | None = None,
@@ -103,27 +120,25 @@ def build(
     force: bool = False,
     on_result: Callable[[BuildResult], None] | None = None,
 ) -> list[BuildResult]:
-    """Build TensorRT engines of exported models, or of any classifier's file `onnx`, one per precision and batch size.
+    """Build TensorRT engines of exported models, or of any classifiers' files `onnx`, one per precision and batch size.
 
-    By default the batch sizes are 1, 4 and 8, or 1 for `onnx`. `gpu` is auto (the GPU of this machine, else a T4) or a GPU's
-    name; `device` is the index, UUID or PCI bus id of one of several GPUs; `flavour` is tensorrt (for the GPU of this machine),
-    rtx (ahead of time) or auto. `workspace` is in MiB, `timeout` in seconds per engine. `opt_level`,
-    `timing_iterations`, `aux_streams` and `tiling` are options of TensorRT's builder (None: its own); an engine that was built
-    with others is replaced only by `force`. `dump_layers` writes the engine inspector's JSON beside an engine, on the machine
-    with its GPU. An engine that is up to date is kept unless `force`. `on_result` receives each record as it is made. An engine
-    that could not be built has `error` set. Raises UsageError, StoreError and MachineError before anything is built.
+    By default the batch sizes are 1, 4 and 8, or 1 for `onnx`, and the precision is fp32, or that of `onnx`. `gpu` is auto (the
+    GPU of this machine, else a T4) or a GPU's name; `device` is the index, UUID or PCI bus id of one of several GPUs; `flavour`
+    is tensorrt (for the GPU of this machine), rtx (ahead of time) or auto. `workspace` is in MiB, `timeout` in seconds per
+    engine. `opt_level`, `timing_iterations`, `aux_streams` and `tiling` are options of TensorRT's builder (None: its own); an
+    engine that was built with others is replaced only by `force`. `dump_layers` writes the engine inspector's JSON beside an
+    engine, on the machine with its GPU. An engine that is up to date is kept unless `force`. `on_result` receives each record
+    as it is made. An engine that could not be built has `error` set. Raises UsageError, StoreError and MachineError before
+    anything is built.
 
     >>> import trtzoo
     >>> for engine in trtzoo.build(onnx="mine.onnx", batch=[1, 4], gpu="t4", flavour="rtx"):
     ...     print(engine.path.name, engine.error or "ok")
-    mine-fp32-b1.engine ok
-    mine-fp32-b4.engine ok
+    mine-e10c6bc7-fp32-b1.engine ok
+    mine-e10c6bc7-fp32-b4.engine ok
     """
-    if onnx is not None and models is not None:
-        raise UsageError("Give either model names or --onnx FILE, not both.")
-    precisions = selection.select_precisions(precision)
-    batches = selection.select_batches(batch if batch is not None else 1 if onnx else (1, 4, 8))
-    names = selection.select_models(models)
+    sources, precisions = select_sources(models, onnx, precision, Path(onnx_dir))
+    batches = None if batch is None else selection.select_batches(batch)
     check_names(gpu, flavour)
     target = choose_target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"), device=device)
     check_tf32(precisions, target.gpu.title, target.gpu.sm)
@@ -133,13 +148,11 @@ def build(
     if dump_layers and target.device is None:
         raise UsageError(f"--dump-layers opens the engine, and {target.gpu.title} is not in this machine. Leave it out.")
     if onnx is None:
-        orders = plan.build_orders(names, precisions, batches, Path(onnx_dir))
-    elif Path(onnx).is_file():
-        stems = {kind: Path(onnx).stem.replace(f"-{PRECISIONS[kind].graph}", "", 1) for kind in precisions}
-        pairs = product(precisions, batches)
-        orders = [BuildOrder(name=stems[kind], onnx=Path(onnx), precision=kind, batch=size) for kind, size in pairs]
-    else:
-        raise StoreError(f"There is no {onnx}.")
+        require_some(sources)
+    orders = [
+        BuildOrder(identity=each.identity, onnx=each.path, precision=each.precision, batch=size)
+        for each, size in pairs(sources, batches, (1, 4, 8) if onnx is None else (1,))
+    ]
     jobs = min(jobs or plan.default_jobs(target), len(orders))
     settings = BuildSettings(
         workspace=workspace << 20,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import asdict
 
 from trtzoo.api import selection
-from trtzoo.api.selection import Folder, Names, Sizes
+from trtzoo.api.artifacts import ArtifactPaths, pairs, require_some, select_sources
+from trtzoo.api.selection import Files, Folder, Names, Sizes
 from trtzoo.benchmark import sweep
 from trtzoo.benchmark.protocols import find_protocol, reported
 from trtzoo.core.console import progress_bars
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 def bench(
     models: Names | None = None,
     *,
+    onnx: Files | None = None,
     gpu: str = "auto",
     device: str | int | None = None,
-    precision: Names = "fp32",
-    batch: Sizes = (1, 4, 8),
+    precision: Names | None = None,
+    batch: Sizes | None = None,
     runtime: str | None = None,
     protocol: Names = "trtzoo",
     seconds: float | None = None,
@@ -47,12 +49,13 @@ def bench(
 ) -> list[Result]:
     """Measure latencies, one process per case, after checking each case's outputs; results go to files in `results`, too.
 
-    A case is a model, precision, batch size and protocol. `gpu` is cpu, a GPU's name, or auto (the first GPU, else the CPU);
+    A case is a model or a file of `onnx` (graphs, or engines on a GPU), with a precision (default: fp32, or the file's), batch
+    size (default: 1, 4 and 8, or the file's) and protocol. `gpu` is cpu, a GPU's name, or auto (the first GPU, else the CPU);
     `device` is the index, UUID or PCI bus id of one of several GPUs. `runtime` None or "auto" is the GPU's TensorRT, or on a
     CPU the fastest in a short trial. `seconds` is the minimum sampling time (default: the protocol's), `timeout` the limit per
     case (default: by the protocol). Engines are measured with `cuda_graph` on, off or both, the host's `wait` (spin or block),
     and with `flush_l2` from a cold L2 cache. `resume` keeps good results that exist. `on_result` receives each record as it is
-    made. A case that failed has `failure` set. Raises UsageError and MachineError.
+    made. A case that failed has `failure` set. Raises UsageError and MachineError, and StoreError if none of the files exists.
 
     >>> import trtzoo
     >>> for result in trtzoo.bench("dpn68", gpu="cpu", batch=[1, 4], runtime="onnxruntime"):
@@ -60,28 +63,32 @@ def bench(
     1 True None
     4 True None
     """
-    names, precisions = selection.select_models(models), selection.select_precisions(precision)
-    batches = selection.select_batches(batch)
+    sources, precisions = select_sources(models, onnx, precision, Path(onnx_dir))
+    wanted = pairs(sources, None if batch is None else selection.select_batches(batch), (1, 4, 8))
     protocols = [find_protocol(name) for name in selection.select_names(protocol, "--protocol")]
     conditions = {each.name: sweep.engine_conditions(each, cuda_graph, wait, flush_l2) for each in protocols}
     chosen, row = selection.select_runtime(gpu, runtime, precisions, device=device)
     if row.reads == "graph" and (cuda_graph or wait or flush_l2) and chosen.kind == "gpu":
         raise UsageError(f"--cuda-graph, --wait and --flush-l2 are for engines: {row.name} runs the exported graph.")
     by_trial = chosen.kind == "cpu" and runtime in (None, AUTO) and bool(installed_candidates())
-    folder = Path(onnx_dir) if row.reads == "graph" else selection.engines_folder(Path(engines_dir), chosen, row)
+    paths = ArtifactPaths.find(chosen, row, Path(engines_dir))
+    files = [paths.artifact(source, size) for source, size in wanted]
+    require_some(files)
+    subjects = [
+        sweep.Subject(artifact=file.path, identity=file.identity, precision=source.precision, batch=size, remedy=file.remedy)
+        for file, (source, size) in zip(files, wanted, strict=True)
+    ]
     jobs: list[BenchJob] = []
     for each in protocols:
         require_module(each.name, module=each.module, extra=each.extra)
         cases = sweep.cases(
-            model=names,
-            precision=precisions,
-            batch=batches,
-            protocol=[each.name],
+            subjects,
+            protocol=each.name,
             runtime=AUTO if by_trial else row.name,
             device=chosen.key,
-            **(conditions[each.name] if row.reads == "engine" else {}),
+            conditions=conditions[each.name] if row.reads == "engine" else {},
         )
-        jobs += sweep.bench_jobs(cases, chosen, folder, reads=row.reads, seconds=seconds, fallback=cuda_graph is None)
+        jobs += sweep.bench_jobs(cases, chosen, reads=row.reads, seconds=seconds, fallback=cuda_graph is None)
     peak = cache(partial(measure_peak, chosen.cores))
     stream = sweep.bench(jobs, Path(results), timeout=timeout, runs=runs, resume=resume, sgemm=peak)
     records = []

@@ -15,11 +15,12 @@ from trtzoo.hardware import probes
 from trtzoo.hardware.devices import choose_device
 from trtzoo.hardware.gpus import identify_gpu
 from trtzoo.models.table import MODELS, find_model
-from trtzoo.runtimes.registry import AUTO, CANDIDATES, RUNTIMES, Runtime, find_runtime
+from trtzoo.runtimes.registry import AUTO, CANDIDATES, OFFERED, Runtime, find_runtime
 
 Names = str | Iterable[str]
 Sizes = int | str | Iterable[int]
 Folder = str | os.PathLike[str]
+Files = Folder | Iterable[Folder]
 
 
 def select_names(names: Names, option: str) -> list[str]:
@@ -68,13 +69,13 @@ def select_runtime(
     Raises UsageError for an unknown name or one that does not run on the device, MachineError for one that is not installed.
     """
     chosen = choose_device(gpu, device)
-    own = [row for row in RUNTIMES.values() if row.device == chosen.kind]
+    own = [row for row in OFFERED.values() if row.device == chosen.kind]
     if runtime is None or runtime == AUTO:
         usual = [row for row in own if row.name in CANDIDATES or row.reads == "engine"]
         row = next((row for row in usual if find_spec(row.module)), usual[0])
     else:
         row = find_runtime(runtime)
-    if row not in own:
+    if row.device != chosen.kind:
         names = ", ".join(row.name for row in own)
         raise UsageError(f"The runtime {row.name} does not run on {chosen.name}; these do: {names}.")
     require_module(row.name, module=row.module, remedy=row.installer)

@@ -13,7 +13,7 @@ import msgspec
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import encode, read_record, sha256_file, sidecar_path
-from trtzoo.core.records import MAX_BATCH, SCHEMA, Record, Weights, are_not_negative, check, is_plain
+from trtzoo.core.records import MAX_BATCH, SCHEMA, Identity, Record, Weights, are_not_negative, check, is_plain
 from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu, card_title
 
 
@@ -79,6 +79,7 @@ class EngineSidecar(Record, frozen=True, kw_only=True):
     schema: int = SCHEMA
     kind: Literal["engine"] = "engine"
     model: str
+    identity: Identity | None = None
     precision: str
     batch: int
     gpu: str
@@ -150,6 +151,12 @@ class Recipe(Record, frozen=True, kw_only=True):
         return hashlib.sha256(encode(self)).hexdigest()
 
 
+def engine_name(identity: Identity, precision: str, batch: int) -> str:
+    """The file name of an engine: two networks, or two forms of one, never share it."""
+    parts = (identity.model, identity.shape, identity.sha256[:8] if identity.is_foreign else "", precision, f"b{batch}")
+    return "-".join(filter(None, parts)) + ".engine"
+
+
 def engine_folder(root: Path, gpu: Gpu, flavour: str, version: str) -> Path:
     """The folder of the engines that one TensorRT version built for one GPU."""
     return root / gpu.name / f"{flavour}-{version}"
@@ -175,7 +182,8 @@ def build_command(engine: Path, sidecar: EngineSidecar | None = None, *, options
     name = re.fullmatch(r"(.+)-([a-z0-9]+)-b(\d+)", engine.stem)
     if name is None:
         return "trtzoo build"
-    subject = f"--onnx {quote(sidecar.onnx.name)}" if sidecar and sidecar.weights is None else quote(name[1])
+    foreign = sidecar and (sidecar.weights is None or (sidecar.identity and sidecar.identity.is_foreign))
+    subject = f"--onnx {quote(sidecar.onnx.name)}" if sidecar and foreign else quote(name[1])
     return f"trtzoo build {subject} --precision {name[2]} --batch {name[3]}{options}"
 
 

@@ -2,15 +2,14 @@
 
 from typing import Literal
 
-from trtzoo.core.records import MAX_BATCH, SCHEMA, GoldenCheck, Record, Weights, check, is_plain
-
-Batch = int | Literal["dynamic"]
+from trtzoo.core.records import MAX_BATCH, SCHEMA, Batch, GoldenCheck, Identity, Record, Weights, check, is_plain
 
 
 class ExportOrder(Record, frozen=True, kw_only=True):
-    """An ONNX file to export. `size` is the height and width of an image in pixels."""
+    """An ONNX file to export. `size` is the height and width of an image in pixels, `name` another name than the model's."""
 
     model: str
+    name: str = ""
     precision: str
     io: str = "fp32"
     batch: Batch = "dynamic"
@@ -28,24 +27,33 @@ class ExportOrder(Record, frozen=True, kw_only=True):
             f"c{self.classes}": self.classes != 1000,
             f"s{self.size}": self.size != 224,
         }
-        return "-".join([self.model, self.precision, *(name for name, differs in settings.items() if differs)]) + ".onnx"
+        return (
+            "-".join([self.name or self.model, self.precision, *(name for name, differs in settings.items() if differs)])
+            + ".onnx"
+        )
 
 
 class OnnxSidecar(Record, frozen=True, kw_only=True):
     """The JSON file beside an ONNX file: its inputs, its hash and its check against the golden sample.
 
-    `checkpoint` is the path of the user's own weights on this machine, or empty. `bytes` is the size of the ONNX file.
+    `model` is its name, `network` the row of MODELS that it is: empty for a foreign file, None in older files, whose model it
+    is. `checkpoint` is the path of the user's own weights on this machine, or empty. `bytes` is the size of the ONNX file.
+    `width` is that of an image if it is not `size`. `params` and `macs` are as in Identity.
     """
 
     schema: int = SCHEMA
     kind: Literal["onnx"] = "onnx"
     model: str
+    network: str | None = None
     precision: str
     io: str
     batch: Batch
     opset: int
     classes: int
     size: int
+    width: int = 0
+    params: int = 0
+    macs: int = 0
     weights: Weights
     checkpoint: str = ""
     inputs_sha256: str
@@ -59,5 +67,21 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         names = {name: is_plain(getattr(self, name)) for name in ("golden", "model", "precision")}
         batch = self.batch == "dynamic" or 0 < self.batch <= MAX_BATCH
-        sides = {"classes": 0 < self.classes <= 1 << 20, "size": 0 < self.size <= 1 << 14}
+        sides = {"classes": 0 < self.classes <= 1 << 20, "size": 0 < self.size <= 1 << 14, "width": 0 <= self.width <= 1 << 14}
         check(self, io=self.io in ("fp32", "fp16"), batch=batch, bytes=self.bytes >= 0, **names, **sides)
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(
+            model=self.model,
+            network=self.model if self.network is None else self.network,
+            weights=self.weights,
+            classes=self.classes,
+            height=self.size,
+            width=self.width or self.size,
+            io=self.io,
+            batch=self.batch,
+            sha256=self.sha256,
+            params=self.params,
+            macs=self.macs,
+        )

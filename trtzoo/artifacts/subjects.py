@@ -9,13 +9,14 @@ from trtzoo.artifacts.golden import Golden, load
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import read_sidecar, sha256_file
-from trtzoo.core.records import Device, Record
+from trtzoo.core.records import Device, Identity, Record
 
 
 class Candidate(Record, frozen=True, kw_only=True):
     """A file to evaluate or compare, with a runtime on a device. `remedy` is the command that makes the file.
 
-    An empty precision means the file's own; the batch None too, or a usual one if the file takes any.
+    An empty precision means the file's own; the batch None too, or a usual one if the file takes any. `graph` is the ONNX file
+    that it was made of.
     """
 
     artifact: str
@@ -25,6 +26,7 @@ class Candidate(Record, frozen=True, kw_only=True):
     batch: int | None = None
     options: dict[str, bool | int] = msgspec.field(default_factory=dict)
     remedy: str = ""
+    graph: str = ""
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -33,6 +35,13 @@ class Subject(msgspec.Struct, frozen=True):
     path: Path
     sidecar: OnnxSidecar | EngineSidecar
     golden: Golden
+
+    @property
+    def identity(self) -> Identity:
+        """What the file computes; an older engine's sidecar has not all of it."""
+        known = self.sidecar.identity
+        model, weights = self.sidecar.model, self.sidecar.weights
+        return known or Identity(model=model, network=model, weights=weights, io=self.sidecar.io)
 
 
 def open_subject(path: Path, *, remedy: str) -> Subject:

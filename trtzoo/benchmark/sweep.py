@@ -2,12 +2,13 @@
 
 import glob
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 from msgspec.structs import replace
 
 from trtzoo.benchmark.protocols import MeasurementProtocol, find_protocol, job_protocol, reported_latency
@@ -15,7 +16,7 @@ from trtzoo.core.console import log
 from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.files import read_record, sha256_file, write_record
 from trtzoo.core.precisions import find_precision
-from trtzoo.core.records import RUNS, BenchJob, Case, Device, Result
+from trtzoo.core.records import RUNS, BenchJob, Case, Device, Failure, Identity, Result, result_name
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.hardware.gpu_lock import exclusive_gpu
 from trtzoo.runtimes.registry import AUTO, installed_candidates
@@ -26,9 +27,31 @@ WAITS = ("spin", "block")
 CLOSE = 1.1  # runtimes within this ratio get a second trial: two runs of one runtime differ by a few percent
 
 
-def cases(*, runtime: str, device: str, **axes: Sequence[Any]) -> list[Case]:
-    """The cross product of `axes`, the values of Case's other fields: model by model, if those are given first."""
-    return [Case(runtime=runtime, device=device, **dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
+class Subject(msgspec.Struct, frozen=True):
+    """What to measure at one batch size: a file, what it computes, and the command that makes it."""
+
+    artifact: Path
+    identity: Identity
+    precision: str
+    batch: int
+    remedy: str = ""
+
+
+def cases(subjects: Iterable[Subject], *, conditions: Mapping[str, Sequence[Any]], **facts: Any) -> list[tuple[Subject, Case]]:
+    """Each subject's cases: one for each combination of the `conditions`, values of Case's fields. `facts` are other fields."""
+    found = []
+    for subject in subjects:
+        for values in product(*conditions.values()):
+            case = Case(
+                model=subject.identity.model,
+                form=subject.identity.form,
+                precision=subject.precision,
+                batch=subject.batch,
+                **facts,
+                **dict(zip(conditions, values, strict=True)),
+            )
+            found.append((subject, case))
+    return found
 
 
 def engine_conditions(
@@ -44,32 +67,39 @@ def engine_conditions(
 
 
 def bench_jobs(
-    cases: list[Case],
+    cases: list[tuple[Subject, Case]],
     device: Device,
-    folder: Path,
     *,
     reads: Literal["graph", "engine"] = "graph",
     seconds: float | None = None,
     fallback: bool = True,
 ) -> list[BenchJob]:
-    """Each case with its file in `folder`, an exported graph or an engine, and the options of its session.
+    """Each case with its file, and the options of its session. `reads` is the file's kind: an exported graph or an engine.
 
     `seconds` is a minimum sampling time above the protocol's. With `fallback` an engine whose CUDA graph cannot be captured is
     measured without one, else that is its failure.
     """
     jobs = []
-    for case in cases:
-        precision = find_precision(case.precision)
+    for subject, case in cases:
         options: dict[str, bool | int | str] = {**find_protocol(case.protocol).session_options}
         if reads == "engine":
-            name = f"{case.model}-{case.precision}-b{case.batch}.engine"
             conditions = {"cuda_graph": bool(case.cuda_graph), "wait": case.wait or "spin", "flush_l2": case.flush_l2}
             options = {**conditions, "fallback": fallback, **options}
         else:
-            name = f"{case.model}-{precision.graph}.onnx"
-            options = {"tf32": precision.tf32, **options}
+            options = {"tf32": find_precision(case.precision).tf32, **options}
         on_gpu = {"device": device.index, **options} if device.kind == "gpu" else {}
-        jobs.append(BenchJob(case=case, device=device, artifact=str(folder / name), options=on_gpu, seconds=seconds))
+        artifact, identity = str(subject.artifact), subject.identity
+        jobs.append(
+            BenchJob(
+                case=case,
+                device=device,
+                artifact=artifact,
+                identity=identity,
+                remedy=subject.remedy,
+                options=on_gpu,
+                seconds=seconds,
+            )
+        )
     return jobs
 
 
@@ -88,13 +118,18 @@ def bench(
 
     With more than one of `runs` the whole sweep repeats, and further results go to the subfolder RUNS; a new first result
     deletes the further ones of earlier sweeps. A case that crashes, hangs or computes wrong outputs becomes a result with its
-    failure, and the sweep continues. `resume` keeps good results of unchanged artifacts on the same GPU. The runtime "auto"
-    selects the fastest installed runtime in short trials, once for each artifact and batch. `sgemm` measures the rate (FLOP/s)
-    for a CPU's result, before each case.
+    failure, and the sweep continues; so does one without its file, which is not written. `resume` keeps good results of
+    unchanged artifacts on the same GPU. The runtime "auto" selects the fastest installed runtime in short trials, once for each
+    artifact and batch. `sgemm` measures the rate (FLOP/s) for a CPU's result, before each case.
     """
     _warn_of_other_gpus(jobs, results)
     selected: dict[tuple[str, int], tuple[str, str]] = {}
     for run, requested in product(range(1, runs + 1), jobs):
+        if not Path(requested.artifact).is_file():  # not a measurement, so it is not kept
+            remedy = f". Run: {requested.remedy}" if requested.remedy else ""
+            missing = Failure(kind="error", reason=f"there is no {requested.artifact}{remedy}")
+            yield Result(case=requested.case, identity=requested.identity, device=requested.device, failure=missing)
+            continue
         job, key = requested, (requested.artifact, requested.case.batch)
         if job.case.runtime == AUTO:
             if key not in selected:
@@ -102,12 +137,12 @@ def bench(
             runtime, reason = selected[key]
             job = replace(job, case=replace(job.case, runtime=runtime), selection_reason=reason)
         folder = results / job.device.key
-        result = _kept_result(_path(folder, job.case, run), job) if resume else None
+        result = _kept_result(_path(folder, _name(job), run), job) if resume else None
         if result is None:
             result = _run(replace(job, sgemm=sgemm() or 0.0) if job.device.kind == "cpu" else job, timeout)
-            for outdated in (folder / RUNS).glob(f"{glob.escape(result.case.name)}.*.json") if run == 1 else ():
+            for outdated in (folder / RUNS).glob(f"{glob.escape(result.name)}.*.json") if run == 1 else ():
                 outdated.unlink()
-            write_record(_path(folder, result.case, run), result)
+            write_record(_path(folder, result.name, run), result)
         yield result
 
 
@@ -117,8 +152,13 @@ def time_limit(job: BenchJob) -> float:
     return TIMEOUT + 2 * (protocol.warm_up_seconds + protocol.seconds)
 
 
-def _path(folder: Path, case: Case, run: int) -> Path:
-    return folder / f"{case.name}.json" if run == 1 else folder / RUNS / f"{case.name}.{run}.json"
+def _name(job: BenchJob) -> str:
+    """The name of the job's result, if the runtime does what it was asked to do."""
+    return result_name(job.case, job.identity, selected=bool(job.selection_reason) or job.case.runtime == AUTO)
+
+
+def _path(folder: Path, name: str, run: int) -> Path:
+    return folder / f"{name}.json" if run == 1 else folder / RUNS / f"{name}.{run}.json"
 
 
 def _kept_result(path: Path, job: BenchJob) -> Result | None:
@@ -137,7 +177,8 @@ def _warn_of_other_gpus(jobs: list[BenchJob], results: Path) -> None:
     replaced = []
     for job in jobs:
         with suppress(OSError, StoreError):
-            replaced.append(read_record(results / job.device.key / f"{job.case.name}.json", Result).device.uuid)
+            path = _path(results / job.device.key, _name(job), 1)
+            replaced.append(read_record(path, Result).device.uuid)
     others = [uuid for uuid in replaced if uuid not in ("", jobs[0].device.uuid)]
     if others:
         log.warning(
@@ -156,7 +197,8 @@ def _run(job: BenchJob, timeout: float | None) -> Result:
         with exclusive_gpu(job.device):
             return run_child(module_command("trtzoo.benchmark.worker"), job, answer=Result, timeout=limit)
     except ChildError as error:
-        return Result(case=job.case, device=job.device, selection_reason=job.selection_reason, failure=error.failure)
+        why = job.selection_reason
+        return Result(case=job.case, identity=job.identity, device=job.device, selection_reason=why, failure=error.failure)
 
 
 # --- the runtime "auto" ---
@@ -165,10 +207,9 @@ def _run(job: BenchJob, timeout: float | None) -> Result:
 def _select_runtime(job: BenchJob, results: Path, timeout: float | None, resume: bool) -> tuple[str, str]:
     """The runtime and the reason: those of a kept result if there is one, else the fastest runtime in trials."""
     candidates = [replace(job, case=replace(job.case, runtime=name)) for name in installed_candidates()]
-    for candidate in candidates if resume else ():
-        kept = _kept_result(results / job.device.key / f"{candidate.case.name}.json", candidate)
-        if kept and kept.selection_reason:
-            return kept.case.runtime, kept.selection_reason
+    path = _path(results / job.device.key, _name(job), 1)
+    if resume and (kept := next(filter(None, (_kept_result(path, each) for each in candidates)), None)):
+        return kept.case.runtime, kept.selection_reason
     if len(candidates) == 1:
         return candidates[0].case.runtime, f"only {candidates[0].case.runtime} is installed"
 

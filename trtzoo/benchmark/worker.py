@@ -27,7 +27,14 @@ def measure(job: BenchJob) -> Result:
     """The result of one case; an error becomes its failure."""
     case, path = job.case, Path(job.artifact)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    result = Result(case=case, device=job.device, started=started, selection_reason=job.selection_reason, sgemm=job.sgemm)
+    result = Result(
+        case=case,
+        identity=job.identity,
+        device=job.device,
+        started=started,
+        selection_reason=job.selection_reason,
+        sgemm=job.sgemm,
+    )
     try:
         protocol = job_protocol(job)
         subject = open_subject(path, remedy=f"trtzoo export {case.model} --precision {case.precision}")
@@ -44,6 +51,7 @@ def measure(job: BenchJob) -> Result:
                 samples = resolve(protocol.loop)(session, protocol, images)
             return replace(
                 result,
+                identity=subject.identity,
                 versions=session.versions,
                 settings=session.settings,
                 threads=session.threads,

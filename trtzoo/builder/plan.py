@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from trtzoo.builder.tensorrt_worker import GRACE, BuildJob, BuildOutput, BuildPr
 from trtzoo.core.errors import BuildError, StoreError, TrtzooError
 from trtzoo.core.files import encode, free_space, replacing, sha256_file, sidecar_path, size_text
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import Device, Record
+from trtzoo.core.records import Device, Identity, Record
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.core.system import available_cores, total_memory
 from trtzoo.hardware.gpu_lock import exclusive_gpu
@@ -41,16 +40,16 @@ OnBuildProgress = Callable[["BuildOrder", str, float], None]  # order, phase and
 
 
 class BuildOrder(Record, frozen=True, kw_only=True):
-    """One engine to build from one ONNX file."""
+    """One engine to build from one ONNX file, which computes `identity`."""
 
-    name: str
+    identity: Identity
     onnx: Path
     precision: str
     batch: int
 
     @property
     def file_name(self) -> str:
-        return f"{self.name}-{self.precision}-b{self.batch}.engine"
+        return engines.engine_name(self.identity, self.precision, self.batch)
 
 
 class BuildSettings(Record, frozen=True, kw_only=True):
@@ -77,21 +76,6 @@ class BuildResult(Record, frozen=True, kw_only=True):
     up_to_date: bool = False
     sidecar: EngineSidecar | None = None
     error: str = ""
-
-
-def build_orders(names: list[str], precisions: list[str], batches: list[int], onnx: Path) -> list[BuildOrder]:
-    """The engines of our own networks, model by model. Raises StoreError if none of the graphs has been exported."""
-    orders = [
-        BuildOrder(name=name, onnx=onnx / f"{name}-{PRECISIONS[precision].graph}.onnx", precision=precision, batch=batch)
-        for name, precision, batch in product(names, precisions, batches)
-    ]
-    if not any(order.onnx.is_file() for order in orders):
-        graphs = ",".join(dict.fromkeys(PRECISIONS[precision].graph for precision in precisions))
-        first, *rest = dict.fromkeys(str(order.onnx) for order in orders)
-        missing = f"{first} and {len(rest)} more do" if rest else f"{first} does"
-        subjects = " ".join(names) if len(names) < 4 else "--all"
-        raise StoreError(f"Nothing is exported: {missing} not exist. Run: trtzoo export {subjects} --precision {graphs}")
-    return orders
 
 
 def check_space(orders: list[BuildOrder], target: Target, folder: Path, *, force: bool) -> int:
@@ -242,11 +226,11 @@ class _Builder:
         if output.version != recipe.version:
             raise BuildError(f"{target.flavour.title} changed from {recipe.version} to {output.version}. Run the command again")
         status = work.stat()
-        unknown: dict[str, Any] = {"model": order.name, "weights": None, "golden": "", "golden_sha256": ""}
+        unknown: dict[str, Any] = {"weights": None, "golden": "", "golden_sha256": ""}
         sidecar = EngineSidecar(
-            **{
-                name: getattr(exported, name, default) for name, default in unknown.items()
-            },  # None, if trtzoo did not export it
+            model=order.identity.model,
+            identity=order.identity,
+            **{name: getattr(exported, name, default) for name, default in unknown.items()},  # trtzoo may not have exported it
             **{name: getattr(recipe, name) for name in ("precision", "batch", "gpu", "sm", "card", "flavour", "options")},
             **asdict(output),
             onnx=onnx,

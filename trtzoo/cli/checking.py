@@ -10,15 +10,16 @@ from typer import Option
 from trtzoo import api
 from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation
 from trtzoo.api import checking, selection
-from trtzoo.api.artifacts import graph_path
+from trtzoo.api.artifacts import find_graph
 from trtzoo.cli import InterruptError, options
 from trtzoo.cli.application import command, forward
 from trtzoo.core.console import log, print_result, progress_bars
 from trtzoo.core.errors import DataError, TrtzooError, UsageError
-from trtzoo.core.precisions import PRECISIONS
 from trtzoo.images.dataset import DataSet
 from trtzoo.report.published import document
+from trtzoo.report.results import weights_text
 from trtzoo.report.tables import parity as report
+from trtzoo.report.tables.accuracy import comparable
 from trtzoo.report.tables.formats import render
 from trtzoo.verification.check import block_divergences
 from trtzoo.verification.tolerances import ParityVerdict
@@ -30,19 +31,13 @@ def evaluate(
     data: Annotated[Path | None, Option(help="Labelled photographs: class folders, or a label list.")] = None,
     every: options.All = False,
     runtime: options.Runtime = None,
-    precision: Annotated[
-        str | None,
-        Option(
-            help="Comma list of fp32, tf32, fp16 (default: fp32; with --onnx the file's).",
-            autocompletion=options.list_of(PRECISIONS),
-        ),
-    ] = None,
+    precision: options.OwnPrecisions = None,
     batch: Annotated[int | None, Option(help=f"Batch size (default: the file's or {DEFAULT_BATCH}).", min=1, max=1024)] = None,
     limit: Annotated[int | None, Option(help="Use at most this many images, spread over all classes.", min=1)] = None,
     classes: options.ClassFile = None,
     labels: options.Labels = None,
     resume: Annotated[bool, Option("--resume", help="Continue interrupted evaluations and keep finished ones.")] = False,
-    onnx: Annotated[Path | None, Option(help="Evaluate one exported file, or on a GPU its engine, instead of models.")] = None,
+    onnx: options.OnnxFiles = None,
     keep_crops: Annotated[Path | None, Option(help="A folder for decoded images, which the next evaluation reuses.")] = None,
     gpu: options.Gpu = "auto",
     device: options.GpuDevice = None,
@@ -61,7 +56,7 @@ def evaluate(
     """
     if data is None:
         raise UsageError("Give the folder of the labelled photographs: --data DIR")
-    models = options.select(models, every)
+    models, onnx = options.select(models, every), onnx or None
     arguments, failed = locals(), []
 
     def show(record: Evaluation) -> None:
@@ -84,13 +79,14 @@ def evaluate(
 def sentence(record: Evaluation) -> str:
     """The result of an evaluation beside what was published for that network, if it is that network."""
     top1, top5 = record.top1 / record.images, record.top5 / record.images
-    row = document().models.get(record.model) if (record.classes, record.size) == (1000, 224) else None
-    published = "nothing published for this network"
+    row = document().models.get(record.model) if comparable([record]) else None
+    published = "nothing published for this network with these weights"
     if row:
         difference = f"{100 * (top1 - row.top1):+.2f} and {100 * (top5 - row.top5):+.2f} points"
         published = f"published {row.top1:.1%} and {row.top5:.1%}: {difference}"
     return (
-        f"{record.name} (batch {record.batch}, {record.weights.source} weights): top-1 {top1:.2%}, top-5 {top5:.2%}; "
+        f"{record.subject.title} {record.precision} {record.runtime} (batch {record.batch}, {weights_text(record.weights)}): "
+        f"top-1 {top1:.2%}, top-5 {top5:.2%}; "
         f"{published}; {record.images} images of {record.dataset}, {len(record.bad)} bad, fingerprint {record.fingerprint[:12]}"
     )
 
@@ -99,14 +95,15 @@ def sentence(record: Evaluation) -> str:
 def parity(
     models: options.Models = None,
     every: options.All = False,
+    onnx: options.OnnxFiles = None,
     data: Annotated[
         Path | None,
         Option(help="Photographs, with or without labels (default: synthetic images, on which only logits count)."),
     ] = None,
     gpu: options.Gpu = "auto",
     device: options.GpuDevice = None,
-    precision: options.Precisions = "fp32",
-    batch: options.Batches = "1,4,8",
+    precision: options.OwnPrecisions = None,
+    batch: options.OwnBatches = None,
     runtime: options.Runtime = None,
     limit: Annotated[
         int | None,
@@ -129,9 +126,11 @@ def parity(
     Examples: trtzoo parity densenet121 --data photographs; trtzoo parity --all --precision fp32,fp16 --batch 1,8;
     trtzoo parity dpn131 --layers
     """
-    models = options.select(models, every)
+    models, onnx = options.select(models, every), onnx or None
     if layers:
-        selection.select_runtime(gpu, runtime, selection.select_precisions(precision), device=device)
+        if onnx:
+            raise UsageError("--layers compares a model's two graphs. Leave out --onnx.")
+        selection.select_runtime(gpu, runtime, selection.select_precisions(precision or "fp32"), device=device)
         images = checking.image_reader(data, limit=limit, classes=classes, labels=labels)
         return _compare_layers(selection.select_models(models), images, onnx_dir, form)
     verdicts = forward(api.parity, locals(), on_result=_log)
@@ -154,7 +153,7 @@ def _compare_layers(models: list[str], images: Callable[[int], DataSet], onnx: P
     """Print every model's blocks and the first of each that leaves tolerance; return whether one does, or a model fails."""
     shown, failed = [], False
     for model in models:
-        fp32, fp16 = (graph_path(onnx, model, kind) for kind in ("fp32", "fp16"))
+        fp32, fp16 = (find_graph(onnx, model, kind) for kind in ("fp32", "fp16"))
         try:
             with progress_bars() as bars:
                 bars.add_task(f"comparing the blocks of {model}", total=None)

@@ -14,7 +14,7 @@ from trtzoo.cli.application import command, forward
 from trtzoo.core.console import log, print_result
 from trtzoo.exporter.plan import ExportResult
 from trtzoo.hardware.gpus import GPUS
-from trtzoo.models.sources import PUBLISHERS
+from trtzoo.models.sources import PUBLISHERS, SEEDED
 
 TARGETS = [row.name for row in GPUS.values() if not row.unsupported]
 
@@ -42,6 +42,9 @@ def export(
     io: Annotated[str, Option(help="Input and output type of an FP16 graph: fp32 or fp16.")] = "fp32",
     classes: Annotated[int, Option(help="Number of classes of your own checkpoint.", min=2)] = 1000,
     input_size: Annotated[int, Option(help="Height and width of the images.", min=32)] = 224,
+    name: Annotated[
+        str | None, Option(help="Another name for the file of one model, to keep an export with other weights.")
+    ] = None,
     onnx_dir: options.OnnxFolder = Path("onnx"),
     force: Annotated[bool, Option("--force", help="Re-export even if up to date.")] = False,
 ) -> bool:
@@ -57,7 +60,7 @@ def export(
 def build(
     models: options.Models = None,
     every: options.All = False,
-    precision: options.Precisions = "fp32",
+    precision: options.OwnPrecisions = None,
     batch: Annotated[
         str | None,
         Option(help="Comma list of batch sizes, one engine each (default: 1,4,8; 1 with --onnx).", show_default=False),
@@ -71,7 +74,7 @@ def build(
     ] = "auto",
     device: options.GpuDevice = None,
     flavour: Annotated[str, Option(help="auto, tensorrt (for this machine's GPU), or rtx (ahead of time).")] = "auto",
-    onnx: Annotated[Path | None, Option(help="Build any classifier's ONNX file instead of models.")] = None,
+    onnx: options.OnnxFiles = None,
     jobs: Annotated[
         int | None, Option(help="Number of parallel builds (default: one per core, or one on a GPU).", min=0)
     ] = None,
@@ -95,21 +98,23 @@ def build(
 
     Examples: trtzoo build --precision fp16; trtzoo build dpn131 --batch 1 --gpu rtx4090; trtzoo build --onnx my.onnx --batch 8
     """
-    models = options.select(models, every)
+    models, onnx = options.select(models, every), onnx or None
     return any(record.error for record in forward(api.build, locals(), on_result=_print))
 
 
 def _print(record: BuildResult | ExportResult) -> None:
     sidecar = record.sidecar
+    seeded = "  SEEDED" if sidecar and sidecar.weights and sidecar.weights.source == SEEDED else ""
     if record.error:
         log.error("%s: %s", record.path, record.error)
     elif record.up_to_date:
-        print_result(f"{record.path}  up to date")
+        print_result(f"{record.path}  {getattr(record, 'note', '') or 'up to date'}{seeded}")
     elif isinstance(sidecar, EngineSidecar):
         layers, size, memory = sidecar.layers, sidecar.bytes / 2**20, sidecar.peak_memory / 2**20
         types = sorted(layers.types, key=lambda name: -layers.types[name])
         shares = ", ".join(f"{name} {layers.share(name):.1%}" for name in types)
-        print_result(f"{record.path}  {size:.0f} MiB  layers {shares}  {record.seconds:.1f} s  peak {memory:.0f} MiB")
+        print_result(f"{record.path}  {size:.0f} MiB  layers {shares}  {record.seconds:.1f} s  peak {memory:.0f} MiB{seeded}")
     elif sidecar:
         size, error = sidecar.bytes / 2**20, sidecar.check.error
-        print_result(f"{record.path}  {size:.0f} MiB  error {error:.1e}  {record.seconds:.1f} s")
+        note = f"  {record.note}" if isinstance(record, ExportResult) and record.note else ""
+        print_result(f"{record.path}  {size:.0f} MiB  error {error:.1e}  {record.seconds:.1f} s{seeded}{note}")

@@ -10,7 +10,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from trtzoo import api
-from trtzoo.api import selection
+from trtzoo.api import artifacts, selection
 from trtzoo.benchmark import sweep, trtexec
 from trtzoo.benchmark.protocols import PROTOCOLS, MeasurementProtocol, find_protocol, reported
 from trtzoo.benchmark.warnings import warning_sentence
@@ -31,10 +31,11 @@ from trtzoo.models.table import MODELS, find_model
 def bench(
     models: options.Models = None,
     every: options.All = False,
+    onnx: options.OnnxFiles = None,
     gpu: options.Gpu = "auto",
     device: options.GpuDevice = None,
-    precision: options.Precisions = "fp32",
-    batch: options.Batches = "1,4,8",
+    precision: options.OwnPrecisions = None,
+    batch: options.OwnBatches = None,
     runtime: Annotated[
         str | None,
         Option(
@@ -74,22 +75,20 @@ def bench(
 ) -> bool:
     """Measure latencies, one process per case, after checking each case's outputs.
 
-    Examples: trtzoo bench --all --gpu cpu; trtzoo bench dpn68 dpn92 --batch 1; trtzoo bench --all --gpu t4
+    Examples: trtzoo bench --all --gpu cpu; trtzoo bench dpn68 dpn92 --batch 1; trtzoo bench --all --gpu t4;
+    trtzoo bench --onnx my.onnx --gpu cpu
     """
-    models = options.select(models, every)
+    models, onnx = options.select(models, every), onnx or None
     if print_trtexec:
         for name in selection.select_names(protocol, "--protocol"):
             row = find_protocol(name)
-            cases = sweep.cases(
-                model=selection.select_models(models),
-                precision=selection.select_precisions(precision),
-                batch=selection.select_batches(batch),
-                protocol=[row.name],
-                runtime="trtexec",
-                device="",
-                **sweep.engine_conditions(row, cuda_graph, wait, flush_l2),
-            )
-            _print_trtexec(cases, row, onnx_dir)
+            sources, _ = artifacts.select_sources(models, onnx, precision, onnx_dir)
+            subjects = [
+                sweep.Subject(artifact=source.path, identity=source.identity, precision=source.precision, batch=size)
+                for source, size in artifacts.pairs(sources, selection.select_batches(batch) if batch else None, (1, 4, 8))
+            ]
+            conditions = sweep.engine_conditions(row, cuda_graph, wait, flush_l2)
+            _print_trtexec(sweep.cases(subjects, protocol=row.name, runtime="trtexec", device="", conditions=conditions), row)
         return False
     records = forward(api.bench, locals(), on_result=partial(_print, set()))
     failed = sum(record.failure is not None for record in records)
@@ -102,7 +101,7 @@ def bench(
 def _print(noted: set[str], result: Result) -> None:
     """Print a result, its warnings, and those notes of TensorRT that are not in `noted` yet."""
     case = result.case
-    head = f"{case.model:<12} {case.precision}  batch {case.batch:<3}"
+    head = f"{result.subject.title:<12} {case.precision}  batch {case.batch:<3}"
     if result.failure:
         print_result(f"{head} failed: {result.failure.kind}: {result.failure.reason}")
     else:
@@ -119,15 +118,15 @@ def _print(noted: set[str], result: Result) -> None:
             noted.add(note)
 
 
-def _print_trtexec(cases: list[Case], protocol: MeasurementProtocol, onnx: Path) -> None:
+def _print_trtexec(cases: list[tuple[sweep.Subject, Case]], protocol: MeasurementProtocol) -> None:
     """Print the command for each case with TensorRT 10's trtexec and with 11's, or that trtexec cannot measure it."""
-    for case in cases:
-        path = onnx / f"{case.model}-{PRECISIONS[case.precision].graph}.onnx"
+    for subject, case in cases:
+        shape = (3, subject.identity.height, subject.identity.width)
         if not trtexec.can_measure(case, protocol):
             print_result(f"# {case.name}: trtexec has no equivalent")
             continue
         for release in (10, 11):
-            print_result(shlex.join(trtexec.command_line(case, protocol, release=release, onnx=path, io=(3, 224, 224))))
+            print_result(shlex.join(trtexec.command_line(case, protocol, release=release, onnx=subject.artifact, io=shape)))
 
 
 @command("import")

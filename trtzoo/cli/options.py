@@ -11,7 +11,7 @@ from trtzoo.core.precisions import PRECISIONS
 from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.table import MODELS
 from trtzoo.report.tables.formats import FORMATS
-from trtzoo.runtimes.registry import AUTO, RUNTIMES
+from trtzoo.runtimes.registry import AUTO, OFFERED
 
 Complete = Callable[[str], list[str]]
 
@@ -47,6 +47,19 @@ Models = Annotated[
     Argument(metavar="[MODEL]...", help="Names from `trtzoo models` (default: all ten).", autocompletion=one_of(MODELS)),
 ]
 All = Annotated[bool, Option("--all", help="All ten models.")]
+OnnxFiles = Annotated[
+    list[Path] | None,
+    Option("--onnx", metavar="FILE", help="Any classifier's ONNX file, or an engine, instead of models; may be repeated."),
+]
+OwnPrecisions = Annotated[
+    str | None,
+    Option(
+        "--precision",
+        help="Comma list of fp32, tf32, fp16 (default: fp32; with --onnx the file's).",
+        autocompletion=list_of(PRECISIONS),
+    ),
+]
+OwnBatches = Annotated[str | None, Option("--batch", help="Comma list of batch sizes (default: 1,4,8, or a file's only one).")]
 Precisions = Annotated[str, Option(help="Comma list of fp32, tf32, fp16.", autocompletion=list_of(PRECISIONS))]
 Batches = Annotated[str, Option(help="Comma list of batch sizes.")]
 DEVICES = ["auto", "cpu", *GPUS]
@@ -61,7 +74,7 @@ GpuDevice = Annotated[
         help="One of several GPUs: its index, UUID or PCI bus id in `trtzoo doctor` (default: the first that fits --gpu).",
     ),
 ]
-runtime_names = one_of([AUTO, *RUNTIMES])
+runtime_names = one_of([AUTO, *OFFERED])
 Runtime = Annotated[
     str | None,
     Option(help="The runtime that executes the networks (default: the device's).", autocompletion=runtime_names),

@@ -1,6 +1,7 @@
 """The nouns of trtzoo: frozen values without a framework. Times are in seconds, sizes in bytes; only text has ms and MiB."""
 
 import math
+import re
 from datetime import datetime
 from typing import Literal
 
@@ -8,6 +9,7 @@ import msgspec
 
 SHORTEST, LONGEST = 1e-9, 1e6  # seconds that a query may take; a layer or a step may take none
 MAX_BATCH = 1024
+USUAL_WEIGHTS = "paddle"  # the source that file names do not mention: the published tables' publisher
 SCHEMA = 1  #: Version of every JSON file that trtzoo writes. Readers refuse any other.
 
 
@@ -77,6 +79,93 @@ class Weights(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check(self, epsilon=0 <= self.epsilon < 1)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the user's own file had them. Older records name the publisher of the file's format instead of "file"."""
+        return self.source == "file" or (self.origin != self.source and "://" not in self.origin)
+
+    @property
+    def tag(self) -> str:
+        """The weights in file names: their source, or of a local file the start of its hash."""
+        word = self.sha256[:8] if self.is_local else "" if self.source == USUAL_WEIGHTS else self.source[:20]
+        return re.sub(r"[^\w.+-]", "_", word)  # it may come from anyone's file
+
+
+Batch = int | Literal["dynamic"]
+
+
+class Identity(Record, frozen=True, kw_only=True):
+    """What a file computes, besides its precision. Everything that is made or measured of the file carries it.
+
+    `model` is its name: a row's of MODELS, another that an export was given, or the file's own. `network` is the row of MODELS
+    that it is, or empty. Images are `height` x `width` pixels, `io` is the type of input and output, `batch` the ONNX file's,
+    `sha256` its hash. `params` and `macs`, of one image, are 0 if nobody counted them.
+    """
+
+    model: str
+    network: str = ""
+    weights: Weights | None = None
+    classes: int = 1000
+    height: int = 224
+    width: int = 224
+    io: str = "fp32"
+    batch: Batch = "dynamic"
+    sha256: str = ""
+    params: int = 0
+    macs: int = 0
+
+    def __post_init__(self) -> None:
+        sides = {name: 0 < getattr(self, name) <= 1 << 14 for name in ("height", "width")}
+        batch = self.batch == "dynamic" or 0 < self.batch <= MAX_BATCH
+        names = {"model": is_plain(self.model), "sha256": not self.sha256 or is_plain(self.sha256)}
+        classes, io = 0 < self.classes <= 1 << 20, self.io in ("fp32", "fp16")
+        check(self, classes=classes, io=io, batch=batch, **names, **sides, **are_not_negative(self, "params", "macs"))
+
+    @property
+    def shape(self) -> str:
+        """What differs from 1000 classes and images of 224 x 224 in FP32, as in file names: "c10-s32-io16"."""
+        size = f"s{self.height}" if self.height == self.width else f"s{self.height}x{self.width}"
+        differs = {
+            f"c{self.classes}": self.classes != 1000,
+            size: (self.height, self.width) != (224, 224),
+            "io16": self.io == "fp16",
+        }
+        return "" if self.is_foreign else "-".join(name for name, is_so in differs.items() if is_so)
+
+    @property
+    def form(self) -> str:
+        """The shape, and "fixed" if the ONNX file takes one batch size only: what sets its latencies apart."""
+        return "-".join(filter(None, (self.shape, "" if self.batch == "dynamic" else "fixed")))
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether trtzoo did not export it: then only the file's hash says what it is."""
+        return not self.network
+
+    @property
+    def tag(self) -> str:
+        """What tells files of one name apart: the weights' tag, or the start of a foreign file's hash."""
+        return self.sha256[:8] if self.is_foreign else self.weights.tag if self.weights else ""
+
+    @property
+    def row(self) -> tuple[str, str, str]:
+        """What a row of a table is about, for all weights: the name, the form, and of a foreign file the hash."""
+        return (self.model, self.form, self.tag if self.is_foreign else "")
+
+    @property
+    def published(self) -> bool:
+        """Whether it is a network of MODELS under its own name in the published form, with any weights."""
+        return self.network == self.model and not self.form
+
+    @property
+    def title(self) -> str:
+        """The name, and what differs from the usual shape, in words: "dpn68 (10 classes, 32x32)"."""
+        differs = [f"{self.classes} classes"] if self.classes != 1000 else []
+        differs += [f"{self.height}x{self.width}"] if (self.height, self.width) != (224, 224) else []
+        differs += ["FP16 I/O"] if self.io == "fp16" else []
+        differs += ["fixed batch"] if self.batch != "dynamic" else []
+        return f"{self.model} ({', '.join(differs)})" if differs else self.model
+
 
 class GoldenCheck(Record, frozen=True, kw_only=True):
     """Logits compared with the golden sample: error = max|difference| / max|reference|."""
@@ -116,7 +205,7 @@ class Device(Record, frozen=True, kw_only=True):
 
 
 class Case(Record, frozen=True, kw_only=True):
-    """One cell of a table: one process, one result file.
+    """One cell of a table: one process, one result file. `form` is the identity's: empty for the usual classes and size.
 
     Engines have further conditions: `cuda_graph` (None: no CUDA graphs in this runtime), `wait`, how the host waits for the
     GPU (empty: unknown), and `flush_l2`, whether the GPU's L2 cache is flushed before each query.
@@ -131,6 +220,7 @@ class Case(Record, frozen=True, kw_only=True):
     cuda_graph: bool | None = None
     wait: Literal["", "spin", "block"] = ""
     flush_l2: bool = False
+    form: str = ""
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -142,15 +232,24 @@ class Case(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         texts = ("model", "precision", "runtime", "protocol")
         device = not self.device or is_plain(self.device)  # a command for trtexec has none
-        check(self, batch=0 < self.batch <= MAX_BATCH, device=device, **{name: is_plain(getattr(self, name)) for name in texts})
+        form = not self.form or is_plain(self.form)
+        plain = {name: is_plain(getattr(self, name)) for name in texts}
+        check(self, batch=0 < self.batch <= MAX_BATCH, device=device, form=form, **plain)
 
     @property
     def name(self) -> str:
-        return "-".join((self.model, self.precision, f"b{self.batch}", self.runtime, self.protocol, *self.conditions))
+        subject = [self.model, self.form] if self.form else [self.model]
+        return "-".join((*subject, self.precision, f"b{self.batch}", self.runtime, self.protocol, *self.conditions))
+
+
+def result_name(case: Case, identity: Identity | None, *, selected: bool) -> str:
+    """The name of a result's file: the case, and its weights. If a trial selected the runtime, "auto" stands in its place."""
+    asked = msgspec.structs.replace(case, runtime="auto") if selected else case
+    return "-".join(filter(None, (asked.name, identity.tag if identity else "")))
 
 
 class BenchJob(Record, frozen=True, kw_only=True):
-    """One case, the file it runs, and options of the runtime's session.
+    """One case, the file it runs, the command that makes the file, and options of the runtime's session.
 
     `seconds` is the minimum sampling time, if it exceeds the protocol's. `selection_reason` says why the runtime was chosen,
     if the user did not name it. `sgemm` is Result's.
@@ -159,6 +258,8 @@ class BenchJob(Record, frozen=True, kw_only=True):
     case: Case
     device: Device
     artifact: str
+    identity: Identity | None = None
+    remedy: str = ""
     options: dict[str, bool | int | str] = {}
     seconds: float | None = None
     selection_reason: str = msgspec.field(name="choice", default="")
@@ -293,12 +394,13 @@ class Result(Record, frozen=True, kw_only=True):
 
     `selection_reason` ("choice" in JSON) says why this runtime was chosen, if the user did not name it. `sgemm` is a
     processor's rate of float32 matrix products, FLOP/s; 0: unknown. `load` is the time to open the session, seconds; engines
-    have its steps in `opening`. `other_load` is how many of this process's `available_cores` other programs used during
-    sampling (0: an older file).
+    have its steps in `opening`. An older file has no `identity`. `other_load` is how many of this process's `available_cores`
+    other programs used during sampling (0: an older file).
     """
 
     schema: int = SCHEMA
     case: Case
+    identity: Identity | None = None
     device: Device
     versions: dict[str, str] = {}
     settings: dict[str, str] = {}
@@ -325,3 +427,13 @@ class Result(Record, frozen=True, kw_only=True):
         sgemm = not self.sgemm or 1e6 < self.sgemm < 1e18  # FLOP/s
         io = self.io in ("", "fp32", "fp16")
         check(self, io=io, sgemm=sgemm, started=is_time(self.started), **are_durations(self, "load"), **amounts)
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return result_name(self.case, self.subject, selected=bool(self.selection_reason))
+
+    @property
+    def subject(self) -> Identity:
+        """What was measured. An older file does not say, and all that it may mean is a model of the usual form."""
+        return self.identity or Identity(model=self.case.model, network=self.case.model, weights=self.weights)

@@ -16,11 +16,11 @@ from msgspec.structs import asdict, replace
 
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.graphs import ExportOrder, OnnxSidecar
-from trtzoo.core.errors import StoreError, TrtzooError
+from trtzoo.core.errors import ExportError, StoreError, TrtzooError
 from trtzoo.core.files import encode, read_sidecar, replacing, sha256_file, sidecar_path
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Record
-from trtzoo.models.sources import Checkpoint
+from trtzoo.models.sources import FILE, SEEDED, Checkpoint
 from trtzoo.models.table import Model
 
 PACKAGES = ("trtzoo", "torch", "onnx", "numpy")  # the packages that decide an export's bytes
@@ -29,13 +29,14 @@ CODE = ("exporter", "artifacts/golden.py", "core/precisions.py", "core/precision
 
 
 class ExportResult(Record, frozen=True, kw_only=True):
-    """The outcome of one order: its sidecar, or the error."""
+    """The outcome of one order: its sidecar, or the error. `note` is what happened to the file that was there before."""
 
     order: ExportOrder
     path: Path
     seconds: float = 0.0
     up_to_date: bool = False
     sidecar: OnnxSidecar | None = None
+    note: str = ""
     error: str = ""
 
 
@@ -44,7 +45,8 @@ def export(
 ) -> Iterator[ExportResult]:
     """Run the orders of one model and yield each result; a failed order does not stop the others or leave partial files.
 
-    A file whose inputs have not changed is not exported again unless `force`.
+    A file whose inputs have not changed is not exported again unless `force`. A file with other weights is not replaced,
+    either: it stays if the wanted weights could not be downloaded, else the order fails.
     """
     from trtzoo.exporter import fx_to_onnx
     from trtzoo.models import weights
@@ -67,8 +69,12 @@ def export(
         with closing(onnxruntime.Session(path, batch=len(images))) as session:
             logits, runtime = session.infer(images), session.versions
         own = checkpoint.path  # published checkpoints are found again by their source
+        facts = asdict(order)
+        name = facts.pop("name") or order.model
         sidecar = OnnxSidecar(
-            **asdict(order),
+            **facts | {"model": name, "network": model.name},
+            params=model.params if order.classes == 1000 else 0,
+            macs=model.macs if (order.classes, order.size) == (1000, 224) else 0,
             weights=replace(record, preprocessing=checkpoint.preprocessing(order.size)),
             checkpoint="" if own is None or "://" in checkpoint.origin else str(own.absolute()),
             inputs_sha256=inputs,
@@ -84,16 +90,20 @@ def export(
 
     for order in orders:
         path, start = folder / order.file_name, time.perf_counter()
-        sidecar, current, error = None, None, ""
+        sidecar, current, note, error = None, None, "", ""
         try:
             with replacing(path) as work:
                 inputs = inputs_sha256(order, checkpoint)
                 current = None if force else _up_to_date(path, inputs)
+                if not force and not current and (there := _exported(path)):
+                    current, note = _instead(there, checkpoint)
                 sidecar = current or make(order, work / path.name, inputs)
         except TrtzooError as failure:
             sidecar, error = None, str(failure)
         seconds, up_to_date = time.perf_counter() - start, current is not None
-        yield ExportResult(order=order, path=path, seconds=seconds, up_to_date=up_to_date, sidecar=sidecar, error=error)
+        yield ExportResult(
+            order=order, path=path, seconds=seconds, up_to_date=up_to_date, sidecar=sidecar, note=note, error=error
+        )
 
 
 def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint) -> str:
@@ -111,9 +121,38 @@ def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint) -> str:
 
 def _up_to_date(path: Path, inputs: str) -> OnnxSidecar | None:
     """The sidecar, if the file and its golden sample are intact and were made from these inputs."""
+    sidecar = _exported(path)
+    return sidecar if sidecar and sidecar.inputs_sha256 == inputs else None
+
+
+def _exported(path: Path) -> OnnxSidecar | None:
+    """The sidecar, if the file and its golden sample are intact."""
     try:
         sidecar = read_sidecar(path, OnnxSidecar, remedy="")
         intact = sha256_file(path.with_name(sidecar.golden)) == sidecar.golden_sha256
     except (StoreError, OSError):
         return None
-    return sidecar if intact and sidecar.inputs_sha256 == inputs else None
+    return sidecar if intact else None
+
+
+def _instead(there: OnnxSidecar, checkpoint: Checkpoint) -> tuple[OnnxSidecar | None, str]:
+    """The export to keep instead of a new one, if any, and a note about it.
+
+    Seeded weights that stood in for others make way for those, and replace nothing themselves. Raises ExportError if the file
+    has other weights.
+    """
+    here, wanted = _source(there.weights.source, there.weights.origin), _source(checkpoint.source, checkpoint.origin)
+    same = there.weights.sha256 == sha256_file(checkpoint.path) if checkpoint.path else there.weights.source == SEEDED
+    if same:
+        return None, ""
+    if checkpoint.fallback:
+        return there, f"kept, with weights of {here}: the published ones cannot be downloaded now"
+    if there.weights.fallback:
+        return None, f"replaces seeded weights by those of {wanted}"
+    raise ExportError(
+        f"it has weights of {here}, and weights of {wanted} would replace it. Keep both: --name OTHER. Replace it: --force"
+    )
+
+
+def _source(source: str, origin: str) -> str:
+    return origin if source == FILE else source

@@ -37,7 +37,9 @@ class Photograph(msgspec.Struct, frozen=True):
 
 
 class DataSet(msgspec.Struct, frozen=True, kw_only=True):
-    """Photographs below `folder`, or a number of `synthetic` images. `notes` are sentences for the user.
+    """Photographs below `folder`, or a number of `synthetic` images.
+
+    `limit` is the number of photographs if the folder has more. `notes` are sentences for the user.
 
     Labelled ones are in the order of their hashes, so order and `fingerprint` depend on contents and labels only, not on file
     names or layout. `lists` are the sha256 of the files that the labels come from, by name.
@@ -48,6 +50,7 @@ class DataSet(msgspec.Struct, frozen=True, kw_only=True):
     synthetic: int = 0
     fingerprint: str = ""
     lists: dict[str, str] = {}
+    limit: int | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -83,7 +86,8 @@ def read_dataset(
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
     if not images:
         raise DataError(f"{folder} holds no images ({', '.join(SUFFIXES)}) in class folders or in a label list.")
-    if limit and limit < len(images):  # by the hash of file names: from all classes, and the same images in every layout
+    limit = limit if limit and limit < len(images) else None
+    if limit:  # by the hash of file names: from all classes, and the same images in every layout
         images.sort(key=lambda row: (hashlib.sha256(os.fsencode(row[0].name)).digest(), row[1], row[0]))
         del images[limit:]
     with ThreadPoolExecutor(4) as threads:
@@ -91,7 +95,14 @@ def read_dataset(
         rows = sorted((digest, index[name], path) for digest, (path, name) in zip(digests, images, strict=True))
     fingerprint = hashlib.sha256("".join(f"{digest} {label}\n" for digest, label, _ in rows).encode()).hexdigest()
     photographs = tuple(Photograph(path, label) for _, label, path in rows)
-    return DataSet(folder=folder, photographs=photographs, fingerprint=fingerprint, lists=lists, notes=tuple(notes))
+    return DataSet(
+        folder=folder,
+        photographs=photographs,
+        fingerprint=fingerprint,
+        lists=lists,
+        limit=limit,
+        notes=tuple(notes),
+    )
 
 
 def _digest(path: Path) -> str:

@@ -22,24 +22,26 @@ class Publisher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 PUBLISHERS = msgspec.toml.decode((files("trtzoo.models") / "publishers.toml").read_bytes(), type=dict[str, Publisher])
 
 SUFFIXES = (".pdparams", ".pth", ".pt", ".safetensors")
-SEEDED = "seeded"
+SEEDED, FILE = "seeded", "file"
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
     """Weights that were found but not yet read. `path` is None for seeded ones; `fallback` is why the default was unavailable.
 
-    `origin` is the URL, the name of the user's file, or "seeded".
+    `source` is a publisher, "seeded", or "file" for the user's own; `origin` is the URL, the name of that file, or "seeded".
+    `format` is the publisher whose names of parameters the user's file has.
     """
 
     source: str
     path: Path | None = None
     origin: str = ""
     fallback: str = ""
+    format: str = ""
 
     @property
     def publisher(self) -> Publisher:
         """The publisher whose epsilon and preprocessing apply. Seeded weights use PaddleClas'."""
-        return PUBLISHERS.get(self.source, PUBLISHERS["paddle"])
+        return PUBLISHERS.get(self.format or self.source, PUBLISHERS["paddle"])
 
     def preprocessing(self, size: int) -> Preprocessing:
         """The publisher's preprocessing, for images of `size` pixels.
@@ -73,8 +75,13 @@ def locate(model: Model, choice: str | None) -> Checkpoint:
         raise unknown("weights source or checkpoint file", choice, [*PUBLISHERS, SEEDED, *(f"FILE{s}" for s in SUFFIXES)])
     if not path.is_file():
         raise WeightsError(f"{path} is not a file.")
+    return own_checkpoint(model, path)
+
+
+def own_checkpoint(model: Model, path: Path) -> Checkpoint:
+    """The user's own checkpoint of `model`, which has the names of the publisher whose format it has."""
     names = "paddle" if path.suffix == ".pdparams" else {"densenet": "torchvision", "dpn": "timm"}[model.family]
-    return Checkpoint(names, path, path.name)  # the publisher whose format and names the file has
+    return Checkpoint(FILE, path, path.name, format=names)
 
 
 def _download(source: str, model: Model) -> Checkpoint:

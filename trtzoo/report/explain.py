@@ -18,6 +18,7 @@ from trtzoo.report.results import (
     pairs_text,
     protocol_text,
     ratio_to_published,
+    weights_text,
 )
 from trtzoo.report.roofline import limit_of, limit_share
 
@@ -31,7 +32,8 @@ def select(found: list[Found], text: str) -> list[Found]:
     Words name a model, a precision, a batch (b4 or 4), a device (or cpu, gpu), a runtime, a protocol, or a condition (graph,
     plain, block, flush). Raises UsageError for an unknown word or two words of one kind, StoreError if no result matches.
     """
-    kinds = {**dict.fromkeys(MODELS, "model"), **dict.fromkeys(PRECISIONS, "precision")}
+    names = dict.fromkeys([*MODELS, *(row.result.case.model.lower() for row in found)], "model")
+    kinds = {**names, **dict.fromkeys(PRECISIONS, "precision")}
     kinds |= {f"b{batch}": "batch" for batch in range(1, 1025)}
     words = [word.strip() for word in text.lower().split(",") if word.strip()]
     words = [f"b{word}" if f"b{word}" in kinds else word for word in words]
@@ -50,7 +52,7 @@ def select(found: list[Found], text: str) -> list[Found]:
     chosen = []
     for row in found:
         device = row.result.device
-        if {*_words(row.result), device.kind, *device.key.split("-")}.issuperset(words):
+        if {*map(str.lower, _words(row.result)), device.kind, *device.key.split("-")}.issuperset(words):
             chosen.append(row)
     if not chosen:
         command = ["trtzoo bench", *(named["model"] or ["--all"])]
@@ -66,8 +68,9 @@ def listing(found: list[Found]) -> list[str]:
 
 
 def _words(result: Result) -> list[str]:
-    case = result.case
-    return [case.model, case.precision, f"b{case.batch}", result.device.key, case.runtime, case.protocol, *case.conditions]
+    case, tags = result.case, [result.case.form, result.subject.tag]
+    cell = [case.model, case.precision, f"b{case.batch}", result.device.key, case.runtime, case.protocol, *case.conditions]
+    return [*cell, *filter(None, tags)]
 
 
 def explain(found: Found) -> dict[str, str]:
@@ -82,6 +85,7 @@ def explain(found: Found) -> dict[str, str]:
     facts = {
         "File": str(found.path),
         "Cell": ",".join(_words(result)),
+        "Network": result.subject.title,
         **_latency(result),
         "Protocol": protocol_text(result.case.protocol),
         "Device": ", ".join(filter(None, [device_text(device), memory, compute, device.bus_id, device.uuid])),
@@ -90,7 +94,7 @@ def explain(found: Found) -> dict[str, str]:
         "Settings": pairs_text(result.settings, ", "),
         "Threads": str(result.threads or ""),
         "Input and output": result.io.upper(),
-        "Weights": f"{weights.source}, from {weights.origin}; BN epsilon {weights.epsilon:g}" if weights else "unknown",
+        "Weights": f"{weights_text(weights)}, from {weights.origin}; BN epsilon {weights.epsilon:g}" if weights else "unknown",
         "Why seeded": weights.fallback if weights else "",
         "Weights' sha256": weights.sha256 if weights else "",
         "File run, sha256": result.artifact_sha256,
@@ -111,7 +115,8 @@ def _latency(result: Result) -> dict[str, str]:
     case, failure = result.case, result.failure
     facts = {"Latency": f"failed: {failure.kind}: {failure.reason}" if failure else ""}
     gpu, ratio = known_gpu(result.device), ratio_to_published(result)
-    if gpu and (printed := document().seconds(gpu.name, case.precision, case.model, case.batch)):
+    model = result.subject.model if result.subject.published else ""
+    if gpu and (printed := document().seconds(gpu.name, case.precision, model, case.batch)):
         facts["Published"] = f"{_ms(printed)} on {gpu.title}"
         facts["Published"] += f"; measured / published = {ratio:.2f}" if ratio else ""
     if limit := limit_of(result):

@@ -3,6 +3,7 @@
 A file that is not a result is skipped with a sentence that says why.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import groupby
@@ -39,7 +40,7 @@ def load_results(folder: Path) -> tuple[list[Result], list[str]]:
 
 def load_files(folder: Path) -> tuple[list[Found], list[str]]:
     """Return what `load_results` does, each result with its file. Of two files of one case, the newer counts."""
-    newest: dict[tuple[str, str], Found] = {}
+    newest: dict[tuple[str, ...], Found] = {}
     complaints = []
     for path in sorted(folder.glob("*/*.json")):
         try:
@@ -47,7 +48,7 @@ def load_files(folder: Path) -> tuple[list[Found], list[str]]:
         except StoreError as error:
             complaints.append(str(error))
             continue
-        case = (here.result.device.key, here.result.case.name)
+        case = (here.result.device.key, here.result.name, here.result.subject.row[2])
         if rival := newest.get(case):
             here, older = sorted((rival, here), key=_age, reverse=True)
             complaints.append(f"{older.path} is of the same case as {here.path}, which is newer.")
@@ -57,7 +58,7 @@ def load_files(folder: Path) -> tuple[list[Found], list[str]]:
 
 def _age(found: Found) -> tuple[str, bool, str]:
     """Sort by time of measurement; of equal results, the one in the case's own file counts as newer."""
-    return found.result.started, found.path.stem == found.result.case.name, str(found.path)
+    return found.result.started, found.path.stem == found.result.name, str(found.path)
 
 
 def parse_result(read: Callable[[], bytes], *, source: str) -> Result:
@@ -81,12 +82,14 @@ def parse_result(read: Callable[[], bytes], *, source: str) -> Result:
 
 def _fault(result: Result) -> str:
     """Describe why a readable result cannot be shown; empty if it can."""
-    case = result.case
-    for kind, known in (("model", MODELS), ("precision", PRECISIONS), ("protocol", PROTOCOLS)):
-        if (name := getattr(case, kind)) not in known:
-            return f"has the {kind} {name!r}, which this trtzoo does not know"
-    if case.device != result.device.key:
-        return f"is damaged: its case is of the device {case.device!r}, and its device is {result.device.key!r}"
+    case, subject = result.case, result.subject
+    for name, here, there in (("model", case.model, subject.model), ("device", case.device, result.device.key)):
+        if here != there:
+            return f"is damaged: its case is of the {name} {here!r}, and its {name} is {there!r}"
+    names = {"model": subject.network, "precision": case.precision, "protocol": case.protocol}
+    for kind, known in (("model", {*MODELS, ""}), ("precision", PRECISIONS), ("protocol", PROTOCOLS)):
+        if names[kind] not in known:
+            return f"has the {kind} {names[kind]!r}, which this trtzoo does not know"
     if result.failure:
         return ""
     if not result.samples:
@@ -100,12 +103,15 @@ def _fault(result: Result) -> str:
 
 # --- groups ---
 
+Row = tuple[str, str, str]
+"""What a row of a table is about: Identity.row."""
+
 
 class Group(msgspec.Struct, frozen=True):
     """Results of one device, precision, protocol and conditions; of one runtime, or all that trials selected.
 
     `gpu` is the GPU with published latencies of this precision that they are of, or empty; `name` describes them. `results` has
-    the newest result by model and batch; `older` maps its case name to a note on the results left out.
+    the newest good result by Identity.row and batch; `older` maps its name to a note on the results left out.
     """
 
     precision: str
@@ -113,8 +119,17 @@ class Group(msgspec.Struct, frozen=True):
     protocol: str = ""
     short: str = "here"
     name: str = ""
-    results: dict[tuple[str, int], Result] = {}
+    results: dict[tuple[Row, int], Result] = {}
     older: dict[str, str] = {}
+
+    @property
+    def subjects(self) -> dict[Row, str]:
+        """The rows that have results, models first, and their titles; foreign files of one name have their hash in it."""
+        known = {result.subject.row: result.subject for result in self.results.values()}
+        names = Counter(identity.title for identity in known.values())
+        places = {name: place for place, name in enumerate(MODELS)}
+        ordered = sorted(known.values(), key=lambda each: (places.get(each.model, len(places)), each.row))
+        return {each.row: f"{each.title} [{each.tag}]" if names[each.title] > 1 else each.title for each in ordered}
 
 
 def groups(results: Iterable[Result]) -> list[Group]:
@@ -129,12 +144,12 @@ def groups(results: Iterable[Result]) -> list[Group]:
 
 
 def _group(members: list[Result]) -> Group:
-    newest: dict[tuple[str, int], Result] = {}
+    newest: dict[tuple[Row, int], Result] = {}
     older: dict[str, str] = {}
-    for result in sorted(members, key=lambda result: (result.started, result.case.name)):
-        cell = (result.case.model, result.case.batch)
+    for result in sorted(members, key=lambda result: (not result.failure, result.started, result.name)):
+        cell = (result.subject.row, result.case.batch)
         if past := newest.get(cell):
-            older[result.case.name] = f"an older result of this cell, by {past.case.runtime}, is left out"
+            older[result.name] = _left_out(past, result)
         newest[cell] = result
     case, device = members[0].case, members[0].device
     gpu = known_gpu(device)
@@ -147,6 +162,15 @@ def _group(members: list[Result]) -> Group:
     return Group(case.precision, published, case.protocol, short, name, newest, older)
 
 
+def _left_out(past: Result, shown: Result) -> str:
+    """Describe a result of a cell that another one stands for."""
+    if past.failure and past.started > shown.started:
+        return f"the newest measurement of this cell failed ({past.failure.kind}: {past.failure.reason}); this one is older"
+    what = [f"by {past.case.runtime}"] if past.case.runtime != shown.case.runtime else []
+    what += [f"with {weights_text(past.weights)}"] if past.weights != shown.weights and past.weights else []
+    return f"an older result of this cell, {' '.join(what) or 'of another kind'}, is left out"
+
+
 def known_gpu(device: Device) -> Gpu | None:
     """Return the GPU's row, or None if no card has exactly this name: then nothing is shown as measured on a published GPU."""
     return next((row for row in GPUS.values() if device.kind == "gpu" and device.name in row.names), None)
@@ -156,7 +180,7 @@ def ratio_to_published(result: Result) -> float | None:
     """Return measured / published, if this good result is of the published GPU and measured as the publisher did."""
     gpu, case = known_gpu(result.device), result.case
     printed = document().seconds(gpu.name, case.precision, case.model, case.batch) if gpu else None
-    if not printed or result.failure or not PROTOCOLS[case.protocol].as_published:
+    if not printed or not result.subject.published or result.failure or not PROTOCOLS[case.protocol].as_published:
         return None
     return reported_latency(result) / printed
 
@@ -219,5 +243,8 @@ def weights_text(weights: Weights | None) -> str:
     """Describe the source of the weights, with a warning for seeded ones."""
     if weights is None:
         return "weights unknown"
-    seeded = "SEEDED weights (latency is valid, accuracy is not)"
-    return seeded if weights.source == "seeded" else f"weights of {weights.source}"
+    if weights.source == "seeded":
+        return "SEEDED weights (latency is valid, accuracy is not)"
+    return (
+        f"weights of the file {weights.origin} [{weights.sha256[:8]}]" if weights.is_local else f"weights of {weights.source}"
+    )

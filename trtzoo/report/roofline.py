@@ -11,7 +11,7 @@ import msgspec
 
 from trtzoo.benchmark.protocols import reported_latency
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import Result
+from trtzoo.core.records import Identity, Result
 from trtzoo.hardware.gpus import GPUS, Card, find_card
 from trtzoo.models.table import MODELS, Model
 
@@ -27,18 +27,36 @@ class Limit(msgspec.Struct, frozen=True):
     source: str
 
 
-def least_bytes(model: Model, precision: str, batch: int, io: str = "fp32") -> int:
+class Work(msgspec.Struct, frozen=True):
+    """What one image costs at least: FLOPs, parameters, and values of the image and its logits."""
+
+    flops: int
+    params: int
+    values: int = sum(VALUES)
+
+
+def work_of(identity: Identity) -> Work | None:
+    """Return the work of a network, or None if nobody counted it."""
+    model = MODELS.get(identity.network) if (identity.classes, identity.height, identity.width) == (1000, 224, 224) else None
+    values = 3 * identity.height * identity.width + identity.classes
+    if identity.macs:
+        return Work(2 * identity.macs, identity.params, values)
+    return Work(model.flops, model.params, values) if model else None
+
+
+def least_bytes(work: Work | Model, precision: str, batch: int, io: str = "fp32") -> int:
     """Return the bytes of weights (BN scale and shift included), images and logits, each moved once."""
-    return model.params * BYTES[PRECISIONS[precision].graph] + batch * sum(VALUES) * BYTES[io]
+    values = getattr(work, "values", sum(VALUES))
+    return work.params * BYTES[PRECISIONS[precision].graph] + batch * values * BYTES[io]
 
 
-def limit_on_card(card: Card | None, model: Model, precision: str, batch: int, io: str = "fp32") -> Limit | None:
+def limit_on_card(card: Card | None, work: Work | Model, precision: str, batch: int, io: str = "fp32") -> Limit | None:
     """Return a case's limit on a GPU, or None if its peaks are unknown."""
     peak = getattr(card, precision, None)
     if card is None or not peak:
         return None
-    compute = batch * model.flops / peak
-    memory = least_bytes(model, precision, batch, io) / card.bandwidth if card.bandwidth else 0.0
+    compute = batch * work.flops / peak
+    memory = least_bytes(work, precision, batch, io) / card.bandwidth if card.bandwidth else 0.0
     return Limit(compute, "compute", card.source) if compute >= memory else Limit(memory, "memory", card.source)
 
 
@@ -49,13 +67,15 @@ def limit_of_published(gpu: str, model: Model, precision: str, batch: int) -> Li
 
 def limit_of(result: Result) -> Limit | None:
     """Return a result's limit: from its GPU's row, or on a CPU from the measured sgemm rate; None if neither is known."""
-    case, model = result.case, MODELS[result.case.model]
+    case, work = result.case, work_of(result.subject)
+    if work is None:
+        return None
     if result.device.kind == "gpu":
-        return limit_on_card(find_card(result.device.name), model, case.precision, case.batch, result.io or "fp32")
+        return limit_on_card(find_card(result.device.name), work, case.precision, case.batch, result.io or "fp32")
     if case.precision != "fp32" or not result.sgemm:
         return None
     source = f"sgemm measured beside it: {result.sgemm / 1e9:.0f} GFLOP/s"
-    return Limit(case.batch * model.flops / result.sgemm, "compute", source)
+    return Limit(case.batch * work.flops / result.sgemm, "compute", source)
 
 
 def limit_share(result: Result) -> float | None:

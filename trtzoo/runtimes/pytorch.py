@@ -91,12 +91,12 @@ def cuda(path: Path, *, batch: int, device: int = 0, tf32: bool = False, **stage
 def _network(path: Path) -> torch.nn.Module:
     """The network with the weights that the file was made from: a publisher's, or the user's own file if it is unchanged."""
     sidecar = read_record(sidecar_path(path), OnnxSidecar)
-    model, origin, source = find_model(sidecar.model), sidecar.weights.origin, sidecar.weights.source
-    if origin == sources.SEEDED or "://" in origin:
-        checkpoint = sources.locate(model, source)
+    model = find_model(sidecar.identity.network)
+    if not sidecar.weights.is_local:
+        checkpoint = sources.locate(model, sidecar.weights.source)
     else:
-        own = Path(sidecar.checkpoint or origin)
-        checkpoint = sources.Checkpoint(source, own, origin)
+        own = Path(sidecar.checkpoint or sidecar.weights.origin)
+        checkpoint = sources.own_checkpoint(model, own)
         if not own.is_file() or sha256_file(own) != sidecar.weights.sha256:
             change = "has changed" if own.is_file() else "does not exist"
             raise StoreError(

@@ -223,7 +223,7 @@ class Session:
         self._input_name, self._input_shape, self._input_type = self._tensor(trt.TensorIOMode.INPUT)
         self._output_name, self._output_shape, self._output_type = self._tensor(trt.TensorIOMode.OUTPUT)
         if self._input_shape[0] != self._batch:
-            other = path.with_name(f"{sidecar.model}-{sidecar.precision}-b{self._batch}.engine")
+            other = path.with_name(re.sub(r"-b\d+$", f"-b{self._batch}", path.stem) + ".engine")
             remedy = engines.build_command(other, sidecar, options=f" --gpu {quote(sidecar.gpu)} --flavour {flavour}")
             raise StoreError(f"{path} takes batches of {self._input_shape[0]}, not of {self._batch}. Run: {remedy}")
 

@@ -18,6 +18,7 @@ from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.artifacts.subjects import Candidate, Subject, open_subject
 from trtzoo.core.errors import DataError, ImageError, RunError, StoreError, TrtzooError
 from trtzoo.core.files import read_record, sidecar_path
+from trtzoo.core.records import Identity
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.images.dataset import DataSet
 from trtzoo.models.sources import SEEDED
@@ -30,23 +31,22 @@ LAYERWISE_IMAGES = 8  # each runs alone, with the outputs of all blocks in memor
 
 
 def parity(
-    model: str,
-    candidates: list[Candidate],
-    onnx: Path,
+    candidates: list[tuple[Identity, Candidate]],
     images: Callable[[int], DataSet],
     *,
+    onnx: Path,
     on_progress: Callable[[str, int], None],
 ) -> Iterator[ParityVerdict | ImageError]:
-    """Compare candidates of one model with their reference; yield each verdict when it is known. A failure stops nothing.
+    """Compare candidates of one network with their reference; yield each verdict when it is known. A failure stops nothing.
 
-    `onnx` is the folder of the ONNX files, whose checkpoints are the references. `images` returns the images for a number of
-    classes; a DataError that it raises ends the comparison. Those that the reference cannot read are yielded as errors and
-    excluded. `on_progress` receives the title of the running network and how many images are done.
+    `images` returns the images for a number of classes; a DataError that it raises ends the comparison. Those that the
+    reference cannot read are yielded as errors and excluded. `onnx` is the folder of the ONNX files from which engines were
+    built. `on_progress` receives the title of the running network and how many images are done.
     """
     with tempfile.TemporaryDirectory(prefix="trtzoo-") as text:
         folder, data, known = Path(text), DataSet(), None
-        for candidate in candidates:
-            batch = candidate.batch or 1
+        for identity, candidate in candidates:
+            batch, model = candidate.batch or 1, identity.title
             verdict = ParityVerdict(model=model, precision=candidate.precision, batch=batch, runtime=candidate.runtime)
             try:
                 subject = open_subject(Path(candidate.artifact), remedy=candidate.remedy)
@@ -55,7 +55,7 @@ def parity(
                     remedy = f"trtzoo parity --batch {sidecar.batch}"
                     raise StoreError(f"{subject.path} takes batches of {sidecar.batch} only. Run: {remedy}")
                 if known != (sidecar.weights, sidecar.size):
-                    known, reference = None, _reference(candidate, subject, model, onnx)
+                    known, reference = None, _reference(candidate, subject, onnx)
                     data = images(sidecar.classes)
                     try:
                         report = partial(on_progress, f"{model} {REFERENCE}")
@@ -76,16 +76,18 @@ def parity(
                 yield replace(verdict, reasons=(str(error),))
 
 
-def _reference(candidate: Candidate, subject: Subject, model: str, onnx: Path) -> Candidate:
+def _reference(candidate: Candidate, subject: Subject, onnx: Path) -> Candidate:
     """Raises StoreError if the candidate has no reference."""
     path, sidecar = subject.path, subject.sidecar
-    graph = onnx / sidecar.onnx.name if isinstance(sidecar, EngineSidecar) else path
+    graph = Path(candidate.graph or path)
+    if graph.suffix == ".engine" and isinstance(sidecar, EngineSidecar):
+        graph = onnx / sidecar.onnx.name
     if sidecar.weights is None:
         raise StoreError(f"{path} was built from a graph that trtzoo did not export, so it has no reference.")
     if not sidecar_path(graph).is_file():
         raise StoreError(
             f"{sidecar_path(graph)} does not exist; it records the reference of {path.name}. "
-            f"Run: trtzoo export {model} --precision {candidate.precision}"
+            f"Run: trtzoo export {sidecar.model} --precision {candidate.precision}"
         )
     if read_record(sidecar_path(graph), OnnxSidecar).weights != sidecar.weights:
         raise StoreError(f"{path} was made from other weights than {graph}. Run: {build_command(path)}")

@@ -1,8 +1,9 @@
 """The networks' own tables: published beside exact counts, published beside measured accuracy."""
 
 import pytest
+from msgspec.structs import replace
 
-from tests.report.results import cell, evaluation
+from tests.report.results import cell, evaluation, weights
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
 from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
@@ -47,19 +48,47 @@ def test_a_measured_accuracy_stands_beside_the_published_with_its_difference_and
     )
 
 
-def test_a_network_that_was_not_evaluated_has_its_published_accuracy_and_dashes():
+def test_a_network_that_was_not_evaluated_has_no_row():
     (table,) = evaluation_tables([evaluation()])
-    assert [entry.text for entry in table.rows[5]] == ["dpn68", "0.768", "—", "—", "—", "0.934", "—", "—", "—", "—"]
+    assert [row[0].value for row in table.rows] == ["densenet121"]
 
 
-def test_data_sets_and_precisions_have_tables_of_their_own():
+def test_the_newest_evaluation_counts_and_one_without_images_does_not():
     empty = evaluation(model="dpn68", images=0, top1=0, top5=0)
-    rows = [evaluation(top1=1, started="2026-01-01"), evaluation(started="2026-01-02"), empty]
+    rows = [evaluation(started="2026-01-02"), evaluation(top1=1, started="2026-01-01"), empty]
     (table,) = evaluation_tables(rows)
     assert cell(table, "densenet121", "Top1 measured").text == "0.7500"
-    assert cell(table, "dpn68", "Top1 measured").text == "—"
+    assert len(table.rows) == 1
 
 
-@pytest.mark.parametrize("other", [{"classes": 10}, {"size": 32}])
-def test_an_evaluation_of_other_classes_or_sizes_is_not_compared_to_the_published(other):
-    assert evaluation_tables([evaluation(**other)]) == []
+def test_an_evaluation_of_some_images_does_not_stand_for_the_whole_data_set():
+    some = evaluation(images=100, top1=90, top5=95, limit=100, fingerprint="def", started="2026-01-03")
+    (table,) = evaluation_tables([evaluation(started="2026-01-01"), some])
+    assert cell(table, "densenet121", "Images").text == "1000"
+    assert (
+        table.caption[-1] == "Left out: 1 evaluations of a limited number of images, because the whole data set was evaluated."
+    )
+    (table,) = evaluation_tables([some])
+    assert cell(table, "densenet121", "Images").text == "100"
+
+
+@pytest.mark.parametrize(
+    ("other", "name"), [({"classes": 10}, "densenet121 (10 classes)"), ({"size": 32}, "densenet121 (32x32)")]
+)
+def test_an_evaluation_of_other_classes_or_sizes_is_shown_but_not_compared_to_the_published(other, name):
+    (table,) = evaluation_tables([evaluation(**other)])
+    assert cell(table, name, "Top1 measured").text == "0.7500"
+    assert cell(table, name, "Top1 published").text == "—"
+
+
+def test_own_weights_are_named_by_their_file_and_not_compared_to_the_published():
+    own = replace(weights(), source="file", origin="timm_dpn68.pth", sha256="abcdef0123")
+    (table,) = evaluation_tables([evaluation(weights=own)])
+    assert cell(table, "densenet121", "Top1 published").text == "—"
+    assert "weights of the file timm_dpn68.pth [abcdef01]" in table.caption[0]
+
+
+def test_weights_of_an_older_record_that_names_a_publisher_for_a_local_file_are_the_files():
+    own = replace(weights(), source="timm", origin="timm_dpn68.pth", sha256="abcdef0123")
+    (table,) = evaluation_tables([evaluation(weights=own)])
+    assert "weights of the file timm_dpn68.pth [abcdef01]" in table.caption[0]

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from tests.report.results import DEVICE, T4, cell, gpu_result, result, weights
-from trtzoo.core.records import Device, Failure, GoldenCheck
+from tests.report.results import T4, cell, gpu_result, result, weights
+from trtzoo.core.records import Device, Failure, GoldenCheck, Identity
 from trtzoo.report.published import document
 from trtzoo.report.results import groups
 from trtzoo.report.tables.latency import latency_tables
@@ -92,8 +92,8 @@ def test_another_device_is_never_compared_to_the_published_ones():
 
 def test_a_precision_of_the_published_gpu_that_was_not_published_has_a_table_of_its_own():
     titles = list(by([gpu_result(precision="tf32")]))
-    assert titles[3:] == ["Latency in ms, TF32, on Tesla T4, tensorrt"]
-    assert titles[1] == "Inference speed on Tesla T4, FP32, in ms"
+    assert titles[0] == "Latency in ms, TF32, on Tesla T4, tensorrt"
+    assert titles[2] == "Inference speed on Tesla T4, FP32, in ms"
 
 
 def test_runtimes_protocols_and_conditions_do_not_share_a_table():
@@ -198,11 +198,11 @@ def test_each_device_has_tables_of_its_own():
     other = Device(key="h100", name="NVIDIA H100 80GB HBM3", kind="gpu", driver="550.54.14", sm=90)
     titles = list(by([result(), result(device=other), result(device=T4)]))
     assert titles == [
-        "Inference speed on Tesla V100, FP32, in ms",
         "Inference speed on Tesla T4, FP32, in ms, Tesla T4, onnxruntime",
-        "Inference speed on Tesla T4, FP16, in ms",
         "Latency in ms, FP32, on A CPU, 2 cores, onnxruntime",
         "Latency in ms, FP32, on NVIDIA H100 80GB HBM3, onnxruntime",
+        "Inference speed on Tesla V100, FP32, in ms",
+        "Inference speed on Tesla T4, FP16, in ms",
     ]
 
 
@@ -210,12 +210,62 @@ def test_results_of_several_equal_gpus_in_one_table_say_which_gpu_each_is_of():
     cards = [msgspec.structs.replace(T4, uuid=f"GPU-{letter}") for letter in "aab"]
     shown = [gpu_result(batch=batch) for batch in (1, 4, 8)]
     mixed = [msgspec.structs.replace(each, device=card) for each, card in zip(shown, cards, strict=True)]
-    _, table, _ = latency_tables(mixed)
+    table, *_ = latency_tables(mixed)
     assert [cell(table, "densenet121", f"b{batch} measured").note for batch in (1, 4, 8)] == ["", "", "GPU-b"]
     assert "GPU-a unless marked" in " ".join(table.caption)
-    _, table, _ = latency_tables(mixed[:2])
+    table, *_ = latency_tables(mixed[:2])
     assert "GPU-a" not in " ".join(table.caption)
 
 
-def test_results_of_unknown_models_are_left_out():
-    assert len(latency_tables([result(model="resnet50", device=DEVICE)])) == 3
+def of_file(name="cnn", sha256="0123456789", **fields):
+    """A result of a foreign file."""
+    made = result(model=name, **fields)
+    return msgspec.structs.replace(made, identity=Identity(model=name, classes=5, height=8, width=8, sha256=sha256))
+
+
+def test_the_users_own_network_has_a_row_below_the_models():
+    (table, *_) = latency_tables([of_file(), result()])
+    assert [row[0].value for row in table.rows] == ["densenet121", "cnn (5 classes, 8x8)"]
+    assert cell(table, "cnn (5 classes, 8x8)", "T4 published b8").text == "—"
+
+
+def test_two_files_of_one_name_have_a_row_each_with_their_hash():
+    (table, *_) = latency_tables([of_file(), of_file(sha256="fedcba9876", seconds=(0.02,) * 12)])
+    assert [row[0].value for row in table.rows] == ["cnn (5 classes, 8x8) [01234567]", "cnn (5 classes, 8x8) [fedcba98]"]
+
+
+def test_a_file_with_a_models_name_does_not_stand_beside_the_published_latencies():
+    (table, *_) = latency_tables([of_file("densenet121"), result()])
+    assert [row[0].value for row in table.rows] == ["densenet121", "densenet121 (5 classes, 8x8)"]
+    assert cell(table, "densenet121 (5 classes, 8x8)", "T4 published b8").text == "—"
+
+
+def test_another_form_of_a_model_has_a_row_of_its_own():
+    identity = Identity(model="densenet121", network="densenet121", classes=10, height=32, width=32)
+    made = result(seconds=(0.001,) * 12)
+    small = msgspec.structs.replace(made, identity=identity, case=msgspec.structs.replace(made.case, form="c10-s32"))
+    (table, *_) = latency_tables([small, result()])
+    assert [row[0].value for row in table.rows] == ["densenet121", "densenet121 (10 classes, 32x32)"]
+
+
+def test_a_good_result_stands_before_a_newer_failure_which_is_told():
+    good = result(started="2026-01-01")
+    failed = result(started="2026-01-02", seconds=(), failure=Failure(kind="crash", reason="it ended"))
+    (table, *_) = latency_tables([good, failed])
+    shown = cell(table, "densenet121", "CPU b1")
+    assert shown.text == "11.00"
+    assert "the newest measurement of this cell failed (crash: it ended); this one is older" in shown.note
+
+
+def test_other_weights_of_a_model_share_its_row_and_the_newer_count():
+    old = result(started="2026-01-01", weights=weights("seeded"))
+    (table, *_) = latency_tables([old, result(started="2026-01-02", seconds=(0.02,) * 12)])
+    shown = cell(table, "densenet121", "CPU b1")
+    assert shown.text == "20.00" and "SEEDED" in shown.note
+
+
+def test_a_runtime_that_computes_nothing_is_called_that():
+    made = result()
+    (table, *_) = latency_tables([msgspec.structs.replace(made, case=msgspec.structs.replace(made.case, runtime="fake"))])
+    assert cell(table, "densenet121", "CPU b1").note == "NOT MEASURED: the runtime fake computes nothing"
+    assert "outputs checked" not in " ".join(table.caption)

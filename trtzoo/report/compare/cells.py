@@ -14,7 +14,7 @@ from trtzoo.benchmark.protocols import PROTOCOLS, STATISTICS, metric_seconds
 from trtzoo.benchmark.warnings import LOCK, POWER_CAP, symptoms
 from trtzoo.core.records import GpuState, Result
 from trtzoo.report.compare.verdicts import UNCLEAR, Moment, Ratio, moment, ratio
-from trtzoo.report.results import gpu_settings_facts
+from trtzoo.report.results import gpu_settings_facts, weights_text
 
 Facts = dict[str, str]
 Runs = Sequence[Result]
@@ -107,6 +107,7 @@ def identity(result: Result) -> Facts:
     case, device = result.case, result.device
     return {
         "model": case.model,
+        **({"form": case.form} if case.form else {}),
         "precision": case.precision,
         "batch": str(case.batch),
         "protocol": case.protocol,
@@ -131,7 +132,7 @@ def subject(result: Result) -> Facts:
     return {name: value for name, value in some.items() if value} | {
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items())) or "unknown",
         "driver": result.device.driver or "none",
-        "weights": result.weights.source if result.weights else "unknown",
+        "weights": weights_text(result.weights) if result.weights else result.subject.tag or "unknown",
         "outputs": "checked" if result.check else "NOT CHECKED",
     }
 

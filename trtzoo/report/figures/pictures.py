@@ -9,7 +9,7 @@ import msgspec
 
 from trtzoo.accuracy.records import Evaluation
 from trtzoo.benchmark.protocols import PROTOCOLS, reported
-from trtzoo.core.records import Result
+from trtzoo.core.records import Identity, Result
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import document
 from trtzoo.report.results import Group, groups
@@ -103,7 +103,8 @@ def _latency(gpu: str, precision: str, known: list[Group], trained: list[Evaluat
 
 def _good(group: Group) -> dict[str, Result]:
     """Return the group's good results at BATCH by model."""
-    cells = {model: group.results.get((model, BATCH)) for model in MODELS}
+    rows = {name: Identity(model=name, network=name).row for name in MODELS}
+    cells = {name: group.results.get((row, BATCH)) for name, row in rows.items()}
     return {model: result for model, result in cells.items() if result and not result.failure}
 
 

@@ -82,10 +82,12 @@ FILTERS = ("device", "runtime", "protocol", "precision", "batch", "state")  # th
 def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: Sequence[str], *, folder: Path) -> bytes:
     """Make the whole file, in UTF-8. `folder` is where the results are from; `complaints` are about the files skipped there."""
 
+    places = {name: place for place, name in enumerate(MODELS)}
+
     def order(row: Found) -> tuple[Any, ...]:
         case = row.result.case
         kind = (case.device, case.runtime, case.protocol, case.conditions, case.precision, case.batch)
-        return (*kind, list(MODELS).index(case.model))
+        return (*kind, places.get(case.model, len(places)), row.result.subject.row)
 
     found = sorted(found, key=order)
     cells = [*(measured(row.result, evaluations) for row in found), *published()]
@@ -148,7 +150,7 @@ def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]]) -> str:
         }
         for name, row in document().models.items()
     ]
-    families = {name: row.family for name, row in MODELS.items()}
+    families = {name: row.family for name, row in MODELS.items()} | {cell.model: cell.family for cell in cells}
     data = {"cells": rounded, "texts": list(texts), "models": models, "families": families}
     return msgspec.json.encode(data).decode().replace("<", r"\u003c")
 

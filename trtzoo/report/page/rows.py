@@ -15,9 +15,11 @@ from trtzoo.models.table import MODELS
 from trtzoo.report import roofline
 from trtzoo.report.published import document
 from trtzoo.report.results import CONDITIONS, device_text, known_gpu, ratio_to_published
-from trtzoo.report.tables.accuracy import comparable
+from trtzoo.report.tables.accuracy import whole
+from trtzoo.runtimes.registry import RUNTIMES
 
 BINS = 40
+OTHER = "other"  # the family of networks that are not rows of MODELS
 
 
 class Histogram(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -39,6 +41,7 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     model: str
+    family: str
     precision: str
     batch: int
     device: str
@@ -68,20 +71,23 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
     case, device, failure, weights, check = result.case, result.device, result.failure, result.weights, result.check
     own = known_gpu(device)
     gpu = own.name if own and own.name in document().latency else "t4"
-    printed = document().seconds(gpu, case.precision, case.model, case.batch)
+    subject, usual = result.subject, result.subject.model if result.subject.published else ""
+    printed = document().seconds(gpu, case.precision, usual, case.batch)
     found = None if failure else reported(result)
     note = f"{failure.kind}: {failure.reason}" if failure else warning_sentence(result)
     seeded = weights is not None and weights.source == "seeded"
     marks = {
         "seeded weights": seeded,
         "outputs not checked": check is None,
+        "not measured: this runtime computes nothing": case.runtime in RUNTIMES and RUNTIMES[case.runtime].hidden,
         "wrong outputs": check is not None and check.error > check.tolerance,
     }
-    wanted = (case.model, case.precision, case.runtime, device.key, weights)
-    same = (row for row in evaluations if (row.model, row.precision, row.runtime, row.device.key, row.weights) == wanted)
-    evaluated = None if seeded else next((row.top1 / row.images for row in comparable(same)), None)
+    wanted = (subject.row, subject.tag, case.precision, case.runtime, device.key)
+    same = [row for row in whole(evaluations)[0] if _about(row) == wanted]
+    evaluated = None if seeded or not same else same[-1].top1 / same[-1].images
     return PageRow(
-        model=case.model,
+        model=subject.title,
+        family=MODELS[subject.network].family if subject.network in MODELS else OTHER,
         precision=case.precision,
         batch=case.batch,
         device=device_text(device),
@@ -96,7 +102,7 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
         gpu=GPUS[gpu].title if printed else "",
         ratio=ratio_to_published(result),
         share=roofline.limit_share(result),
-        top1=getattr(document().models.get(case.model), "top1", None) if evaluated is None else evaluated,
+        top1=getattr(document().models.get(usual), "top1", None) if evaluated is None else evaluated,
         evaluated=evaluated is not None,
         note=note,
         marks=() if failure else tuple(mark for mark, holds in marks.items() if holds),
@@ -104,11 +110,16 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
     )
 
 
+def _about(row: Evaluation) -> tuple[object, ...]:
+    return (row.subject.row, row.subject.tag, row.precision, row.runtime, row.device.key)
+
+
 def published() -> list[PageRow]:
     """Make a row for each published latency."""
     return [
         PageRow(
             model=model,
+            family=MODELS[model].family,
             precision=precision,
             batch=batch,
             device=f"{GPUS[gpu].title}, published",

@@ -3,6 +3,7 @@
 A column is a row of ACCURACY_COLUMNS or EVALUATION_COLUMNS.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
 
@@ -17,9 +18,10 @@ from trtzoo.report.tables.model import Column, Table, caption, make_table
 
 
 class ModelRow(msgspec.Struct, frozen=True):
-    """One model with its published numbers and its evaluation, as far as there are any."""
+    """One network with its published numbers and its evaluation, as far as there are any."""
 
-    model: Model
+    name: str
+    model: Model | None
     published: Published | None
     evaluation: Evaluation | None = None
     note: str = ""
@@ -27,8 +29,11 @@ class ModelRow(msgspec.Struct, frozen=True):
     def printed(self, field: str) -> float | None:
         return getattr(self.published, field, None)
 
-    def ratio(self, exact: float, field: str) -> float | None:
-        return exact / printed if (printed := self.printed(field)) else None
+    def count(self, field: str, unit: float) -> float | None:
+        return getattr(self.model, field) / unit if self.model else None
+
+    def ratio(self, exact: float | None, field: str) -> float | None:
+        return exact / printed if exact and (printed := self.printed(field)) else None
 
     def score(self, top: str) -> tuple[float | None, ...]:
         """Return the measured accuracy `top`, top1 or top5; its difference to the published; half of its 95 % interval."""
@@ -39,7 +44,7 @@ class ModelRow(msgspec.Struct, frozen=True):
         return right / images, None if printed is None else right / images - printed, (high - low) / 2
 
 
-MODEL = Column[ModelRow]("Model", lambda row: row.model.name)
+MODEL = Column[ModelRow]("Model", lambda row: row.name)
 ACCURACY_COLUMNS: tuple[Column[ModelRow], ...] = (
     MODEL,
     Column("Top1", lambda row: row.printed("top1"), "{:.3f}"),
@@ -47,11 +52,11 @@ ACCURACY_COLUMNS: tuple[Column[ModelRow], ...] = (
     Column("Ref. top1", lambda row: row.printed("reference_top1"), "{:.3f}"),
     Column("Ref. top5", lambda row: row.printed("reference_top5"), "{:.3f}"),
     Column("FLOPs (G) published", lambda row: row.printed("gflops"), "{:.2f}"),
-    Column("FLOPs (G) exact", lambda row: row.model.flops / 1e9, "{:.2f}"),
-    Column("FLOPs ratio", lambda row: row.ratio(row.model.flops / 1e9, "gflops"), "{:.2f}"),
+    Column("FLOPs (G) exact", lambda row: row.count("flops", 1e9), "{:.2f}"),
+    Column("FLOPs ratio", lambda row: row.ratio(row.count("flops", 1e9), "gflops"), "{:.2f}"),
     Column("Params (M) published", lambda row: row.printed("mparams"), "{:.2f}"),
-    Column("Params (M) exact", lambda row: row.model.params / 1e6, "{:.2f}"),
-    Column("Params ratio", lambda row: row.ratio(row.model.params / 1e6, "mparams"), "{:.2f}"),
+    Column("Params (M) exact", lambda row: row.count("params", 1e6), "{:.2f}"),
+    Column("Params ratio", lambda row: row.ratio(row.count("params", 1e6), "mparams"), "{:.2f}"),
 )
 
 
@@ -74,40 +79,59 @@ EVALUATION_COLUMNS = (
 
 def accuracy_table() -> Table:
     """Make the table of accuracy, FLOPs and parameters: as published, and counted exactly."""
-    rows = [ModelRow(model, document().models.get(name)) for name, model in MODELS.items()]
+    rows = [ModelRow(name, model, document().models.get(name)) for name, model in MODELS.items()]
     return make_table("Accuracy, FLOPs and parameters", ACCURACY_COLUMNS, rows, map(caption, ("accuracies", "counts")))
 
 
 def comparable(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
-    """Return the evaluations of known networks with the published classes and image size."""
-    return [row for row in evaluations if (row.classes, row.size) == (1000, 224) and row.model in MODELS and row.images]
+    """Return the evaluations that compare with the published accuracy: of a model in the published form, not of own weights."""
+    return [row for row in evaluations if row.subject.published and not row.weights.is_local and row.images]
+
+
+def whole(evaluations: Iterable[Evaluation]) -> tuple[list[Evaluation], int]:
+    """Return the newest evaluation of each network, weights and images, and how many limited ones are left out.
+
+    An evaluation of a limited number of images is left out if there is one of the whole data set.
+    """
+
+    def key(row: Evaluation) -> tuple[object, ...]:
+        return (row.device.key, row.runtime, row.precision, row.dataset, row.subject.row, row.subject.tag)
+
+    rows = [row for row in evaluations if row.images]
+    complete = {key(row) for row in rows if row.limit is None}
+    kept = [row for row in rows if row.limit is None or key(row) not in complete]
+    newest = {(key(row), row.fingerprint): row for row in sorted(kept, key=lambda row: row.started)}
+    return list(newest.values()), len(rows) - len(kept)
 
 
 def evaluation_tables(evaluations: Iterable[Evaluation]) -> list[Table]:
-    """Make a table of measured and published accuracy for each device, runtime, precision and data set.
-
-    Evaluations with other classes or another image size than the published ones are left out.
-    """
+    """Make a table of measured and published accuracy for each device, runtime, precision and data set."""
 
     def key(row: Evaluation) -> tuple[str, ...]:
         return (row.device.key, row.runtime, row.precision, row.fingerprint)
 
-    same = sorted(comparable(evaluations), key=key)
-    return [_evaluation_table(list(members)) for _, members in groupby(same, key=key)]
+    kept, left_out = whole(evaluations)
+    tables = [_evaluation_table(list(members)) for _, members in groupby(sorted(kept, key=key), key=key)]
+    if left_out and tables:
+        note = caption("limited", count=left_out)
+        tables[-1] = msgspec.structs.replace(tables[-1], caption=(*tables[-1].caption, note))
+    return tables
 
 
 def _evaluation_table(members: list[Evaluation]) -> Table:
-    first, newest = members[0], {row.model: row for row in sorted(members, key=lambda row: row.started)}
-    sources = {weights_text(row.weights) for row in members}
+    first, places = members[0], {name: place for place, name in enumerate(MODELS)}
+    members.sort(key=lambda row: (places.get(row.model, len(places)), row.subject.row, row.started))
+    sources, titles = {weights_text(row.weights) for row in members}, Counter(row.subject.title for row in members)
+    published = {row.name for row in comparable(members)}
     rows = []
-    for name, model in MODELS.items():
-        parts = []
-        if evaluation := newest.get(name):
-            parts = [weights_text(evaluation.weights)] if len(sources) > 1 else []
-            bad, odd = len(evaluation.bad), evaluation.not_finite
-            parts += [f"{bad} of the images could not be read and are not counted"] if bad else []
-            parts += [f"{odd} of the images gave logits that are not numbers"] if odd else []
-        rows.append(ModelRow(model, document().models.get(name), evaluation, "; ".join(parts)))
+    for evaluation in members:
+        subject, bad, odd = evaluation.subject, len(evaluation.bad), evaluation.not_finite
+        parts = [weights_text(evaluation.weights)] if len(sources) > 1 else []
+        parts += [f"{bad} of the images could not be read and are not counted"] if bad else []
+        parts += [f"{odd} of the images gave logits that are not numbers"] if odd else []
+        printed = document().models.get(subject.model) if evaluation.name in published else None
+        name = f"{subject.title} [{subject.tag}]" if titles[subject.title] > 1 and subject.tag else subject.title
+        rows.append(ModelRow(name, MODELS.get(subject.network), printed, evaluation, "; ".join(parts)))
     facts = [device_text(first.device), pairs_text(first.versions), *(sources if len(sources) == 1 else [])]
     evaluated = caption("evaluated", facts="; ".join(filter(None, facts)), row=first)
     title = f"Accuracy, {first.precision.upper()}, on {first.device.title}, {first.runtime}"

@@ -12,13 +12,14 @@ import msgspec
 
 from trtzoo.benchmark.protocols import PROTOCOLS, reported_latency
 from trtzoo.benchmark.warnings import warning_sentence
-from trtzoo.core.records import Result
+from trtzoo.core.records import Identity, Result
 from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.table import MODELS
 from trtzoo.report.published import BATCHES, document, printed_batches
-from trtzoo.report.results import Group, device_text, groups, pairs_text, protocol_text, ratio_to_published, weights_text
+from trtzoo.report.results import Group, Row, device_text, groups, pairs_text, protocol_text, ratio_to_published, weights_text
 from trtzoo.report.roofline import limit_of, limit_of_published
 from trtzoo.report.tables.model import DASH, Cell, Column, Table, caption
+from trtzoo.runtimes.registry import RUNTIMES
 
 AS_PUBLISHED = [name for name, protocol in PROTOCOLS.items() if protocol.as_published]
 PUBLISHED = (("v100", "fp32"), ("t4", "fp32"), ("t4", "fp16"))  # in the document's order
@@ -99,13 +100,11 @@ def limit_tables(results: Iterable[Result]) -> list[Table]:
 
 
 def _groups(results: Iterable[Result]) -> list[Group]:
-    """Return the groups of the published GPUs, empty ones where nothing was measured, then the others."""
-    known = groups(result for result in results if result.case.model in MODELS and result.case.protocol in PROTOCOLS)
-    published: list[Group] = []
-    for gpu, precision in PUBLISHED:
-        same = [group for group in known if (group.gpu, group.precision) == (gpu, precision)]
-        published += same or [Group(precision, gpu)]
-    return [*published, *(group for group in known if not group.gpu)]
+    """Return the groups with results, those of the published GPUs first, then the published GPUs without any."""
+    known = groups(results)
+    same = [[group for group in known if (group.gpu, group.precision) == each] for each in PUBLISHED]
+    empty = [Group(precision, gpu) for (gpu, precision), members in zip(PUBLISHED, same, strict=True) if not members]
+    return [*(group for members in same for group in members), *(group for group in known if not group.gpu), *empty]
 
 
 def _latency_table(group: Group) -> Table:
@@ -131,9 +130,9 @@ def _has_ratios(group: Group) -> bool:
 
 
 def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: Notes, batches: Iterable[int] = ()) -> Table:
-    """Make a table of all models at the batches of the results, those published, and `batches`.
+    """Make a table of the batches of the results, those published, and `batches`: a column for each that has what it needs.
 
-    A column stands at each of these batches that has what it needs.
+    Its rows are what has results; beside published numbers of the same GPU all models.
     """
     shown = {*batches, *(batch for _, batch in group.results), *printed_batches(group.gpu, group.precision)}
     bound: list[tuple[BatchColumn, str, int]] = []
@@ -143,23 +142,32 @@ def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: 
         known["ratio"] = printed if _has_ratios(group) else ()
         bound += [(column, gpu, batch) for batch in sorted(shown) for column in rows if batch in known[column.needs]]
 
+    subjects = group.subjects
+    if group.gpu:
+        all_models = {Identity(model=name, network=name).row: name for name in MODELS}
+        subjects = all_models | subjects
+
     @cache
-    def place(gpu: str, batch: int, model: str) -> Place:
-        result = group.results.get((model, batch))
-        published_limit = limit_of_published(gpu, MODELS[model], group.precision, batch) if gpu else None
+    def place(gpu: str, batch: int, row: Row) -> Place:
+        result = group.results.get((row, batch))
+        model = MODELS.get(row[0]) if row[1:] == ("", "") else None
+        published_limit = limit_of_published(gpu, model, group.precision, batch) if gpu and model else None
         limit = limit_of(result) if result else published_limit
         return Place(
             result=result,
             measured=reported_latency(result) if result and not result.failure else None,
-            published=document().seconds(gpu, group.precision, model, batch),
+            published=document().seconds(gpu, group.precision, model.name, batch) if model else None,
             ratio=ratio_to_published(result) if result else None,
             limit=limit.seconds if limit else None,
             published_limit=published_limit.seconds if published_limit else None,
-            note=notes.get(result.case.name, "") if result else "",
+            note=notes.get(result.name, "") if result else "",
         )
 
     names = [column.name.format(batch=batch, device=group.short, gpu=gpu.upper()) for column, gpu, batch in bound]
-    cells = [(Cell(model, model), *(column.cell(place(gpu, batch, model)) for column, gpu, batch in bound)) for model in MODELS]
+    cells = [
+        (Cell(title, title), *(column.cell(place(gpu, batch, row)) for column, gpu, batch in bound))
+        for row, title in subjects.items()
+    ]
     return Table(title, ("Model", *names), tuple(cells), tuple(lines))
 
 
@@ -169,7 +177,7 @@ def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: 
 def _facts(group: Group) -> tuple[list[str], Notes]:
     """Return the caption's lines about the results, and by case name what the reader must know of one of them."""
     good = [result for result in group.results.values() if not result.failure]
-    shared, usual, own = [], [], {result.case.name: list[str]() for result in good}
+    shared, usual, own = [], [], {result.name: list[str]() for result in good}
     mixed = len({result.device.uuid for result in good}) > 1
     for texts in zip(*(_carried(result, name_gpu=mixed) for result in good), strict=True):
         most, count = Counter(texts).most_common(1)[0]
@@ -182,7 +190,7 @@ def _facts(group: Group) -> tuple[list[str], Notes]:
             own[name] += [text] if text != most else []
     notes: dict[str, str] = {}
     for result in group.results.values():
-        name, failure = result.case.name, result.failure
+        name, failure = result.name, result.failure
         parts = [*own.get(name, ()), group.older.get(name), _unproven(result), warning_sentence(result)]
         notes[name] = f"{failure.kind}: {failure.reason}" if failure else "; ".join(filter(None, parts))
     if not good:
@@ -213,7 +221,9 @@ def _carried(result: Result, *, name_gpu: bool) -> list[str]:
 
 
 def _unproven(result: Result) -> str:
-    """Return a warning unless the outputs were checked and right."""
+    """Return a warning unless the outputs were checked and right, and really computed."""
+    if result.case.runtime in RUNTIMES and RUNTIMES[result.case.runtime].hidden:
+        return f"NOT MEASURED: the runtime {result.case.runtime} computes nothing"
     if result.check is None:
         return "OUTPUTS NOT CHECKED"
     return "" if result.check.error <= result.check.tolerance else f"WRONG OUTPUTS: error {result.check.error:.2g}"
