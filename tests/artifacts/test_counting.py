@@ -26,37 +26,39 @@ def unfolded(network: nn.Module, size: int) -> onnx.ModelProto:
         )
         return names
 
-    def convert(node):
-        given = [f"{each}" for each in node.all_input_nodes]
-        module = network.get_submodule(node.target) if node.op == "call_module" else None
-        match module:
-            case nn.Conv2d():
-                own = tensors(node, *filter(torch.is_tensor, (module.weight, module.bias)))
-                shape = {"strides": module.stride, "pads": module.padding * 2, "group": module.groups}
-                return helper.make_node("Conv", [*given, *own], [node.name], **shape)
-            case nn.BatchNorm2d():
-                own = tensors(node, module.weight, module.bias, module.running_mean, module.running_var)
-                return helper.make_node("BatchNormalization", [*given, *own], [node.name])
-            case nn.Linear():
-                return helper.make_node("Gemm", [*given, *tensors(node, module.weight, module.bias)], [node.name], transB=1)
-            case nn.ReLU():
-                return helper.make_node("Relu", given, [node.name])
-            case nn.AdaptiveAvgPool2d():
-                return helper.make_node("GlobalAveragePool", given, [node.name])
-            case nn.MaxPool2d() | nn.AvgPool2d():
-                kind = "MaxPool" if isinstance(module, nn.MaxPool2d) else "AveragePool"
-                shape = {"strides": [module.stride] * 2, "pads": [module.padding] * 4}
-                return helper.make_node(kind, given, [node.name], kernel_shape=[module.kernel_size] * 2, **shape)
-        if node.target is operator.getitem:
-            return helper.make_node("Identity", [f"{node.args[0]}.{node.args[1]}"], [node.name])
+    def product(node, module, given):
+        own = [value for value in (module.weight, module.bias) if value is not None]
+        if isinstance(module, nn.Linear):
+            return helper.make_node("Gemm", [*given, *tensors(node, *own)], [node.name], transB=1)
+        shape = {"strides": module.stride, "pads": module.padding * 2, "group": module.groups}
+        return helper.make_node("Conv", [*given, *tensors(node, *own)], [node.name], **shape)
+
+    def other(node, given):
+        axis = {} if node.target is operator.add else {"axis": 1}
+        outputs = [node.name]
         if node.target is torch.functional.split:
             sizes = helper.make_tensor(f"{node.name}.sizes", TensorProto.INT64, [len(node.args[1])], node.args[1])
             weights.append(sizes)
-            return helper.make_node(
-                "Split", [*given, sizes.name], [f"{node.name}.{i}" for i in range(len(node.args[1]))], axis=1
-            )
-        axis = {} if node.target is operator.add else {"axis": 1}
-        return helper.make_node(FUNCTIONS[node.target], given, [node.name], **axis)
+            given, outputs = [*given, sizes.name], [f"{node.name}.{index}" for index in range(len(node.args[1]))]
+        return helper.make_node(FUNCTIONS[node.target], given, outputs, **axis)
+
+    def convert(node):
+        given = [f"{each}" for each in node.all_input_nodes]
+        module = network.get_submodule(node.target) if node.op == "call_module" else None
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            return product(node, module, given)
+        if isinstance(module, nn.BatchNorm2d):
+            own = tensors(node, module.weight, module.bias, module.running_mean, module.running_var)
+            return helper.make_node("BatchNormalization", [*given, *own], [node.name])
+        if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+            kind = "MaxPool" if isinstance(module, nn.MaxPool2d) else "AveragePool"
+            shape = {"strides": [module.stride] * 2, "pads": [module.padding] * 4}
+            return helper.make_node(kind, given, [node.name], kernel_shape=[module.kernel_size] * 2, **shape)
+        if module is not None:
+            return helper.make_node({nn.ReLU: "Relu"}.get(type(module), "GlobalAveragePool"), given, [node.name])
+        if node.target is operator.getitem:
+            return helper.make_node("Identity", [f"{node.args[0]}.{node.args[1]}"], [node.name])
+        return other(node, given)
 
     for node in fx.symbolic_trace(network).graph.nodes:
         if node.op == "placeholder":

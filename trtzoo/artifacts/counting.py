@@ -92,7 +92,7 @@ COSTS: dict[str, Callable[[Any, dict[str, Shape]], int]] = {
 
 
 def _shapes(model: onnx.ModelProto, constants: dict[str, TensorProto]) -> dict[str, Shape]:
-    """The shapes that are known, by onnx's inference for one image. A parameter becomes an input, so that no value is copied."""
+    """The shapes that are known, by onnx's inference for one image. Parameters become inputs, so none is copied."""
     skeleton = onnx.ModelProto(ir_version=max(model.ir_version, 4))
     skeleton.opset_import.extend(model.opset_import)
     skeleton.functions.extend(model.functions)
