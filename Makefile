@@ -1,9 +1,12 @@
 # `make table` and `make test` are all the set-up there is: each makes .venv by itself.
 # For a part of the table: make table MODELS="dpn68 dpn131" BATCH=1,4 BENCH="--seconds 1"
+# For a zoo of your own:   make table ZOO=my.toml
 PYTHON ?= python3
 MODELS ?= --all
 BATCH ?= 1,4,8
 BENCH ?=
+ZOO ?= $(TRTZOO_ZOO)
+export TRTZOO_ZOO := $(ZOO)
 BIN := .venv/bin
 comma := ,
 EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
@@ -13,7 +16,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 .PHONY: table engines test fuzz check docs gpu clean
 
 # Whatever fails, the rest is built, measured and shown; make ends with the last failure's status.
-table: .venv/ready-$(EXTRA)   # export the ten networks, measure them here, make tables, figures and page of it
+table: .venv/ready-$(EXTRA)   # export the networks, measure them here, make tables, figures and page of it
 	@status=0; \
 	$(BIN)/trtzoo export $(MODELS) --precision $(PRECISION) || status=$$?; \
 	if [ $(EXTRA) = gpu ]; then $(BIN)/trtzoo build $(MODELS) --precision $(PRECISION) --batch $(BATCH) || status=$$?; fi; \

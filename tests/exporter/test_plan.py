@@ -250,15 +250,15 @@ def test_every_module_of_ours_that_decides_the_bytes_is_hashed(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "name",
-    ["models/models.toml", "models/publishers.toml", "models/densenet.py", "core/precisions.toml", "artifacts/golden.py"],
+    ["models/zoo.toml", "models/publishers.toml", "models/densenet.py", "core/precisions.toml", "artifacts/golden.py"],
 )
 def test_a_change_of_code_or_of_a_table_makes_files_out_of_date(name: str, tmp_path: Path, monkeypatch: Any) -> None:
     shutil.copytree(Path(plan.__file__).parent.parent, tmp_path / "trtzoo", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(plan, "__file__", str(tmp_path / "trtzoo" / "exporter" / "plan.py"))
-    before = plan.inputs_sha256(SMALL, Checkpoint("seeded"))
+    before = plan.inputs_sha256(SMALL, Checkpoint("seeded"), MODELS["dpn68"])
     with (tmp_path / "trtzoo" / name).open("a") as file:
         file.write("# changed")
-    assert plan.inputs_sha256(SMALL, Checkpoint("seeded")) != before
+    assert plan.inputs_sha256(SMALL, Checkpoint("seeded"), MODELS["dpn68"]) != before
 
 
 def test_a_failed_order_stops_nothing_and_leaves_nothing(tmp_path: Path) -> None:

@@ -65,7 +65,6 @@ def test_written_results_are_read(tmp_path):
         (changed(started="yesterday"), "is damaged: started is 'yesterday': that cannot be."),
         (changed(sgemm=1e-300), "is damaged: sgemm is 1e-300: that cannot be."),
         (changed(protocol="mlperf-ss"), "is damaged: 12 queries; at least 64 are needed."),
-        (changed(model="resnet50"), "has the model 'resnet50', which this trtzoo does not know."),
         (changed(precision="fp4"), "has the precision 'fp4', which this trtzoo does not know."),
         (changed(protocol="guess"), "has the protocol 'guess', which this trtzoo does not know."),
     ],

@@ -131,8 +131,8 @@ def _unfinished(candidate: Candidate, subject: Subject, data: DataSet) -> Evalua
     sidecar = subject.sidecar
     assert sidecar.weights is not None
     return Evaluation(
-        model=sidecar.model,
-        identity=subject.identity,
+        model=candidate.model or sidecar.model,
+        identity=replace(subject.identity, model=candidate.model or sidecar.model),
         limit=data.limit,
         precision=candidate.precision or sidecar.precision,
         runtime=candidate.runtime,

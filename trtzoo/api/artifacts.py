@@ -19,6 +19,7 @@ from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Device, Identity, Record
+from trtzoo.models.table import Model, find_model
 from trtzoo.runtimes.registry import Runtime
 
 FORMS = r"(-b\d+)?(-io16)?(-opset\d+)?(-c\d+)?(-s\d+)?"  # the settings in the name of an exported file
@@ -62,18 +63,33 @@ def find_graph(folder: Path, model: str, precision: str) -> Path:
     return others[0]
 
 
-def model_sources(models: Iterable[str], precisions: Iterable[str], folder: Path) -> list[Source]:
-    """The exported graphs of models, model by model; they may not exist."""
-    return [_exported(model, precision, folder) for model in models for precision in precisions]
+def model_sources(models: Iterable[str], precisions: list[str] | None, folder: Path) -> list[Source]:
+    """The graphs of models, model by model, at these precisions, or at FP32 and a file's own; exported ones may not exist.
+
+    Raises UsageError for the export of another network than the zoo's, and as `file_sources` does for a file of the zoo.
+    """
+    found = []
+    for row in map(find_model, models):
+        if row.file:
+            own = _named(row.file, precisions)
+            found += [replace(each, identity=replace(each.identity, model=row.name)) for each in own]
+        else:
+            found += [_exported(row, precision, folder) for precision in precisions or ["fp32"]]
+    return found
 
 
-def _exported(model: str, precision: str, folder: Path) -> Source:
+def _exported(model: Model, precision: str, folder: Path) -> Source:
     graph = PRECISIONS[precision].graph
-    path = find_graph(folder, model, graph)
-    identity = Identity(model=model, network=model)
+    path = find_graph(folder, model.name, graph)
+    identity = Identity(model=model.name, network=model.network)
     if sidecar_path(path).is_file():
         identity = read_record(sidecar_path(path), OnnxSidecar).identity
-    return Source(path=path, identity=identity, precision=precision, subject=model)
+    if identity.network != model.network:
+        raise UsageError(
+            f"{path} is {identity.network or 'a file from elsewhere'}, and this zoo's {model.name} is {model.network}. "
+            f"Use another --onnx-dir, or run: trtzoo export {model.name} --force"
+        )
+    return Source(path=path, identity=identity, precision=precision, subject=model.name)
 
 
 def file_sources(files: Iterable[Path], precisions: list[str] | None) -> list[Source]:
@@ -127,7 +143,7 @@ def select_sources(
     """
     given = None if precision is None else select_precisions(precision)
     if onnx is None:
-        sources = model_sources(select_models(models), given or ["fp32"], folder)
+        sources = model_sources(select_models(models), given, folder)
     elif models is not None:
         raise UsageError("Give either model names or --onnx FILE, not both.")
     else:
@@ -180,6 +196,7 @@ class ArtifactPaths(Record, frozen=True, kw_only=True):
             file = self.artifact(source, batch or source.batch or fixed)
         return Candidate(
             artifact=str(file.path),
+            model=source.identity.model,
             precision=source.precision,
             runtime=self.runtime.name,
             device=self.device,

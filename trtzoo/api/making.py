@@ -24,7 +24,7 @@ from trtzoo.exporter.plan import ExportResult
 from trtzoo.exporter.plan import export as export_model
 from trtzoo.hardware import probes
 from trtzoo.models.sources import locate
-from trtzoo.models.table import MODELS
+from trtzoo.models.table import FILE, find_model, zoo
 
 FALLBACK = """SEEDED WEIGHTS: Could not download the published weights; using seeded ones. Latency is valid, accuracy is not.
 %s To fail instead: --weights paddle"""
@@ -45,12 +45,12 @@ def export(
     force: bool = False,
     on_result: Callable[[ExportResult], None] | None = None,
 ) -> list[ExportResult]:
-    """Export networks to checked ONNX files in `onnx_dir`: all ten, or those with these names.
+    """Export networks to checked ONNX files in `onnx_dir`: all of the zoo, or those with these names.
 
-    `weights` is paddle, torchvision, timm, seeded, or a file; by default paddle's, or seeded ones if they cannot be downloaded,
-    with a warning. A file that is up to date is kept unless `force`, and so is one with other weights; `name` is another name
-    for the files of one model. `on_result` receives each record as it is made. A file that could not be made has `error` set.
-    Raises UsageError and WeightsError before anything is made.
+    `weights` is paddle, torchvision, timm, seeded, or a file; by default that of the zoo's row, or paddle's, or seeded ones if
+    they cannot be downloaded, with a warning. A file that is up to date is kept unless `force`, and so is one with other
+    weights; `name` is another name for the files of one model. `on_result` receives each record as it is made. A file that
+    could not be made has `error` set. Raises UsageError and WeightsError before anything is made.
 
     >>> import trtzoo
     >>> (small,) = trtzoo.export("dpn68", weights="seeded", classes=10, input_size=32)
@@ -64,9 +64,12 @@ def export(
     fixed: Batch = "dynamic" if batch == "dynamic" else selection.select_batch(batch)
     if name is not None and not (is_plain(name) and re.fullmatch(r"[\w.+-]+", name)):
         raise UsageError(f"--name {name!r} is not a name of letters, digits and . _ + -")
-    if name in MODELS:
+    if name in zoo():
         raise UsageError(f"--name {name} is a model's own name. Choose another")
-    checkpoints = [(MODELS[name], locate(MODELS[name], weights)) for name in selection.select_models(models)]
+    rows = [find_model(name) for name in selection.select_models(models)]
+    if all(row.family == FILE for row in rows):
+        raise UsageError(f"{', '.join(row.name for row in rows)}: ONNX files of the zoo need no export.")
+    checkpoints = [(row, locate(row, weights)) for row in rows if row.family != FILE]
     if name and len(checkpoints) > 1:
         raise UsageError(f"--name is for one model, and these are {len(checkpoints)}.")
     if reason := next((checkpoint.fallback for _, checkpoint in checkpoints if checkpoint.fallback), ""):

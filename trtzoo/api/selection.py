@@ -14,7 +14,7 @@ from trtzoo.core.records import Device
 from trtzoo.hardware import probes
 from trtzoo.hardware.devices import choose_device
 from trtzoo.hardware.gpus import identify_gpu
-from trtzoo.models.table import MODELS, find_model
+from trtzoo.models.table import find_model, zoo
 from trtzoo.runtimes.registry import AUTO, CANDIDATES, OFFERED, Runtime, find_runtime
 
 Names = str | Iterable[str]
@@ -32,8 +32,8 @@ def select_names(names: Names, option: str) -> list[str]:
 
 
 def select_models(names: Names | None) -> list[str]:
-    """Models' names as in MODELS; None means all ten. Raises UsageError for an unknown one."""
-    return list(MODELS) if names is None else list({find_model(name).name: None for name in select_names(names, "MODEL")})
+    """Models' names as in the zoo; None means all. Raises UsageError for an unknown one."""
+    return list(zoo()) if names is None else list({find_model(name).name: None for name in select_names(names, "MODEL")})
 
 
 def select_precisions(names: Names) -> list[str]:

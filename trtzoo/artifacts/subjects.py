@@ -15,11 +15,12 @@ from trtzoo.core.records import Device, Identity, Record
 class Candidate(Record, frozen=True, kw_only=True):
     """A file to evaluate or compare, with a runtime on a device. `remedy` is the command that makes the file.
 
-    An empty precision means the file's own; the batch None too, or a usual one if the file takes any. `graph` is the ONNX file
-    that it was made of.
+    `model` is the name of its network, empty if that is the sidecar's. An empty precision means the file's own; the batch None
+    too, or a usual one if the file takes any. `graph` is the ONNX file that it was made of.
     """
 
     artifact: str
+    model: str = ""
     precision: str
     runtime: str
     device: Device

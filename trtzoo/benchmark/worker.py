@@ -51,7 +51,7 @@ def measure(job: BenchJob) -> Result:
                 samples = resolve(protocol.loop)(session, protocol, images)
             return replace(
                 result,
-                identity=subject.identity,
+                identity=replace(subject.identity, model=case.model),  # a zoo may call a file by another name
                 versions=session.versions,
                 settings=session.settings,
                 threads=session.threads,

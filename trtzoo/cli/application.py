@@ -4,8 +4,10 @@ import inspect
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -14,15 +16,16 @@ from typer.core import TyperCommand, TyperGroup
 
 from trtzoo.core.console import print_lines, print_result, show_messages
 from trtzoo.core.errors import UsageError
+from trtzoo.models.table import VARIABLE, use_zoo
 
 T = TypeVar("T")
 
 
 class Command(TyperCommand):
-    """A command takes the application's `--quiet` too, and returns whether a part failed; then the exit code is 1."""
+    """A command takes `--quiet` and `--zoo` too, and returns whether a part failed; then the exit code is 1."""
 
     def get_params(self, ctx: Any) -> Any:
-        shared = [option for option in ctx.find_root().command.params if option.name == "quiet"]
+        shared = [option for option in ctx.find_root().command.params if option.name in ("quiet", "zoo_file")]
         return [*self.params, *shared, *super().get_params(ctx)[len(self.params) :]]
 
     def invoke(self, ctx: Any) -> None:
@@ -46,7 +49,7 @@ class Application(TyperGroup):
 app = typer.Typer(
     name="trtzoo",
     cls=Application,
-    help="TensorRT engines and trustworthy latencies for ten image classifiers: export → build → bench → table.",
+    help="TensorRT engines and trustworthy latencies for image classifiers: export → build → bench → table.",
     epilog="Exit codes: 0 done; 1 something failed and the rest is kept; 2 usage error; 3 this machine cannot do it; "
     "130 interrupted by Ctrl-C, and what was finished is kept.",
     no_args_is_help=True,
@@ -67,12 +70,28 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _set_zoo(context: typer.Context, file: Path | None) -> None:
+    with suppress(UsageError) if context.resilient_parsing else nullcontext():  # a completion has no messages
+        if file:
+            use_zoo(file)
+
+
 QUIET = "Print errors and the warning about seeded weights only."
 
 
 @app.callback()
 def root(
     quiet: Annotated[bool, typer.Option("--quiet", help=QUIET, callback=_set_quiet, expose_value=False)] = False,
+    zoo_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--zoo",
+            metavar="FILE",
+            help=f"A TOML file of networks to use instead of the zoo that ships; so does the variable {VARIABLE}.",
+            callback=_set_zoo,
+            expose_value=False,
+        ),
+    ] = None,
     show_version: Annotated[
         bool,
         typer.Option(
@@ -80,7 +99,7 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Every command works on the ten models of `trtzoo models`."""
+    """Every command works on the models of `trtzoo models`."""
 
 
 def forward(function: Callable[..., T], options: dict[str, Any], **handlers: Callable[..., None]) -> T:

@@ -15,7 +15,7 @@ from trtzoo.hardware.devices import choose_device, device_line, gpu_devices
 from trtzoo.hardware.doctor import Report, examine
 from trtzoo.hardware.gpus import GPUS
 from trtzoo.hardware.probes import ProbeResult
-from trtzoo.models.table import MODELS
+from trtzoo.models.table import FAMILIES, zoo
 from trtzoo.report.audit import Finding, findings
 from trtzoo.report.published import document
 from trtzoo.report.tables.accuracy import accuracy_table
@@ -50,7 +50,7 @@ def models(
     form: options.Format = "rich",
     count: Annotated[bool, Option("--count", help="Recount from the networks, by both conventions.")] = False,
 ) -> None:
-    """List the ten networks: accuracy, FLOPs and parameters, published and exact.
+    """List the networks of the zoo: accuracy, FLOPs and parameters, published and exact.
 
     Examples: trtzoo models; trtzoo models --count; trtzoo models --format json
     """
@@ -62,8 +62,10 @@ def _recount() -> Table:
     from trtzoo.models.count import count
 
     rows: list[tuple[Value, ...]] = []
-    for name, model in MODELS.items():
-        exact, old, printed = count(model), count(model, "paddle2019"), document().models.get(name)
+    for name, model in zoo().items():
+        if model.family not in FAMILIES:
+            continue
+        exact, old, printed = count(model), count(model, "paddle2019"), document().models.get(model.network)
         flops, params = old.flops / 1e9, old.params / 1e6
         published = (printed.gflops, printed.mparams) if printed else (None, None)
         same = None if not printed else "yes" if (round(flops, 2), round(params, 2)) == published else "no"

@@ -24,7 +24,7 @@ from trtzoo.core.records import Case, Device, Result
 from trtzoo.core.statistics import percentile
 from trtzoo.hardware.devices import slug
 from trtzoo.hardware.gpus import GPUS, find_gpu
-from trtzoo.models.table import MODELS, find_model
+from trtzoo.models.table import find_model, zoo
 
 
 @command("bench")
@@ -132,7 +132,7 @@ def _print_trtexec(cases: list[tuple[sweep.Subject, Case]], protocol: Measuremen
 @command("import")
 def import_trtexec(
     times: Annotated[Path, Argument(metavar="TIMES", help="The file of trtexec --exportTimes.")],
-    model: Annotated[str, Option(help="Name from `trtzoo models`.", autocompletion=options.one_of(MODELS))],
+    model: Annotated[str, Option(help="Name from `trtzoo models`.", autocompletion=options.one_of(zoo))],
     gpu: Annotated[str, Option(help="The GPU's name, such as t4.", autocompletion=options.one_of(["auto", *GPUS]))],
     precision: Annotated[str, Option(help="fp32, tf32 or fp16.", autocompletion=options.one_of(PRECISIONS))],
     batch: Annotated[str, Option(help="The batch size.")],

@@ -9,16 +9,16 @@ from typer import Argument, Option
 from trtzoo.core.errors import UsageError, unknown
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.hardware.gpus import GPUS
-from trtzoo.models.table import MODELS
+from trtzoo.models.table import zoo
 from trtzoo.report.tables.formats import FORMATS
 from trtzoo.runtimes.registry import AUTO, OFFERED
 
 Complete = Callable[[str], list[str]]
 
 
-def one_of(names: Iterable[str]) -> Complete:
+def one_of(names: Iterable[str] | Callable[[], Iterable[str]]) -> Complete:
     """A function that completes a name."""
-    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+    return lambda incomplete: [name for name in (names() if callable(names) else names) if name.startswith(incomplete)]
 
 
 def list_of(names: Iterable[str]) -> Complete:
@@ -44,9 +44,9 @@ def _known(*formats: str) -> Callable[[str], str]:
 
 Models = Annotated[
     list[str] | None,
-    Argument(metavar="[MODEL]...", help="Names from `trtzoo models` (default: all ten).", autocompletion=one_of(MODELS)),
+    Argument(metavar="[MODEL]...", help="Names from `trtzoo models` (default: all).", autocompletion=one_of(zoo)),
 ]
-All = Annotated[bool, Option("--all", help="All ten models.")]
+All = Annotated[bool, Option("--all", help="All models of the zoo.")]
 OnnxFiles = Annotated[
     list[Path] | None,
     Option("--onnx", metavar="FILE", help="Any classifier's ONNX file, or an engine, instead of models; may be repeated."),
@@ -94,4 +94,4 @@ def select(names: list[str] | None, every: bool) -> list[str] | None:
     """Names of models, None if none are named. Raises UsageError for names and --all."""
     if names and every:
         raise UsageError("Give either model names or --all, not both.")
-    return list(MODELS) if every else names or None
+    return list(zoo()) if every else names or None

@@ -1,4 +1,4 @@
-"""The boundary: JSON and lists of names are decoded here, whoever wrote them, within limits or not at all.
+"""The boundary: JSON, TOML and lists of names are decoded here, whoever wrote them, within limits or not at all.
 
 What a field may hold is checked by its record (`__post_init__`). Here are the limits of every text: bytes, depth, the size of
 numbers and texts, encoding.
@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import shorten
 from typing import Annotated, Any, TypeVar
@@ -49,8 +50,17 @@ _JSON = msgspec.json.Decoder(_value(MAX_DEPTH))
 
 def decode_json(data: bytes) -> Any:
     """JSON as plain values. Raises UnreadableError if it is damaged or exceeds a limit."""
+    return _decoded(_JSON.decode, data)
+
+
+def decode_toml(data: bytes) -> Any:
+    """TOML as plain values, without dates. Raises UnreadableError if it is damaged or exceeds a limit, those of JSON."""
+    return _decoded(lambda text: msgspec.convert(msgspec.toml.decode(text), _value(MAX_DEPTH)), data)
+
+
+def _decoded(decode: Callable[[bytes], Any], data: bytes) -> Any:
     try:
-        return _JSON.decode(data)
+        return decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
         deep = isinstance(error, RecursionError) or "got `array`" in str(error) or "got `object`" in str(error)
         raise UnreadableError("it is nested too deeply" if deep else shorten(str(error), 200)) from error

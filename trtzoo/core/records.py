@@ -97,9 +97,10 @@ Batch = int | Literal["dynamic"]
 class Identity(Record, frozen=True, kw_only=True):
     """What a file computes, besides its precision. Everything that is made or measured of the file carries it.
 
-    `model` is its name: a row's of MODELS, another that an export was given, or the file's own. `network` is the row of MODELS
-    that it is, or empty. Images are `height` x `width` pixels, `io` is the type of input and output, `batch` the ONNX file's,
-    `sha256` its hash. `params` and `macs`, of one image, are 0 if nobody counted them.
+    `model` is its name: a row's of the zoo, another that an export was given, or the file's own. `network` is what it is: a row
+    of MODELS, an architecture of timm ("timm:resnet50"), a row of another zoo with its hash ("mine@0a1b2c3d"), or empty for a
+    file that trtzoo did not export. Images are `height` x `width` pixels, `io` is the type of input and output, `batch` the
+    ONNX file's, `sha256` its hash. `params` and `macs`, of one image, are 0 if nobody counted them.
     """
 
     model: str
@@ -117,15 +118,21 @@ class Identity(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         sides = {name: 0 < getattr(self, name) <= 1 << 14 for name in ("height", "width")}
         batch = self.batch == "dynamic" or 0 < self.batch <= MAX_BATCH
-        names = {"model": is_plain(self.model), "sha256": not self.sha256 or is_plain(self.sha256)}
+        names = {"model": is_plain(self.model), "network": not self.network or is_plain(self.network)}
+        names |= {"sha256": not self.sha256 or is_plain(self.sha256)}
         classes, io = 0 < self.classes <= 1 << 20, self.io in ("fp32", "fp16")
         check(self, classes=classes, io=io, batch=batch, **names, **sides, **are_not_negative(self, "params", "macs"))
 
     @property
     def shape(self) -> str:
-        """What differs from 1000 classes and images of 224 x 224 in FP32, as in file names: "c10-s32-io16"."""
+        """What differs from 1000 classes and images of 224 x 224 in FP32, as in file names: "c10-s32-io16".
+
+        Before it, what tells the network from one of MODELS with this name: "timm", or the hash.
+        """
+        kind = self.network.rpartition("@")[2] if "@" in self.network else self.network.partition(":")[0]
         size = f"s{self.height}" if self.height == self.width else f"s{self.height}x{self.width}"
         differs = {
+            re.sub(r"[^\w.+-]", "_", kind): kind != self.network,
             f"c{self.classes}": self.classes != 1000,
             size: (self.height, self.width) != (224, 224),
             "io16": self.io == "fp16",
@@ -149,8 +156,8 @@ class Identity(Record, frozen=True, kw_only=True):
 
     @property
     def row(self) -> tuple[str, str, str]:
-        """What a row of a table is about, for all weights: the name, the form, and of a foreign file the hash."""
-        return (self.model, self.form, self.tag if self.is_foreign else "")
+        """What a row of a table is about, for all weights: the name, the form, and the network or a foreign file's hash."""
+        return (self.model, self.form, self.tag if self.is_foreign else "" if self.network == self.model else self.network)
 
     @property
     def published(self) -> bool:

@@ -72,7 +72,7 @@ def export(
         facts = asdict(order)
         name = facts.pop("name") or order.model
         sidecar = OnnxSidecar(
-            **facts | {"model": name, "network": model.name},
+            **facts | {"model": name, "network": model.network},
             params=model.params if order.classes == 1000 else 0,
             macs=model.macs if (order.classes, order.size) == (1000, 224) else 0,
             weights=replace(record, preprocessing=checkpoint.preprocessing(order.size)),
@@ -93,10 +93,10 @@ def export(
         sidecar, current, note, error = None, None, "", ""
         try:
             with replacing(path) as work:
-                inputs = inputs_sha256(order, checkpoint)
+                inputs = inputs_sha256(order, checkpoint, model)
                 current = None if force else _up_to_date(path, inputs)
                 if not force and not current and (there := _exported(path)):
-                    current, note = _instead(there, checkpoint)
+                    current, note = _instead(there, checkpoint, model)
                 sidecar = current or make(order, work / path.name, inputs)
         except TrtzooError as failure:
             sidecar, error = None, str(failure)
@@ -106,8 +106,8 @@ def export(
         )
 
 
-def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint) -> str:
-    """A hash of everything that decides an export: the order, the weights, our code and the packages' versions."""
+def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint, model: Model) -> str:
+    """A hash of everything that decides an export: the order, the network, the weights, our code and the packages' versions."""
     package = Path(__file__).parent.parent
     code = hashlib.sha256()
     for name in CODE:
@@ -115,7 +115,8 @@ def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint) -> str:
             code.update(path.read_bytes())
     weights = checkpoint.source if checkpoint.path is None else sha256_file(checkpoint.path)
     versions = [version(name) for name in PACKAGES]
-    inputs = [msgspec.to_builtins(order), weights, checkpoint.source, bool(checkpoint.fallback), code.hexdigest(), versions]
+    what = [msgspec.to_builtins(order), model.network, model.family, model.arguments]
+    inputs = [*what, weights, checkpoint.source, bool(checkpoint.fallback), code.hexdigest(), versions]
     return hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()
 
 
@@ -135,12 +136,17 @@ def _exported(path: Path) -> OnnxSidecar | None:
     return sidecar if intact else None
 
 
-def _instead(there: OnnxSidecar, checkpoint: Checkpoint) -> tuple[OnnxSidecar | None, str]:
+def _instead(there: OnnxSidecar, checkpoint: Checkpoint, model: Model) -> tuple[OnnxSidecar | None, str]:
     """The export to keep instead of a new one, if any, and a note about it.
 
     Seeded weights that stood in for others make way for those, and replace nothing themselves. Raises ExportError if the file
-    has other weights.
+    is of another network or has other weights.
     """
+    if there.identity.network != model.network:
+        raise ExportError(
+            f"it is of the network {there.identity.network}, and {model.network} would replace it. Keep both: --name OTHER. "
+            "Replace it: --force"
+        )
     here, wanted = _source(there.weights.source, there.weights.origin), _source(checkpoint.source, checkpoint.origin)
     same = there.weights.sha256 == sha256_file(checkpoint.path) if checkpoint.path else there.weights.source == SEEDED
     if same:

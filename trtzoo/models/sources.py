@@ -7,7 +7,7 @@ import msgspec
 
 from trtzoo.core.errors import UnreachableError, UsageError, WeightsError, unknown
 from trtzoo.core.records import Preprocessing
-from trtzoo.models.table import Model
+from trtzoo.models.table import MODELS, Model
 
 
 class Publisher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,9 +58,10 @@ class Checkpoint(msgspec.Struct, frozen=True):
 def locate(model: Model, choice: str | None) -> Checkpoint:
     """The checkpoint of `model` from a source, from a file, or by default, downloaded if it is not in the cache.
 
-    The default is PaddleClas', or seeded weights if its server cannot be reached. Raises UsageError if `choice` is neither
-    a source nor a file, WeightsError if the checkpoint is unavailable.
+    The default is its row's, or PaddleClas', or seeded weights if that server cannot be reached. Raises UsageError if `choice`
+    is neither a source nor a file, WeightsError if the checkpoint is unavailable.
     """
+    choice = (model.weights or None) if choice is None else choice
     if choice == SEEDED:
         return Checkpoint(SEEDED, origin=SEEDED)
     if choice is None:
@@ -88,9 +89,10 @@ def _download(source: str, model: Model) -> Checkpoint:
     from trtzoo.models.download import fetch
 
     publisher = PUBLISHERS[source]
-    if model.name not in publisher.files:
-        raise UsageError(f"{source} publishes no weights of {model.name}; it has {', '.join(publisher.files)}.")
-    name, digits = publisher.files[model.name]
+    if model.network not in publisher.files:
+        hint = "" if model.name in MODELS else " Choose: --weights seeded or --weights FILE"
+        raise UsageError(f"{source} publishes no weights of {model.network}; it has {', '.join(publisher.files)}.{hint}")
+    name, digits = publisher.files[model.network]
     url = publisher.base + name
 
     def check(path: Path) -> None:

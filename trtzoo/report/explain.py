@@ -8,7 +8,7 @@ from trtzoo.core.errors import StoreError, UsageError, unknown
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import GpuState, LayerTime, Opening, Result
 from trtzoo.core.statistics import summarise
-from trtzoo.models.table import MODELS
+from trtzoo.models.table import zoo
 from trtzoo.report.published import document
 from trtzoo.report.results import (
     Found,
@@ -32,7 +32,7 @@ def select(found: list[Found], text: str) -> list[Found]:
     Words name a model, a precision, a batch (b4 or 4), a device (or cpu, gpu), a runtime, a protocol, or a condition (graph,
     plain, block, flush). Raises UsageError for an unknown word or two words of one kind, StoreError if no result matches.
     """
-    names = dict.fromkeys([*MODELS, *(row.result.case.model.lower() for row in found)], "model")
+    names = dict.fromkeys([*zoo(), *(row.result.case.model.lower() for row in found)], "model")
     kinds = {**names, **dict.fromkeys(PRECISIONS, "precision")}
     kinds |= {f"b{batch}": "batch" for batch in range(1, 1025)}
     words = [word.strip() for word in text.lower().split(",") if word.strip()]
@@ -43,7 +43,7 @@ def select(found: list[Found], text: str) -> list[Found]:
     parts = {part for row in found for part in row.result.device.key.split("-")}
     for word in words:
         if word not in {*kinds, *others, *parts}:
-            raise unknown("part of a cell", word, [*MODELS, *PRECISIONS, "b1", "b4", "b8", *sorted(others)])
+            raise unknown("part of a cell", word, [*zoo(), *PRECISIONS, "b1", "b4", "b8", *sorted(others)])
     named = {kind: [word for word in words if kinds.get(word) == kind] for kind in ("model", "precision", "batch")}
     for kind, several in named.items():
         if len(several) > 1:

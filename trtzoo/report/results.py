@@ -16,13 +16,16 @@ from trtzoo.core.decoding import UnreadableError, decode_json, read_file
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import as_record
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import SHORTEST, Device, GpuSettings, Result, Weights
+from trtzoo.core.records import SHORTEST, Device, GpuSettings, Identity, Result, Weights
 from trtzoo.hardware.gpus import GPUS, Gpu
-from trtzoo.models.table import MODELS
+from trtzoo.models.table import MODELS, TIMM, Model, zoo
 from trtzoo.report.published import document, printed_batches
 
 CONDITIONS = {"graph": "CUDA graph", "plain": "no CUDA graph", "block": "blocking wait", "flush": "L2 flushed"}
 """The words for a case's conditions."""
+
+
+OTHER = "other"  # the family of networks of which only the file is known
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -86,8 +89,8 @@ def _fault(result: Result) -> str:
     for name, here, there in (("model", case.model, subject.model), ("device", case.device, result.device.key)):
         if here != there:
             return f"is damaged: its case is of the {name} {here!r}, and its {name} is {there!r}"
-    names = {"model": subject.network, "precision": case.precision, "protocol": case.protocol}
-    for kind, known in (("model", {*MODELS, ""}), ("precision", PRECISIONS), ("protocol", PROTOCOLS)):
+    names = {"precision": case.precision, "protocol": case.protocol}
+    for kind, known in (("precision", PRECISIONS), ("protocol", PROTOCOLS)):
         if names[kind] not in known:
             return f"has the {kind} {names[kind]!r}, which this trtzoo does not know"
     if result.failure:
@@ -107,6 +110,23 @@ Row = tuple[str, str, str]
 """What a row of a table is about: Identity.row."""
 
 
+def zoo_row(identity: Identity) -> Model | None:
+    """Return the row of the zoo in use that this network is, or None."""
+    row = zoo().get(identity.model)
+    return row if row and row.network == identity.network else None
+
+
+def family_of(identity: Identity) -> str:
+    """Return the family of a network: its row's, timm, or other."""
+    row = zoo_row(identity) or MODELS.get(identity.network)
+    return row.family if row else TIMM if identity.network.startswith(f"{TIMM}:") else OTHER
+
+
+def place(identity: Identity) -> tuple[int, Row]:
+    """Sort networks in the order of the zoo, and those that are not in it below."""
+    return list(zoo()).index(identity.model) if zoo_row(identity) else len(zoo()), identity.row
+
+
 class Group(msgspec.Struct, frozen=True):
     """Results of one device, precision, protocol and conditions; of one runtime, or all that trials selected.
 
@@ -124,12 +144,13 @@ class Group(msgspec.Struct, frozen=True):
 
     @property
     def subjects(self) -> dict[Row, str]:
-        """The rows that have results, models first, and their titles; foreign files of one name have their hash in it."""
+        """The rows that have results, the zoo's first, and their titles; networks of one name have what differs in it."""
         known = {result.subject.row: result.subject for result in self.results.values()}
         names = Counter(identity.title for identity in known.values())
-        places = {name: place for place, name in enumerate(MODELS)}
-        ordered = sorted(known.values(), key=lambda each: (places.get(each.model, len(places)), each.row))
-        return {each.row: f"{each.title} [{each.tag}]" if names[each.title] > 1 else each.title for each in ordered}
+        ordered = sorted(known.values(), key=place)
+        return {
+            each.row: f"{each.title} [{each.row[2] or each.tag}]" if names[each.title] > 1 else each.title for each in ordered
+        }
 
 
 def groups(results: Iterable[Result]) -> list[Group]:

@@ -13,7 +13,7 @@ from trtzoo.benchmark.protocols import reported_latency
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Identity, Result
 from trtzoo.hardware.gpus import GPUS, Card, find_card
-from trtzoo.models.table import MODELS, Model
+from trtzoo.models.table import MODELS, Model, zoo
 
 BYTES = {"fp32": 4, "fp16": 2}
 VALUES = 3 * 224 * 224, 1000  # of one image, and of its logits
@@ -37,7 +37,8 @@ class Work(msgspec.Struct, frozen=True):
 
 def work_of(identity: Identity) -> Work | None:
     """Return the work of a network, or None if nobody counted it."""
-    model = MODELS.get(identity.network) if (identity.classes, identity.height, identity.width) == (1000, 224, 224) else None
+    row = MODELS.get(identity.network) or next((row for row in zoo().values() if row.network == identity.network != ""), None)
+    model = row if row and row.macs and (identity.classes, identity.height, identity.width) == (1000, 224, 224) else None
     values = 3 * identity.height * identity.width + identity.classes
     if identity.macs:
         return Work(2 * identity.macs, identity.params, values)

@@ -13,7 +13,7 @@ from trtzoo.core.errors import MachineError, StoreError
 from trtzoo.core.files import read_record, sha256_file, sidecar_path
 from trtzoo.core.system import available_cores
 from trtzoo.models import sources, weights
-from trtzoo.models.table import find_model
+from trtzoo.models.table import find_network
 from trtzoo.runtimes.host_timed import HostSession, StagedSession, float32_settings, memory_errors, set_tf32
 
 
@@ -91,7 +91,7 @@ def cuda(path: Path, *, batch: int, device: int = 0, tf32: bool = False, **stage
 def _network(path: Path) -> torch.nn.Module:
     """The network with the weights that the file was made from: a publisher's, or the user's own file if it is unchanged."""
     sidecar = read_record(sidecar_path(path), OnnxSidecar)
-    model = find_model(sidecar.identity.network)
+    model = find_network(sidecar.identity.network)
     if not sidecar.weights.is_local:
         checkpoint = sources.locate(model, sidecar.weights.source)
     else:

@@ -28,7 +28,7 @@ from trtzoo.report.audit import findings
 from trtzoo.report.explain import explain
 from trtzoo.report.page.rows import PageRow, measured, published
 from trtzoo.report.published import document
-from trtzoo.report.results import Found
+from trtzoo.report.results import Found, place
 from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
 from trtzoo.report.tables.model import DASH, Column
 
@@ -82,12 +82,10 @@ FILTERS = ("device", "runtime", "protocol", "precision", "batch", "state")  # th
 def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: Sequence[str], *, folder: Path) -> bytes:
     """Make the whole file, in UTF-8. `folder` is where the results are from; `complaints` are about the files skipped there."""
 
-    places = {name: place for place, name in enumerate(MODELS)}
-
     def order(row: Found) -> tuple[Any, ...]:
         case = row.result.case
         kind = (case.device, case.runtime, case.protocol, case.conditions, case.precision, case.batch)
-        return (*kind, places.get(case.model, len(places)), row.result.subject.row)
+        return (*kind, place(row.result.subject))
 
     found = sorted(found, key=order)
     cells = [*(measured(row.result, evaluations) for row in found), *published()]
@@ -134,13 +132,13 @@ def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]]) -> str:
     """
     texts: dict[str, int] = {}
 
-    def place(text: str) -> int:
+    def index(text: str) -> int:
         return texts.setdefault(printable(text), len(texts))
 
     rounded = json.loads(msgspec.json.encode(cells), parse_float=lambda digits: float(f"{float(digits):.7g}"))
     for cell, named in zip(rounded, facts, strict=True):
         cell |= {name: printable(text) for name, text in cell.items() if isinstance(text, str)}
-        cell["facts"] = [place(text) for fact in named.items() for text in fact]
+        cell["facts"] = [index(text) for fact in named.items() for text in fact]
     models = [
         {
             "model": name,

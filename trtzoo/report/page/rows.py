@@ -14,12 +14,11 @@ from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.table import MODELS
 from trtzoo.report import roofline
 from trtzoo.report.published import document
-from trtzoo.report.results import CONDITIONS, device_text, known_gpu, ratio_to_published
+from trtzoo.report.results import CONDITIONS, device_text, family_of, known_gpu, ratio_to_published
 from trtzoo.report.tables.accuracy import whole
 from trtzoo.runtimes.registry import RUNTIMES
 
 BINS = 40
-OTHER = "other"  # the family of networks that are not rows of MODELS
 
 
 class Histogram(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -87,7 +86,7 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
     evaluated = None if seeded or not same else same[-1].top1 / same[-1].images
     return PageRow(
         model=subject.title,
-        family=MODELS[subject.network].family if subject.network in MODELS else OTHER,
+        family=family_of(subject),
         precision=case.precision,
         batch=case.batch,
         device=device_text(device),

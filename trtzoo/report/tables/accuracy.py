@@ -11,9 +11,9 @@ import msgspec
 
 from trtzoo.accuracy.records import Evaluation
 from trtzoo.core.statistics import proportion
-from trtzoo.models.table import MODELS, Model
+from trtzoo.models.table import Model, zoo
 from trtzoo.report.published import Published, document
-from trtzoo.report.results import device_text, pairs_text, weights_text
+from trtzoo.report.results import device_text, pairs_text, place, weights_text, zoo_row
 from trtzoo.report.tables.model import Column, Table, caption, make_table
 
 
@@ -30,7 +30,7 @@ class ModelRow(msgspec.Struct, frozen=True):
         return getattr(self.published, field, None)
 
     def count(self, field: str, unit: float) -> float | None:
-        return getattr(self.model, field) / unit if self.model else None
+        return getattr(self.model, field) / unit if self.model and getattr(self.model, field) else None
 
     def ratio(self, exact: float | None, field: str) -> float | None:
         return exact / printed if exact and (printed := self.printed(field)) else None
@@ -79,7 +79,7 @@ EVALUATION_COLUMNS = (
 
 def accuracy_table() -> Table:
     """Make the table of accuracy, FLOPs and parameters: as published, and counted exactly."""
-    rows = [ModelRow(name, model, document().models.get(name)) for name, model in MODELS.items()]
+    rows = [ModelRow(name, model, document().models.get(model.network)) for name, model in zoo().items()]
     return make_table("Accuracy, FLOPs and parameters", ACCURACY_COLUMNS, rows, map(caption, ("accuracies", "counts")))
 
 
@@ -119,8 +119,8 @@ def evaluation_tables(evaluations: Iterable[Evaluation]) -> list[Table]:
 
 
 def _evaluation_table(members: list[Evaluation]) -> Table:
-    first, places = members[0], {name: place for place, name in enumerate(MODELS)}
-    members.sort(key=lambda row: (places.get(row.model, len(places)), row.subject.row, row.started))
+    first = members[0]
+    members.sort(key=lambda row: (place(row.subject), row.started))
     sources, titles = {weights_text(row.weights) for row in members}, Counter(row.subject.title for row in members)
     published = {row.name for row in comparable(members)}
     rows = []
@@ -131,7 +131,7 @@ def _evaluation_table(members: list[Evaluation]) -> Table:
         parts += [f"{odd} of the images gave logits that are not numbers"] if odd else []
         printed = document().models.get(subject.model) if evaluation.name in published else None
         name = f"{subject.title} [{subject.tag}]" if titles[subject.title] > 1 and subject.tag else subject.title
-        rows.append(ModelRow(name, MODELS.get(subject.network), printed, evaluation, "; ".join(parts)))
+        rows.append(ModelRow(name, zoo_row(subject), printed, evaluation, "; ".join(parts)))
     facts = [device_text(first.device), pairs_text(first.versions), *(sources if len(sources) == 1 else [])]
     evaluated = caption("evaluated", facts="; ".join(filter(None, facts)), row=first)
     title = f"Accuracy, {first.precision.upper()}, on {first.device.title}, {first.runtime}"

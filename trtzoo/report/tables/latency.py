@@ -144,7 +144,7 @@ def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: 
 
     subjects = group.subjects
     if group.gpu:
-        all_models = {Identity(model=name, network=name).row: name for name in MODELS}
+        all_models = {Identity(model=name, network=name).row: name for name in document().models}
         subjects = all_models | subjects
 
     @cache
