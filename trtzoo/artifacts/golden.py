@@ -1,11 +1,11 @@
 """The golden sample: images and a network's float64 logits for them. Every later stage checks its own output against it."""
 
-import zipfile
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from trtzoo.core.archives import open_archive
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import StoreError, WrongOutputError
 from trtzoo.core.records import GoldenCheck
@@ -35,9 +35,7 @@ def load(path: Path) -> Golden:
     Its arrays are not compressed, so none claims more memory than the file has bytes.
     """
     try:
-        with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as arrays:
-            if any(row.compress_type != zipfile.ZIP_STORED for row in archive.infolist()):
-                raise ValueError("it is compressed")
+        with path.open("rb") as file, open_archive(file), np.load(path, allow_pickle=False) as arrays:
             images, logits = arrays["images"].astype(np.float32), arrays["logits"].astype(np.float64)
     except Exception as error:  # numpy, zipfile and zlib raise a different exception for every kind of damage
         raise StoreError(f"{path} is not a golden sample ({type(error).__name__}: {error}).") from error

@@ -1,6 +1,5 @@
 """PaddlePaddle's `.pdparams` files without PaddlePaddle: a pickle, read by an unpickler that can make nothing but arrays."""
 
-import pickle
 import re
 import reprlib
 from collections.abc import Callable
@@ -10,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from trtzoo.core.arrays import Array
+from trtzoo.core.decoding import UnreadableError
 from trtzoo.core.errors import WeightsError
 from trtzoo.models.table import Model
+from trtzoo.models.unpickler import RefusedError, Unpickler, mapping, sequence
 
 NAME_TABLE = "StructuredToParameterName@@"  # a saved state dict's last key: structured to parameter names, not a tensor
 
@@ -24,9 +25,11 @@ def read(path: Path) -> dict[str, Array]:
     """
     try:
         with path.open("rb") as file:
-            content = _ArrayUnpickler(file, encoding="latin1").load()
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
+            content = _ArrayUnpickler(file, path.stat().st_size, _STAND_INS, encoding="latin1").load()
+    except RefusedError as error:
+        raise WeightsError(f"{path}: it is not a weights file: it {error}. None of its code was run.") from error
+    except UnreadableError as error:
+        raise WeightsError(f"{path} cannot be read: {error}.") from error
     except Exception as error:  # a hostile pickle can make the unpickler raise anything
         reason = "is empty" if path.stat().st_size == 0 else "is truncated or not a .pdparams"
         raise WeightsError(f"{path} {reason}.") from error
@@ -45,34 +48,11 @@ def read(path: Path) -> dict[str, Array]:
     return arrays
 
 
-def _build(unpickler: Any) -> None:
-    """The opcode BUILD, for arrays and dtypes only."""
-    state, target = unpickler.stack.pop(), unpickler.stack[-1]
-    if not isinstance(target, _Array | _Dtype):
-        raise WeightsError("it is not a weights file: it changes an object that is not an array. None of its code was run.")
-    target.set_state(state)
-
-
-class _ArrayUnpickler(pickle._Unpickler):
-    """Knows the few names that a pickled dict of arrays needs, each with a stand-in of ours.
-
-    A file reaches no other class or function, and cannot change these. The base class is the unpickler written in Python,
-    with byte arrays read as bytes: the others allocate as many gigabytes as a forged length claims.
-    """
-
-    dispatch = pickle._Unpickler.dispatch | {
-        pickle.BUILD[0]: _build,
-        pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
-    }
+class _ArrayUnpickler(Unpickler):
+    """Knows the few names that a pickled dict of arrays needs, of NumPy 1 and 2."""
 
     def find_class(self, module: str, name: str) -> Any:
-        module = module.replace("numpy._core", "numpy.core").replace("__builtin__", "builtins")
-        if stand_in := _STAND_INS.get((module, name)):
-            return stand_in
-        raise WeightsError(f"it is not a weights file: it asks for {module}.{name}. None of its code was run.")
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise WeightsError("it is not a weights file: it refers to objects outside the file.")
+        return super().find_class(module.replace("numpy._core", "numpy.core"), name)
 
 
 class _Dtype:
@@ -110,7 +90,7 @@ class _Array:
 def _tensor(expression: Any, scope: Any) -> Any:
     """`eval("data", {"data": array})`, which paddle.save writes for a static program's tensor: the array, without eval."""
     if expression != "data" or not isinstance(scope, dict) or not isinstance(scope.get("data"), _Array):
-        raise WeightsError("it is not a weights file: it asks to evaluate code. None of its code was run.")
+        raise RefusedError("asks to evaluate code")
     return scope["data"]
 
 
@@ -121,8 +101,8 @@ _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.numeric", "_frombuffer"): lambda raw, kind, shape, order: _Array().fill(raw, kind, shape, order),
     ("numpy.core.multiarray", "scalar"): lambda *_: None,
     ("_codecs", "encode"): lambda text, _="latin1": str.encode(text, "latin1"),
-    ("collections", "OrderedDict"): dict,
-    ("builtins", "tuple"): tuple,
+    ("collections", "OrderedDict"): mapping,
+    ("builtins", "tuple"): sequence,
     ("builtins", "eval"): _tensor,
 }
 

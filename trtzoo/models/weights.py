@@ -1,10 +1,8 @@
 """A located checkpoint becomes a network: every key, shape and value is checked, and no code of the file runs."""
 
 import hashlib
-import pickle
 import re
 import reprlib
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,18 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from trtzoo.core.arrays import Array
+from trtzoo.core.decoding import UnreadableError
 from trtzoo.core.errors import WeightsError
 from trtzoo.core.files import sha256_file
 from trtzoo.core.records import Weights
-from trtzoo.models import pdparams
+from trtzoo.models import pdparams, torchfile
 from trtzoo.models.seeded import seed
 from trtzoo.models.sources import Checkpoint
 from trtzoo.models.table import Model, build_network
+from trtzoo.models.unpickler import RefusedError
+
+MAX_HEADER = 1 << 23  # bytes of a safetensors file's header; DenseNet-264's has 190,000
 
 # torchvision's published files have `norm.1` where its modules have `norm1`.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
@@ -57,9 +60,9 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
 def _assign(model: Model, network: nn.Module, path: Path) -> None:
     """Give the meta network the file's tensors."""
     wanted = {key: tensor for key, tensor in network.state_dict().items() if not key.endswith("num_batches_tracked")}
-    if path.suffix == ".pdparams":  # in this machine's byte order
-        arrays = pdparams.read(path).items()
-        found = {key: torch.from_numpy(array.astype(array.dtype.newbyteorder("="))) for key, array in arrays}
+    found: Mapping[str, Array | Tensor]
+    if path.suffix == ".pdparams":
+        found = pdparams.read(path)
         names = {pdparams.paddle_key(model, key): key for key in wanted}
     else:
         state = {_OLD_DENSENET.sub(r"\1\2", key.removeprefix("module.")): value for key, value in _read_torch(path).items()}
@@ -67,7 +70,7 @@ def _assign(model: Model, network: nn.Module, path: Path) -> None:
         names = {key: key for key in wanted}
     missing, unknown = sorted(names.keys() - found.keys()), sorted(found.keys() - names.keys())
     if missing or unknown:
-        first = f"it lacks {missing[0]!r}" if missing else f"it has {unknown[0]!r}, which {model.name} does not have"
+        first = f"it lacks {missing[0]!r}" if missing else f"it has {unknown[0][:200]!r}, which {model.name} does not have"
         counts = f"{len(missing)} of {len(names)} keys missing, {len(unknown)} unknown"
         raise WeightsError(f"{path} is not a checkpoint of {model.name}: {first} ({counts}).")
     state = {ours: _fitted(path, theirs, found[theirs], wanted[ours].shape) for theirs, ours in names.items()}
@@ -76,20 +79,17 @@ def _assign(model: Model, network: nn.Module, path: Path) -> None:
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
-    """A state dict, bare or under "state_dict" or "model". Only tensors are unpickled."""
+    """A state dict, bare or under "state_dict" or "model"."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about a foreign pickle protocol
-            if path.suffix == ".safetensors":
-                content: Any = safetensors.torch.load_file(path)
-            else:
-                content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else torchfile.read(path)
+    except RefusedError as error:
+        raise WeightsError(
+            f"{path} holds more than tensors (perhaps a whole module). None of its code was run. "
+            "Save only the state dict: torch.save(network.state_dict(), FILE)."
+        ) from error
+    except UnreadableError as error:
+        raise WeightsError(f"{path} cannot be read: {error}.") from error
     except Exception as error:  # a hostile file can make the readers raise anything
-        if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):
-            raise WeightsError(
-                f"{path} holds more than tensors (perhaps a whole module). None of its code was run. "
-                "Save only the state dict: torch.save(network.state_dict(), FILE)."
-            ) from error
         raise WeightsError(f"{path} is empty, truncated or not a checkpoint.") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
@@ -102,8 +102,17 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     return content
 
 
-def _fitted(path: Path, key: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+def _read_safetensors(path: Path) -> Any:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER:
+        raise UnreadableError(f"its header has {length:,} bytes; the limit is {MAX_HEADER:,}")
+    return safetensors.torch.load_file(path)
+
+
+def _fitted(path: Path, key: str, found: Array | Tensor, shape: torch.Size) -> Tensor:
     """The tensor as float32 in the network's shape. Paddle's linear weights are [in, out]; DPN's classifier is a 1x1 conv."""
+    tensor = found if isinstance(found, Tensor) else torch.from_numpy(found.astype(found.dtype.newbyteorder("=")))
     if not tensor.is_floating_point() or tensor.layout is not torch.strided or tensor.is_meta:
         raise WeightsError(f"{path}: {key!r} is not a plain tensor of floating-point numbers.")
     transposed = path.suffix == ".pdparams" and tensor.dim() == 2
