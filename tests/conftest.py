@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.forkserver import CommandLine
 from tests.goldens import fill
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it, and so would the children
@@ -49,16 +50,17 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         download._unreachable.clear()
 
 
+@pytest.fixture(scope="session")
+def command_line() -> Iterator[CommandLine]:
+    made = CommandLine()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def trtzoo(tmp_path: Path) -> Run:
+def trtzoo(tmp_path: Path, command_line: CommandLine) -> Run:
     """A function that runs the command line in the test's folder."""
-
-    def run(*arguments: object, env: dict[str, str] | None = None, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "trtzoo.cli", *map(str, arguments)]
-        variables = os.environ | (env or {})
-        return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False, timeout=240)
-
-    return run
+    return partial(command_line.run, cwd=tmp_path)
 
 
 @pytest.fixture(scope="session")

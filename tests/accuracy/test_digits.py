@@ -15,7 +15,12 @@ AS_EXPORTED = ("--classes", digits.CLASSES, "--input-size", digits.SIZE)
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory):
+def command(command_line):
+    return lambda folder, *words: command_line.run(*words, cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory, command):
     """Checkpoints, the held-out digits, and both networks exported in FP32 and FP16."""
     folder = tmp_path_factory.mktemp("digits")
     script = Path(digits.__file__)
@@ -29,13 +34,8 @@ def here(tmp_path_factory):
     return folder
 
 
-def command(folder, *arguments):
-    line = [sys.executable, "-m", "trtzoo.cli", *map(str, arguments)]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, timeout=240)
-
-
 @pytest.fixture(scope="module")
-def evaluations(here):
+def evaluations(here, command):
     """By (model, runtime, precision)."""
     for runtime, kinds in (("pytorch", "fp32"), ("onnxruntime", "fp32,fp16")):
         done = command(here, "eval", *digits.MODELS, "--data", "digits", "--runtime", runtime, "--precision", kinds)
@@ -60,7 +60,7 @@ def test_a_trained_network_is_as_good_in_every_runtime_and_precision(evaluations
 
 
 @pytest.mark.parametrize("name", digits.MODELS)
-def test_its_files_pass_parity_which_counts_as_eval_does(here, evaluations, name):
+def test_its_files_pass_parity_which_counts_as_eval_does(here, command, evaluations, name):
     arguments = ("--data", "digits", "--precision", "fp32,fp16", "--batch", "1,7", "--format", "json")
     done = command(here, "parity", name, *arguments)
     assert done.returncode == 0, done.stderr
@@ -75,13 +75,13 @@ def test_its_files_pass_parity_which_counts_as_eval_does(here, evaluations, name
 
 
 @pytest.mark.parametrize("name", digits.MODELS)
-def test_no_block_leaves_tolerance_in_fp16(here, name):
+def test_no_block_leaves_tolerance_in_fp16(here, command, name):
     done = command(here, "parity", name, "--layers", "--data", "digits")
     assert done.returncode == 0, done.stderr
     assert "are within tolerance; the closest to its limit is " in done.stdout
 
 
-def test_labels_in_another_order_lower_the_accuracy_but_not_the_parity(here, evaluations):
+def test_labels_in_another_order_lower_the_accuracy_but_not_the_parity(here, command, evaluations):
     """All labels are shifted by one."""
     (here / "classes.txt").write_text("".join(f"{(digit + 1) % 10}\n" for digit in range(10)))
     done = command(here, "parity", "dpn68", "--data", "digits", "--classes", "classes.txt", "--batch", "8", "--format", "json")

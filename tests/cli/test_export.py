@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
+from tests.forkserver import Child, CommandLine
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
@@ -148,11 +148,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(room: int, tmp_path: Pat
     assert visible(tmp_path / "onnx") == []
 
 
-def test_two_simultaneous_exports_of_a_file_leave_one_complete_artifact(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "trtzoo.cli", "export", *SMALL]
-    both = [
-        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+def test_two_simultaneous_exports_of_a_file_leave_one_complete_artifact(command_line: CommandLine, tmp_path: Path) -> None:
+    both = [command_line.start("export", *SMALL, cwd=tmp_path) for _ in range(2)]
     outputs = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert all(not err or err.startswith("Waiting for onnx/") for _, err in outputs)
@@ -168,14 +165,10 @@ import os, signal, sys
 def count(event, arguments, seen=[0]):
     if event in ("open", "os.rename", "os.mkdir", "os.remove", "shutil.rmtree") and "onnx" in str(arguments[0]):
         seen[0] += 1
-        if seen[0] == step:
+        if seen[0] == {step}:
             os.kill(os.getpid(), signal.SIGKILL)
 
-step = int(sys.argv.pop(1))
-from trtzoo.cli import main
 sys.addaudithook(count)
-sys.argv[0] = "trtzoo"
-main()
 """
 
 
@@ -185,8 +178,7 @@ def test_an_export_killed_before_any_file_operation_leaves_no_partial_artifact(t
     assert trtzoo("export", *SMALL).returncode == 0
     first = sha256_file(onnx / f"{NAME}.onnx")
     while code == -signal.SIGKILL and step < 90:
-        command = [sys.executable, "-c", KILL, str(step), "export", *SMALL, "--force"]
-        code = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=60).returncode
+        code = trtzoo("export", *SMALL, "--force", before=KILL.replace("{step}", str(step))).returncode
         answers.add(whole(onnx))
         step += 5
     assert code == 0 and step > 9 and True in answers
@@ -195,8 +187,10 @@ def test_an_export_killed_before_any_file_operation_leaves_no_partial_artifact(t
 
 
 @pytest.mark.parametrize("delay", [0.05, 0.4, 0.8, 1.2])
-def test_an_export_killed_at_any_moment_leaves_no_partial_artifact(delay: float, tmp_path: Path) -> None:
-    process = _started(tmp_path)
+def test_an_export_killed_at_any_moment_leaves_no_partial_artifact(
+    delay: float, command_line: CommandLine, tmp_path: Path
+) -> None:
+    process = _started(command_line, tmp_path)
     time.sleep(delay)
     process.kill()
     process.communicate()
@@ -205,8 +199,10 @@ def test_an_export_killed_at_any_moment_leaves_no_partial_artifact(delay: float,
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.3, 0.7, 1.1])
-def test_ctrl_c_ends_an_export_with_one_sentence_and_no_partial_file(delay: float, tmp_path: Path) -> None:
-    process = _started(tmp_path)
+def test_ctrl_c_ends_an_export_with_one_sentence_and_no_partial_file(
+    delay: float, command_line: CommandLine, tmp_path: Path
+) -> None:
+    process = _started(command_line, tmp_path)
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -218,29 +214,9 @@ def test_ctrl_c_ends_an_export_with_one_sentence_and_no_partial_file(delay: floa
         assert visible(tmp_path / "onnx") == []
 
 
-def _started(folder: Path) -> subprocess.Popen[str]:
-    """An export of dpn68 at full size that has begun to write: its lock is there."""
-    command = [
-        sys.executable,
-        "-m",
-        "trtzoo.cli",
-        "export",
-        "dpn68",
-        "--weights",
-        "seeded",
-        "--classes",
-        "10",
-        "--input-size",
-        "32",
-    ]
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
+def _started(command_line: CommandLine, folder: Path) -> subprocess.Popen[str] | Child:
+    """An export that has begun to write: its lock is there."""
+    process = command_line.start("export", *SMALL, cwd=folder)
     while not (folder / "onnx" / ".locks").exists():
         assert process.poll() is None
         time.sleep(0.005)
