@@ -32,12 +32,11 @@ engines: .venv/ready-$(EXTRA) # every engine for the GPU here, or for a T4: FP32
 	$(BIN)/trtzoo export --all --precision fp32,fp16
 	$(BIN)/trtzoo build --precision fp32,fp16 --batch 1,4,8
 
-# Tests that time something, and those on a GPU, run alone; the others share the cores, a file at a time, in alphabetical order:
-# the slowest file, accuracy/test_digits.py, starts first.
+# Tests on a GPU run alone; the others share the cores, a file at a time, the slowest first (tests/conftest.py).
 test: .venv/ready-dev
 	@status=0; \
-	$(BIN)/python -m pytest -m "serial or gpu" || status=$$?; \
-	$(BIN)/python -m pytest -m "not serial and not gpu" --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder || status=$$?; \
+	if [ $(EXTRA) = gpu ]; then $(BIN)/python -m pytest -m gpu || status=$$?; fi; \
+	$(BIN)/python -m pytest -m "not gpu" --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder || status=$$?; \
 	exit $$status
 
 fuzz: .venv/ready-dev         # all hostile trials, and their table in docs/reliability.md; about an hour
