@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.cuda import install
-from tests.rehearsal.wheels import make_wheelhouse
+from tests.rehearsal.wheels import make_environment, make_wheelhouse
 
 ROOT = Path(__file__).parents[2]
 NEW = {"torch": "2.13.0", "onnxruntime-gpu": "1.31.1", "tensorrt-cu12": "11.4.0"}
@@ -57,13 +57,18 @@ class Box:
         return self.run(self.folder / ".venv" / "bin" / "trtzoo", *arguments, code=code, **env)
 
 
-def unpack(folder: Path, machine: Machine) -> Box:
-    """A box with the machine's driver and GPUs, and a fresh copy of the repository."""
+def unpack(folder: Path, machine: Machine, *, bare: bool = True) -> Box:
+    """A box with the machine's driver and GPUs, and a fresh copy of the repository.
+
+    One that is not `bare` has an environment with what does not depend on the GPU, which pip takes half a minute to install.
+    """
     installed = install.install()
     for name in _tracked():
         target = folder / "trtzoo" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, target)
+    if not bare:
+        make_environment(folder / "trtzoo" / ".venv")
     wheels = folder / "wheels"
     wheels.mkdir()
     pins = folder / "pins.txt"

@@ -19,7 +19,7 @@ TABLE = ("make", "table", "MODELS=dpn68", "BATCH=1", "BENCH=--seconds 0.5")
     ids=["v100", "a10g"],
 )
 def test_another_gpu_gets_packages_that_fit_it_and_a_table(tmp_path, machine, name, release):
-    box = unpack(tmp_path, machine)
+    box = unpack(tmp_path, machine, bare=False)
     box.run(*TABLE)
     results = [json.loads(path.read_text()) for path in (box.folder / "benchmarks").glob("*emulated/*.json")]
     assert sorted(row["case"]["precision"] for row in results) == ["fp16", "fp32"]
@@ -28,7 +28,7 @@ def test_another_gpu_gets_packages_that_fit_it_and_a_table(tmp_path, machine, na
 
 
 def test_two_equal_gpus_are_told_apart(tmp_path):
-    box = unpack(tmp_path, Machine("t4,t4"))
+    box = unpack(tmp_path, Machine("t4,t4"), bare=False)
     box.run(*TABLE)
     box.trtzoo("bench", "dpn68", "--batch", "1", "--seconds", "0.5", "--device", "1")
     files = list((box.folder / "benchmarks").glob("*emulated*/*-fp32-b1-*.json"))
@@ -39,7 +39,7 @@ def test_two_equal_gpus_are_told_apart(tmp_path):
 
 
 def test_a_driver_that_is_too_old_is_refused_with_the_one_to_install(tmp_path):
-    box = unpack(tmp_path, Machine("t4", driver="470.57.02", cuda=11040))
+    box = unpack(tmp_path, Machine("t4", driver="470.57.02", cuda=11040), bare=False)
     done = box.run(*TABLE, code=2)
     assert "Driver 470.57.02, CUDA 11.4 of Tesla T4 (emulated) is too old" in done.stderr
     assert "Install driver r580 or later" in done.stderr

@@ -2,13 +2,17 @@
 that a box with a GPU installs.
 
 A box installs them with pip as a user does: pip finds them in a folder, and a constraints file pins them, so a set-up that asks
-for packages that do not fit the box fails.
+for packages that do not fit the box fails. The packages that every box needs may be linked before, to save time.
 """
 
 import importlib.metadata
+import subprocess
+import sys
 import sysconfig
 import zipfile
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 DOUBLE = Path(__file__).parents[1] / "cuda" / "double"
 SITE = Path(sysconfig.get_path("purelib"))
@@ -24,6 +28,31 @@ def make_wheelhouse(folder: Path, versions: dict[str, str]) -> list[str]:
         _write(folder, name, emulated, files, _requirements(name))
         pins.append(f"{name}=={emulated}")
     return pins
+
+
+def make_environment(folder: Path) -> None:
+    """Make a virtual environment that has all that trtzoo and the wheels require, as links to this one's packages."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    site = next(folder.glob("lib/python*/site-packages"))
+    for name in {"pip", "setuptools"} | _required("trtzoo", "report") | _required("torch") | _required("onnxruntime"):
+        for top in {path.parts[0] for path in importlib.metadata.files(name) or []} - {"..", "__pycache__"}:
+            if not (site / top).exists():
+                (site / top).symlink_to(SITE / top)
+
+
+def _required(name: str, *extras: str) -> set[str]:
+    """The names of all distributions that one requires, with its `extras`."""
+    found: set[str] = set()
+    waiting = [Requirement(f"{name}[{','.join(extras)}]")]
+    while waiting:
+        above = waiting.pop()
+        for line in importlib.metadata.requires(above.name) or []:
+            row = Requirement(line)
+            wanted = row.marker is None or any(row.marker.evaluate({"extra": extra}) for extra in ("", *above.extras))
+            if wanted and row.name not in found:
+                found.add(row.name)
+                waiting.append(row)
+    return found
 
 
 def _linked(folder: Path, modules: tuple[str, ...]) -> dict[str, bytes]:
