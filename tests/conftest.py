@@ -19,6 +19,9 @@ from tests.goldens import fill
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it, and so would the children
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads of two processes slow each other tenfold
+GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
+if "TRTZOO_EMULATED" not in os.environ:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests run alike on a machine with a GPU; those marked gpu see it
 
 pytest_plugins = ["tests.hostile.campaigns"]
 NOWHERE = "http://127.0.0.1:9"
@@ -38,8 +41,10 @@ settings.load_profile("trtzoo")
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An empty cache, a server that refuses connections, no proxy, and no memory of earlier tests."""
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """An empty cache, a server that refuses connections, no proxy, no GPU, and no memory of earlier tests."""
+    if request.node.get_closest_marker("gpu"):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES") if GPUS is None else monkeypatch.setenv("CUDA_VISIBLE_DEVICES", GPUS)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

@@ -30,7 +30,8 @@ BINDINGS = ("cuda-bindings==12.9.10", "nvidia-ml-py==13.615.71")
 REST = ("cuda-pathfinder", "mako", "markupsafe", "platformdirs", "pytools", "siphash24", "typing-extensions")
 SOURCES = sorted(Path(__file__).with_name("driver").iterdir())
 NVML = Path(__file__).with_name("nvml") / "nvml.cpp"
-ENVIRONMENT = dict(os.environ)  # before any test disables the network
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+"""Of this process before any test disables the network, without tests/conftest.py's hiding of real GPUs."""
 
 
 class Installed(NamedTuple):

@@ -34,7 +34,7 @@ def make_environment(folder: Path) -> None:
     """Make a virtual environment that has all that trtzoo and the wheels require, as links to this one's packages."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     site = next(folder.glob("lib/python*/site-packages"))
-    for name in {"pip", "setuptools"} | _required("trtzoo", "report") | _required("torch") | _required("onnxruntime"):
+    for name in {"pip", "setuptools"}.union(_required("trtzoo", "report"), *(_required(_real(each)) for each in LINKED)):
         for top in {path.parts[0] for path in importlib.metadata.files(name) or []} - {"..", "__pycache__"}:
             if not (site / top).exists():
                 (site / top).symlink_to(SITE / top)
@@ -70,10 +70,15 @@ def _doubles() -> dict[str, bytes]:
 
 
 def _requirements(name: str) -> list[str]:
-    """What the double itself needs from the package index."""
-    real = {"torch": "torch", "onnxruntime-gpu": "onnxruntime"}.get(name)
-    listed = importlib.metadata.requires(real) or [] if real else ["numpy", "onnx", "onnxruntime-gpu"]
-    return [line for line in listed if "extra ==" not in line]
+    """What the double itself needs from the package index: on a machine with a GPU, PyTorch here needs NVIDIA's libraries."""
+    listed = importlib.metadata.requires(_real(name)) or [] if name in LINKED else ["numpy", "onnx", "onnxruntime-gpu"]
+    return [line for line in listed if "extra ==" not in line and not line.startswith(("nvidia", "cuda", "triton"))]
+
+
+def _real(name: str) -> str:
+    """The distribution here that a wheel is made of: a machine has one of two ONNX Runtimes."""
+    here = {row.name for row in importlib.metadata.distributions()}
+    return name if name in here else name.removesuffix("-gpu")
 
 
 def _write(folder: Path, name: str, version: str, files: dict[str, bytes], requirements: list[str]) -> None:
