@@ -29,6 +29,15 @@ NOWHERE = "http://127.0.0.1:9"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+SLOW = (
+    "rehearsal/test_t4.py",
+    "accuracy/test_digits.py",
+    "rehearsal/test_boxes.py",
+    "cuda/test_bench.py",
+    "docs/test_architecture.py",
+)
+"""The slowest files. They come first, so that the processes of `make test`, which take a file at a time, end together."""
+
 settings.register_profile(
     "trtzoo",
     deadline=None,
@@ -38,6 +47,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("trtzoo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((rank for rank, name in enumerate(SLOW) if item.path.match(name)), len(SLOW)))
 
 
 @pytest.fixture(autouse=True)
