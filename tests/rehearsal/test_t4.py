@@ -133,7 +133,7 @@ def test_an_engine_that_fails_ends_neither_the_other_builds_nor_the_measurements
     done = box.run("make", "table", "MODELS=dpn68", "BATCH=1,2", "BENCH=--seconds 0.5 --resume", code=2)
     assert "dpn68-fp32-b2.engine" in done.stderr
     results = results_of(box.folder / "benchmarks")
-    assert results["dpn68-fp16-b2-tensorrt-trtzoo-graph"]["samples"]
+    assert results["dpn68-fp16-b2-tensorrt-trtzoo-graph-seeded"]["samples"]
     assert "dpn68 fp16 b2" not in done.stderr
 
 
@@ -148,7 +148,7 @@ def test_a_power_cap_of_both_sides_is_a_condition_and_disturbs_nothing(box):
 
 def copies(box, folder, pace=1.0, begin=0, **changed):
     """Five copies of the box's first result as five runs, `pace` times as slow, in a folder; `changed` fields of the result."""
-    path = box.folder / "benchmarks" / "tesla-t4-emulated" / "dpn68-fp32-b1-tensorrt-trtzoo-graph.json"
+    path = box.folder / "benchmarks" / "tesla-t4-emulated" / "dpn68-fp32-b1-tensorrt-trtzoo-graph-seeded.json"
     result = json.loads(path.read_text()) | {"other_load": 0.0} | changed
     assert result["gpu_state"]["reasons"] == {"software power cap": result["gpu_state"]["readings"]}
     (box.folder / folder).mkdir()
