@@ -8,7 +8,7 @@ from functools import partial
 
 from trtzoo.core.subprocesses import ChildError, module_command, run_child, serve
 
-SIZE, ROUNDS = 2048, 30
+SIZE, ROUNDS = 2048, 10
 
 
 def measure_peak(threads: int) -> float | None:
