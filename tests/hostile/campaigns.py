@@ -1,25 +1,30 @@
 """Campaigns of hostile trials: each counts what it tried and what failed.
 
 `make test` runs a few trials of each campaign, `make fuzz` all of them (--trials full); both print the counts, and
-`--reliability FILE` writes them as a Markdown table. `--trial INDEX` repeats one trial of each selected test.
+`--reliability FILE` writes them into a page's table, each row with its date and machine; rows of campaigns that did not run
+stay. `--trial INDEX` repeats one trial of each selected test.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import re
 import resource
 import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import date
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
 import pytest
 
 from trtzoo.core.errors import TrtzooError
+from trtzoo.hardware.devices import cpu_device
 
 HANG = 30
 """Seconds after which a trial counts as a hang."""
@@ -41,11 +46,13 @@ class Counts:
     """Seconds of the longest trial."""
     peak: int = 0
     """Bytes of the largest process that a trial started, or by which this process grew."""
+    date: str = ""
+    machine: str = ""
 
 
 @dataclass
 class Trial:
-    """One trial, as a context: an exception, 30 s, or 2 GB of memory make it a failure, and the next trial goes on.
+    """One trial, as a context: an exception, `hang` seconds, or 2 GB of memory make it a failure, and the next trial goes on.
 
     A TrtzooError is no failure but a refusal: a sentence for the user.
 
@@ -55,6 +62,7 @@ class Trial:
     index: int
     counts: Counts
     reasons: list[str]
+    hang: int = HANG
     random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +71,7 @@ class Trial:
     def __enter__(self) -> Trial:
         self._before, self._start = _memory(), time.monotonic()
         signal.signal(signal.SIGALRM, _hang)
-        signal.setitimer(signal.ITIMER_REAL, HANG)
+        signal.setitimer(signal.ITIMER_REAL, self.hang)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
@@ -91,7 +99,13 @@ def _memory() -> tuple[int, int]:
 
 
 def _hang(*_: object) -> None:
-    raise TimeoutError(f"no end after {HANG} s")
+    raise TimeoutError("no end in time")
+
+
+@cache
+def machine() -> str:
+    here = cpu_device()
+    return f"{here.name}, {here.cores} cores, {here.memory >> 30} GiB"
 
 
 @pytest.fixture
@@ -105,19 +119,23 @@ def trials(request: pytest.FixtureRequest) -> Iterator[Callable[..., Iterator[Tr
     counted: list[Counts] = []
     reasons: list[str] = []
 
-    def run(campaign: str, target: str, *, few: int, full: int) -> Iterator[Trial]:
-        counts = Counts(campaign, target)
+    def run(campaign: str, target: str, *, few: int, full: int, hang: int = HANG) -> Iterator[Trial]:
+        counts = Counts(campaign, target, date=str(date.today()), machine=machine())
         counted.append(counts)
         only = request.config.getoption("--trial")
         number = full if request.config.getoption("--trials") == "full" else few
         for index in range(number) if only is None else [only]:
-            yield Trial(index, counts, reasons)
+            yield Trial(index, counts, reasons, hang)
 
     yield run
     for counts in counted:
         request.node.user_properties.append(("campaign", json.dumps(asdict(counts))))
     if reasons:
         pytest.fail(f"{len(reasons)} trials failed\n" + "\n".join(reasons[:5]), pytrace=False)
+
+
+BEGIN, END = "<!-- campaigns -->\n", "<!-- end of campaigns -->"
+"""The table is between these lines."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -135,27 +153,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     found = [Counts(**json.loads(text)) for report in reports for name, text in report.user_properties if name == "campaign"]
     if not found:
         return
-    lines = table(sorted(found, key=lambda counts: (counts.campaign, counts.target)))
+    page = config.getoption("--reliability")
+    before, mark, rest = page.read_text().partition(BEGIN) if page else ("", "", "")
+    old, _, after = rest.partition(END)
+    known = {(row.campaign, row.target): row for row in [*rows(old), *found]}
+    lines = table([known[key] for key in sorted(known)])
     terminalreporter.section("hostile trials")
     for line in lines:
         terminalreporter.write_line(line)
-    if page := config.getoption("--reliability"):
-        before, _, rest = page.read_text().partition("<!-- campaigns -->\n")
-        page.write_text(
-            before
-            + "<!-- campaigns -->\n"
-            + "\n".join(lines)
-            + "\n<!-- end of campaigns -->"
-            + rest.partition("<!-- end of campaigns -->")[2]
-        )
+    if mark:
+        page.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + after)
+
+
+HEADS = ("Campaign", "Target", "Trials", "Refused", "Failures", "Longest trial (s)", "Largest process (MB)", "Date", "Machine")
 
 
 def table(found: list[Counts]) -> list[str]:
     """The counts as lines of a Markdown table, with their sum."""
     total = Counts("all", "", *(sum(getattr(row, name) for row in found) for name in ("trials", "refused", "failures")))
     total.longest, total.peak = max(row.longest for row in found), max(row.peak for row in found)
-    heads = ("Campaign", "Target", "Trials", "Refused", "Failures", "Longest trial (s)", "Largest process (MB)")
-    rows = [
+    cells = [
         (
             row.campaign,
             row.target,
@@ -164,7 +181,19 @@ def table(found: list[Counts]) -> list[str]:
             f"{row.failures:,}",
             f"{row.longest:.1f}",
             f"{row.peak >> 20:,}",
+            row.date,
+            row.machine,
         )
         for row in [*found, total]
     ]
-    return ["| " + " | ".join(row) + " |" for row in (heads, ("---", "---", *["---:"] * 5), *rows)]
+    return ["| " + " | ".join(row) + " |" for row in (HEADS, ("---", "---", *["---:"] * 5, "---", "---"), *cells)]
+
+
+def rows(text: str) -> list[Counts]:
+    """The counts in the lines of such a table, without their sum."""
+    found = []
+    for line in text.splitlines()[2:-1]:
+        campaign, target, trials, refused, failures, longest, peak, day, machine = line.strip("| ").split(" | ")
+        numbers = (int(re.sub(",", "", number)) for number in (trials, refused, failures))
+        found.append(Counts(campaign, target, *numbers, float(longest), int(peak.replace(",", "")) << 20, day, machine))
+    return found
