@@ -70,7 +70,10 @@ def _tensor(path: Path, value: Any) -> tuple[int | str, ...]:
 
     tensor = value.type.tensor_type
     if tensor.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type) if tensor.elem_type else value.type.WhichOneof("value")
+        known = tensor.elem_type in onnx.TensorProto.DataType.values()
+        kind = (
+            onnx.TensorProto.DataType.Name(tensor.elem_type) if known and tensor.elem_type else value.type.WhichOneof("value")
+        )
         raise _refused(path, f"{value.name} is {kind or 'of unknown type'}, not FLOAT or FLOAT16")
     return tuple(each.dim_value if each.dim_value > 0 else each.dim_param or "?" for each in tensor.shape.dim)
 

@@ -23,6 +23,27 @@ def _prepare_stdout() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
+def _explain(error: Exception) -> tuple[str, int] | None:
+    """The sentence and the exit code for an error that is the user's or the machine's; None for one of ours."""
+    from trtzoo.core.errors import MachineError, TrtzooError
+
+    if isinstance(error, TrtzooError):
+        return str(error), error.exit_code
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+        return "This process may not use more memory, or no more threads.", MachineError.exit_code
+    if isinstance(error, ImportError) and not (error.name or "trtzoo").startswith("trtzoo"):
+        missing = isinstance(error, ModuleNotFoundError)  # PyTorch and the runtimes are installed apart, by the machine
+        problem = "is not installed. Run: trtzoo setup" if missing else f"cannot be loaded: {error}"
+        return f"{error.name} {problem}", MachineError.exit_code
+    if not isinstance(error, OSError):
+        return None
+    place = f"{error.filename}: " if error.filename else ""
+    if not place and error.errno in (errno.ENOSPC, errno.EIO):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush fails again
+        place = "The output could not be written: "
+    return f"{place}{error.strerror or error}.", 1
+
+
 def main() -> None:
     """Run the command line. An error of ours is one sentence and its exit code; so is Ctrl-C, also while modules load."""
     interrupts: list[int] = []
@@ -35,33 +56,23 @@ def main() -> None:
         signal.signal(signal.SIGINT, interrupt)
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # child processes number the GPUs in the same order
     try:
-        from trtzoo.cli.commands import app
         from trtzoo.core.console import log, show_messages
-        from trtzoo.core.errors import MachineError, TrtzooError
 
         show_messages()
         _prepare_stdout()
         try:
+            from trtzoo.cli.commands import app
+
             try:
                 app(prog_name="trtzoo")
             finally:
                 sys.stdout.flush()
-        except TrtzooError as error:
-            if interrupts:
+        except Exception as error:
+            if interrupts or not (explained := _explain(error)):
                 raise
-            log.error("trtzoo: %s", error)
-            sys.exit(error.exit_code)
-        except ModuleNotFoundError as error:  # PyTorch and the runtimes are installed apart, by what fits the machine
-            if interrupts or error.name is None or error.name.startswith("trtzoo"):
-                raise
-            log.error("trtzoo: %s is not installed. Run: trtzoo setup", error.name)
-            sys.exit(MachineError.exit_code)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EIO):  # of stdout: a file's error is a StoreError
-                raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush fails again
-            log.error("trtzoo: The output could not be written: %s.", error.strerror)
-            sys.exit(1)
+            sentence, code = explained
+            log.error("trtzoo: %s", sentence)
+            sys.exit(code)
     except BaseException as error:  # a library may turn the interrupt into an error of its own
         if not interrupts:
             raise

@@ -83,7 +83,7 @@ def read_file(path: Path, limit: int = MAX_TEXT) -> bytes:
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         if found.st_size > limit:
             raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes; the limit is {limit:,}", str(path))
-        return file.read(limit)
+        return file.read(found.st_size)  # `read(limit)` would allocate the limit
 
 
 def read_lines(path: Path) -> list[str]:

@@ -102,7 +102,12 @@ class Decoders(ProcessPoolExecutor):
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or min(available_cores(), MAX_WORKERS)
-        super().__init__(self.workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+        try:
+            super().__init__(self.workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+        except OSError as error:  # its semaphores
+            raise MachineError(
+                f"The processes that decode images cannot share memory: {error.strerror or error}. On Linux they need /dev/shm."
+            ) from error
         masks = hasattr(signal, "pthread_sigmask")  # Windows has no signal masks: `_start_worker` ignores Ctrl-C later
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
         try:

@@ -7,6 +7,7 @@ appended only if it begins where the file ends and is of the version that the fi
 import re
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import Literal
@@ -110,8 +111,9 @@ class _Transfer(threading.Thread):
         except Exception as error:  # a hostile server can make the libraries raise anything
             server, name = urlsplit(self.job.url).netloc, Path(urlsplit(self.job.url).path).name
             if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
-                self.file.unlink(missing_ok=True)
                 self.broken = StoreError(error.strerror or str(error))
+                with suppress(OSError):  # a disk may refuse that, too; what stays is not taken for the file
+                    self.file.unlink(missing_ok=True)
             elif not self.answered:
                 self.fault = f"{server} cannot be reached ({type(error).__name__})."
             elif isinstance(error, urllib3.exceptions.HTTPError):

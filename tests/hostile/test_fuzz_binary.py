@@ -1,0 +1,113 @@
+"""Fuzz of binary files from elsewhere: ONNX files, checkpoints, photographs, ImageNet's meta.mat."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.hostile.mutate import BYTES, CORPUS, mutate
+from tests.photographs import noise
+from trtzoo.artifacts.engines import read_source
+from trtzoo.artifacts.foreign import read_foreign
+from trtzoo.core.errors import MachineError, WeightsError
+from trtzoo.core.records import Preprocessing
+from trtzoo.images.dataset import DataSet, Photograph, read_dataset
+from trtzoo.images.decoders import Decoders
+from trtzoo.models import pdparams
+from trtzoo.models.sources import own_checkpoint
+from trtzoo.models.table import MODELS
+from trtzoo.models.weights import _read_torch, load
+
+
+def names(*suffixes: str) -> list[str]:
+    return [name for name in CORPUS if name.endswith(suffixes)]
+
+
+@pytest.mark.parametrize("name", names(".onnx"))
+def test_a_damaged_onnx_file_is_a_classifier_or_refused(trials, tmp_path, name):
+    path = tmp_path / name
+    (tmp_path / "external.data").write_bytes(bytes(1000))
+    for trial in trials("fuzz", f"{name}: --onnx", few=100, full=4_000):
+        with trial:
+            path.write_bytes(mutate(name, trial.random))
+            stamp, sidecar = read_source(path, None)
+            found, precision = read_foreign(path, stamp.sha256)
+            assert sidecar is None and precision in ("fp32", "fp16") and found.sha256 == stamp.sha256
+            assert found.classes >= 2 and found.height > 0 < found.width and 0 <= found.params < math.inf
+
+
+@pytest.mark.parametrize("name", names(".pdparams"))
+def test_a_damaged_pdparams_has_arrays_of_floats_or_is_refused(trials, tmp_path, name):
+    path = tmp_path / name
+    for trial in trials("fuzz", f"{name}: checkpoint", few=60, full=2_500):
+        with trial:
+            path.write_bytes(mutate(name, trial.random))
+            for key, array in pdparams.read(path).items():
+                assert isinstance(key, str) and array.dtype.kind == "f" and array.nbytes < 1 << 20
+
+
+@pytest.mark.parametrize("name", names(".pth", ".safetensors"))
+def test_a_damaged_pytorch_file_has_tensors_or_is_refused(trials, tmp_path, name):
+    path = tmp_path / name
+    for trial in trials("fuzz", f"{name}: checkpoint", few=40, full=1_500):
+        with trial:
+            path.write_bytes(mutate(name, trial.random))
+            for key, tensor in _read_torch(path).items():
+                assert isinstance(key, str) and isinstance(tensor, torch.Tensor)
+
+
+@pytest.mark.parametrize("name", names(".pdparams", ".pth", ".safetensors"))
+def test_a_small_damaged_file_is_no_checkpoint_of_a_model(trials, tmp_path, name):
+    path = tmp_path / name
+    for trial in trials("fuzz", f"{name}: --weights", few=1, full=100):
+        with trial:
+            path.write_bytes(mutate(name, trial.random))
+            with pytest.raises(WeightsError, match=name):
+                load(MODELS["dpn68"], own_checkpoint(MODELS["dpn68"], path))
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    with Decoders(1) as one:
+        yield one
+
+
+@pytest.mark.parametrize("name", names(".png", ".jpg", ".bmp", ".webp"))
+def test_a_damaged_photograph_has_pixels_or_a_reason(trials, tmp_path, decoder, name):
+    data = DataSet(folder=tmp_path, photographs=(Photograph(tmp_path / name, 0),))
+    (worker,) = decoder.processes
+    for trial in trials("fuzz", f"{name}: photograph", few=20, full=800):
+        with trial:
+            data.photographs[0].path.write_bytes(mutate(name, trial.random))
+            kind = trial.random.choice(["opencv", "pil"])
+            how = Preprocessing(decoder=kind, interpolation="bilinear", resize=10, crop=8, mean=(0.0,) * 3, std=(1.0,) * 3)
+            try:
+                (image,) = decoder.stream(data, [0], how, 8)
+            except MachineError as error:
+                raise AssertionError("the decoding process died") from error
+            assert decoder.processes == [worker]
+            assert image.reason if image.pixels is None else (image.pixels.shape, image.pixels.dtype) == ((8, 8, 3), np.uint8)
+
+
+def test_a_damaged_meta_mat_names_classes_or_is_refused(trials, tmp_path):
+    folder = tmp_path / "data"
+    for number in (1, 2):
+        noise(folder / f"ILSVRC2012_val_{number}.png", seed=number)
+    truth = tmp_path / "devkit" / "ILSVRC2012_validation_ground_truth.txt"
+    truth.parent.mkdir()
+    truth.write_text("1\n2\n")
+    for trial in trials("fuzz", "meta.mat: ground truth", few=40, full=2_000):
+        with trial:
+            truth.with_name("meta.mat").write_bytes(mutate("meta.mat", trial.random))
+            found = read_dataset(folder, classes=2, labels=truth)
+            assert sorted(image.label for image in found.photographs) == [0, 1]
+
+
+def test_every_way_to_damage_bytes_changes_a_file(trials):
+    for trial in trials("fuzz", "the mutators", few=5, full=5):
+        with trial:
+            damage, data = BYTES[trial.index % len(BYTES)], CORPUS["colour.png"]
+            assert any(damage(data, trial.random) != data for _ in range(20))
