@@ -1,5 +1,6 @@
 """For people: quiet, no colour where none is wanted, eighty columns, completion."""
 
+import errno
 import os
 import pty
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.results import result
+from trtzoo.cli import _explain
 from trtzoo.core.files import encode
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.hardware.gpus import GPUS
@@ -181,3 +183,20 @@ def _run(*words, stdout=subprocess.PIPE, **env):
     return subprocess.run(
         command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=os.environ | {"NO_COLOR": "1"} | env
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "explained"),
+    [
+        (MemoryError(), ("This process may not use more memory, or no more threads.", 3)),
+        (RuntimeError("can't start new thread"), ("This process may not use more memory, or no more threads.", 3)),
+        (ModuleNotFoundError("No module", name="torch"), ("torch is not installed. Run: trtzoo setup", 3)),
+        (ImportError("no space for libtorch.so", name="torch"), ("torch cannot be loaded: no space for libtorch.so", 3)),
+        (OSError(errno.EMFILE, "Too many open files", "/dev/null"), ("/dev/null: Too many open files.", 1)),
+        (OSError(errno.EAGAIN, "No process left"), ("No process left.", 1)),
+        (ImportError("a mistake of ours", name="trtzoo.core"), None),
+        (ValueError("a mistake of ours"), None),
+    ],
+)
+def test_what_the_machine_refuses_is_a_sentence_and_a_mistake_of_ours_is_not(error, explained):
+    assert _explain(error) == explained

@@ -1,12 +1,13 @@
 """Text is decoded within limits, or refused with the reason."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtzoo.core.decoding import MAX_DEPTH, MAX_LINE, MAX_STRING, UnreadableError, convert, decode_json, read_lines
+from trtzoo.core.decoding import MAX_DEPTH, MAX_LINE, MAX_STRING, UnreadableError, convert, decode_json, read_file, read_lines
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,14 @@ def test_lines_beyond_a_limit_are_refused(tmp_path, content, reason):
 def test_lines_end_at_line_feeds_only(tmp_path):
     (tmp_path / "list").write_text("\ufeffa\u2028b 1\r\nc\x85 2\n\n \n")
     assert read_lines(tmp_path / "list") == ["a\u2028b 1", "c\x85 2"]
+
+
+def test_a_small_file_takes_little_memory_to_read(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_bytes(b"[1]")
+    tracemalloc.start()
+    try:
+        assert read_file(path) == b"[1]"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -235,7 +235,9 @@ def document(data: bytes, random: Random) -> bytes:
 
 def mutate(name: str, random: Random) -> bytes:
     """The file of CORPUS called `name`, damaged: by its format for the most part, else by bytes."""
-    own = document if name.endswith(".json") else lines if name.endswith((".txt", ".journal")) else flip
+    own = (
+        document if name.endswith(".json") else lines if name.endswith((".txt", ".journal", ".toml")) else random.choice(BYTES)
+    )
     data = CORPUS[name]
     if name.endswith(".journal") and random.random() < 0.5:
         rows = data.splitlines(keepends=True)

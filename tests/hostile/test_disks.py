@@ -73,6 +73,17 @@ def test_on_a_bad_disk_a_command_says_so_and_the_next_one_works(trials, tmp_path
             work.check_again(folder)
 
 
+def test_half_a_download_is_no_file_on_a_disk_that_is_full_and_then_read_only(tmp_path):
+    """The file cannot be written to its end, and then not be removed either, as when Linux remounts a disk with errors."""
+    work, folder = WORKS["download"], tmp_path / "here"
+    work.rehearse(folder)
+    refused = {"do": "refuse", "errno": errno.EROFS, "roles": ["child"], "at": len(work.changes["child"]) + 1}
+    ended = work.run(work.ready(folder), trouble=refused | {"folder": str(folder), "limits": {"RLIMIT_FSIZE": 8192}})
+    assert ended.code == 1 and ended.out == "" and "w.pdparams could not be written: File too large" in ended.err, str(ended)
+    assert work.found(folder) == {}
+    work.check_again(folder)
+
+
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[bool]:
     """A disk of that size at the folder, where the system lets us mount one; else False."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from tests.hostile.mutate import BYTES, CORPUS, mutate
 from tests.photographs import noise
 from trtzoo.artifacts.engines import read_source
 from trtzoo.artifacts.foreign import read_foreign
-from trtzoo.core.errors import MachineError, WeightsError
+from trtzoo.core.errors import MachineError, StoreError, WeightsError
 from trtzoo.core.records import Preprocessing
 from trtzoo.images.dataset import DataSet, Photograph, read_dataset
 from trtzoo.images.decoders import Decoders
@@ -37,6 +38,15 @@ def test_a_damaged_onnx_file_is_a_classifier_or_refused(trials, tmp_path, name):
             found, precision = read_foreign(path, stamp.sha256)
             assert sidecar is None and precision in ("fp32", "fp16") and found.sha256 == stamp.sha256
             assert found.classes >= 2 and found.height > 0 < found.width and 0 <= found.params < math.inf
+
+
+def test_an_input_of_an_unknown_type_is_refused(tmp_path):
+    path = tmp_path / "a.onnx"
+    model = onnx.load_from_string(CORPUS["classifier.onnx"])
+    model.graph.input[0].type.tensor_type.elem_type = 42
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(StoreError, match="images is tensor_type, not FLOAT or FLOAT16"):
+        read_foreign(path, "0" * 64)
 
 
 @pytest.mark.parametrize("name", names(".pdparams"))

@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -18,8 +18,9 @@ from trtzoo.cli.commands import app
 from trtzoo.core.decoding import UnreadableError, decode_json
 from trtzoo.core.errors import TrtzooError
 from trtzoo.core.files import decode
-from trtzoo.core.records import Result
+from trtzoo.core.records import Result, is_plain
 from trtzoo.images.dataset import read_dataset
+from trtzoo.models.table import VARIABLE, use_zoo
 
 
 @pytest.mark.parametrize(("name", "release"), [("times.json", (10, 13)), ("times-8.4.json", (8, 4))])
@@ -133,6 +134,19 @@ def test_the_classes_of_a_damaged_file_are_its_lines_or_refused(trials, tmp_path
                 assert image.path.parent.name in (line, line.split()[0])
 
 
+def test_the_networks_of_a_damaged_zoo_are_its_tables_or_refused(trials, tmp_path, monkeypatch):
+    path = tmp_path / "zoo.toml"
+    monkeypatch.setenv(VARIABLE, "")
+    for trial in trials("fuzz", "zoo.toml: --zoo", few=150, full=7_000):
+        with trial:
+            path.write_bytes(mutate("zoo.toml", trial.random))
+            for name, row in use_zoo(path).items():
+                assert row.name == name and is_plain(name) and row.params >= 0 <= row.macs
+                assert row.network == "" or is_plain(row.network)
+                assert row.file is None or row.file.resolve().is_relative_to(tmp_path.resolve())
+
+
+@settings(max_examples=30)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -91,6 +91,14 @@ def test_a_poor_machine_is_enough_or_a_sentence_says_what_is_missing(trials, tmp
                 assert work.found(folder) == work.usual, report
 
 
+def test_without_shared_memory_an_evaluation_says_what_it_needs(tmp_path):
+    work, folder = WORKS["eval"], tmp_path / "here"
+    ended = work.run(work.ready(folder), trouble={"semaphores": False})
+    assert ended.code == 3, str(ended)
+    assert "trtzoo: The processes that decode images cannot share memory: No such file" in ended.err
+    assert "On Linux they need /dev/shm." in ended.err
+
+
 def poor(work: Work, folder: Path, machine: Machine, random: Random) -> tuple[int, str, str]:
     """The command's exit code, output and messages on such a machine."""
     call = [f"{work.call.__module__}", work.call.__name__] if work.call else []
