@@ -1,13 +1,14 @@
 """Campaigns of hostile trials: each counts what it tried and what failed.
 
-`make test` runs a few trials of each campaign, `make fuzz` all of them (--trials full); both print the counts, and
-`--reliability FILE` writes them into a page's table, each row with its date and machine; rows of campaigns that did not run
-stay. `--trial INDEX` repeats one trial of each selected test.
+`make test` runs a few trials of each campaign, `make fuzz` all of them (--trials full) or a share (--trials 10%); both print
+the counts, and `--reliability FILE` writes them into a page's table, each row with its date and machine; rows of campaigns that
+did not run stay. `--trial INDEX` repeats one trial of each selected test.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import resource
@@ -123,7 +124,8 @@ def trials(request: pytest.FixtureRequest) -> Iterator[Callable[..., Iterator[Tr
         counts = Counts(campaign, target, date=str(date.today()), machine=machine())
         counted.append(counts)
         only = request.config.getoption("--trial")
-        number = full if request.config.getoption("--trials") == "full" else few
+        share = request.config.getoption("--trials")
+        number = few if share == "few" else full if share == "full" else math.ceil(full * float(share.rstrip("%")) / 100)
         for index in range(number) if only is None else [only]:
             yield Trial(index, counts, reasons, hang)
 
@@ -140,7 +142,7 @@ BEGIN, END = "<!-- campaigns -->\n", "<!-- end of campaigns -->"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("hostile trials")
-    group.addoption("--trials", choices=("few", "full"), default="few", help="How many trials each campaign runs.")
+    group.addoption("--trials", default="few", help="How many trials each campaign runs: few, full, or a share such as 10%%.")
     group.addoption("--trial", type=int, metavar="INDEX", help="Repeat one trial of each selected test.")
     group.addoption("--reliability", type=Path, metavar="FILE", help="Write the counts into this page's table.")
 

@@ -1,6 +1,6 @@
 """The command line as a process in trouble: started, killed, waited for, and what it leaves.
 
-A process is forked from a server that has the frameworks loaded, so it starts at once; what it starts itself is new.
+A process is forked from a server that has the command line loaded, so it starts at once; what it starts itself is new.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tests.hostile.inject import trouble as injected
 
 INJECT = Path(injected.__file__).parent
 REPOSITORY = INJECT.parents[2]
-PRELOADED = ("pytest", "trtzoo.cli.commands", "torch", "onnx", "onnxruntime", "matplotlib.pyplot", "cv2", "vl_convert")
+PRELOADED = ("pytest", "trtzoo.cli.commands", "tests.hostile.inject.trouble")
 LOAD = 4
 """A busy machine may be this many times slower than when the campaign's first run was timed."""
 ORPHANS = 10
 """Seconds that children may take to notice that their parent was killed."""
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload([*PRELOADED, "tests.hostile.inject.trouble"])
+context.set_forkserver_preload(list(PRELOADED))
 
 
 @dataclass(frozen=True)

@@ -89,11 +89,20 @@ def test_a_damaged_journal_is_resumed_with_its_own_outcomes_or_refused(trials, t
             assert not journal.ranks.keys() & journal.bad.keys()
             assert all(0 <= index < HEADER["images"] for index in (*journal.ranks, *journal.bad))
             assert all(0 <= rank <= HEADER["classes"] for rank in journal.ranks.values()) and 0 <= journal.seconds < math.inf
-            lines = [line for line in data.splitlines(keepends=True)[1:] if line.endswith(b"\n")]
+            lines = data.split(b"\n")[1:-1]
             entries = [json.loads(line) for line in lines] if journal.ranks or journal.bad else []
             assert journal.ranks == {index: rank for entry in entries for index, rank in entry.get("ranks", [])}
             again = Journal(path, HEADER, resume=True)
             assert (again.ranks, again.bad, again.seconds) == (journal.ranks, journal.bad, journal.seconds)
+
+
+def test_only_a_newline_ends_an_entry_of_a_journal(tmp_path):
+    path = tmp_path / "x.journal"
+    header, entry, *_ = CORPUS["evaluation.journal"].splitlines(keepends=True)
+    path.write_bytes(header + entry + entry.replace(b"[0,", b"[4,").replace(b"\n", b"\r\0"))
+    journal = Journal(path, HEADER, resume=True)
+    assert journal.ranks.keys() == {0, 1}
+    assert path.read_bytes() == header + entry
 
 
 @pytest.fixture

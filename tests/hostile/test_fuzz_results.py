@@ -167,7 +167,7 @@ COMMANDS = (
 
 
 def test_commands_on_a_folder_with_a_damaged_file_show_the_good_ones(trials, tmp_path):
-    for trial in trials("fuzz", "table on a folder with a damaged file", few=60, full=4_000):
+    for trial in trials("fuzz", "table on a folder with a damaged file", few=30, full=4_000):
         with trial:
             name = trial.random.choice((*RESULTS, "evaluation.json"))
             here = folder(tmp_path, name, mutate(name, trial.random))
@@ -206,7 +206,7 @@ def test_sides_of_a_comparison_are_read_from_git_with_damaged_files(trials, tmp_
 
 def test_the_page_of_a_folder_with_a_damaged_file_is_well_formed(trials, tmp_path):
     pytest.importorskip("vl_convert")
-    for trial in trials("fuzz", "report page", few=3, full=200):
+    for trial in trials("fuzz", "report page", few=1, full=200):
         with trial:
             name = trial.random.choice((*RESULTS, "evaluation.json"))
             here = folder(tmp_path, name, mutate(name, trial.random))
@@ -240,7 +240,7 @@ def test_the_command_line_answers_any_words_with_a_sentence(trials, tmp_path):
         ("bench", "--print-trtexec", "--protocol"),
         ("bench", "--print-trtexec"),
     )
-    for trial in trials("fuzz", "words on the command line", few=60, full=5_000):
+    for trial in trials("fuzz", "words on the command line", few=30, full=5_000):
         with trial:
             first, word = trial.random.choice(commands), trial.random.choice(WORDS)
             results = ["--results", str(here)] if first[0] == "table" else []

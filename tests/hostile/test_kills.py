@@ -9,10 +9,10 @@ import pytest
 from tests.hostile.works import BODY, WORKS, Work
 from tests.models.raw_server import honest, serving
 
-CHANGES = {"export": (0, 14), "build": (1, 24), "bench": (0, 6), "eval": (0, 14), "report": (1, 10), "figures": (0, 34)}
+CHANGES = {"export": (0, 14), "build": (1, 24), "bench": (0, 6), "eval": (0, 14), "report": (0, 10), "figures": (0, 34)}
 CHANGES |= {"download": (2, 40)}
-MOMENTS = {"export": (0, 6), "build": (1, 12), "bench": (0, 4), "eval": (0, 10), "report": (0, 8), "figures": (0, 6)}
-MOMENTS |= {"download": (2, 20)}
+MOMENTS = {"export": (0, 6), "build": (0, 12), "bench": (0, 4), "eval": (0, 10), "report": (0, 8), "figures": (0, 6)}
+MOMENTS |= {"download": (1, 20)}
 """How many trials of each command: few and full. All renames have four each, and the others are at random."""
 
 

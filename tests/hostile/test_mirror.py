@@ -250,7 +250,7 @@ def test_a_download_from_any_mirror_ends_and_leaves_no_garbage(trials, small, wi
 
 def test_a_downloading_process_does_too(trials, small, monkeypatch):
     names = list(KINDS)
-    for trial in trials("mirror", "downloading processes", few=4, full=4 * len(KINDS)):
+    for trial in trials("mirror", "downloading processes", few=2, full=4 * len(KINDS)):
         with trial:
             attack(
                 trial.random, [trial.random.choice(names) if trial.index < 4 else names[trial.index % len(names)]], monkeypatch

@@ -17,7 +17,7 @@ from trtzoo.core.records import Result
 TOGETHER = {"build": 8, "export": 6, "bench": 4, "eval": 4, "report": 4, "figures": 3, "download": 8}
 TRIALS = {"build": (1, 6), "export": (0, 4), "bench": (0, 3), "eval": (0, 4), "report": (0, 6), "figures": (0, 3)}
 TRIALS |= {"download": (1, 20)}
-FEW = 3
+FEW = 2
 """Processes at once in a trial of `make test`."""
 
 
@@ -32,7 +32,7 @@ def mirror(monkeypatch):
 def test_processes_that_make_the_same_files_take_turns(trials, tmp_path, mirror, name, request):
     work, folder = WORKS[name], tmp_path / "here"
     few, full = TRIALS[name]
-    number = TOGETHER[name] if request.config.getoption("--trials") == "full" else FEW
+    number = FEW if request.config.getoption("--trials") == "few" else TOGETHER[name]
     for trial in trials("race", f"{number} at once: {name}", few=few, full=full, hang=300):
         with trial:
             work.rehearse(folder)

@@ -70,7 +70,7 @@ MACHINES = {
 }
 FEW = ("little memory (RLIMIT_AS)", "64 open files", "no descriptors", "the C locale", "a clock that jumps")
 """Those of which `make test` tries the first of the commands."""
-ORDER = ("report", "build", "eval", "download", "figures", "export", "bench")
+ORDER = ("download", "report", "build", "eval", "figures", "export", "bench")
 
 
 @pytest.mark.parametrize("name", MACHINES)

@@ -136,9 +136,8 @@ class Journal:
         self.ranks: dict[int, int] = {}
         self.bad: dict[int, str] = {}
         first = msgspec.json.encode(header) + b"\n"
-        lines = read_file(path).splitlines(keepends=True) if resume and path.exists() else []
-        if lines and not lines[-1].endswith(b"\n"):
-            lines.pop()  # cut short by a kill
+        data = read_file(path) if resume and path.exists() else b""
+        *lines, _ = data.split(b"\n")  # what follows the last one was cut short by a kill
         if not lines:
             path.write_bytes(first)
             return
@@ -152,7 +151,7 @@ class Journal:
                 self._add(convert(decode_json(line), Entry))
         except UnreadableError as error:
             raise StoreError(f"{path} is damaged ({error}). Rerun without --resume.") from error
-        os.truncate(path, sum(map(len, lines)))
+        os.truncate(path, data.rfind(b"\n") + 1)
 
     def append(self, entry: Entry) -> None:
         """Write an entry and count it. Raises StoreError if it cannot be written; then it is not counted."""
