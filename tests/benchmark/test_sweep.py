@@ -12,11 +12,16 @@ import pytest
 from tests.benchmark.fakes import DEVICE, fake_job
 from trtzoo.api.artifacts import model_sources
 from trtzoo.benchmark import sweep as sweep_module
-from trtzoo.benchmark.sweep import Subject, bench, bench_jobs, cases, time_limit
+from trtzoo.benchmark.sweep import Subject, bench_jobs, cases, time_limit
 from trtzoo.core.files import read_record, write_record
 from trtzoo.core.records import Identity, Result, Sample, result_name
 from trtzoo.runtimes import registry
 from trtzoo.runtimes.registry import AUTO, RUNTIMES
+
+
+def bench(*arguments, **options):
+    """The results of a sweep."""
+    return (outcome.result for outcome in sweep_module.bench(*arguments, **options))
 
 
 def grid(folder, *models, **facts):
@@ -194,6 +199,36 @@ def test_resume_measures_an_artifact_again_that_is_not_the_one_of_its_sidecar(tm
     artifact.write_bytes(b"changed")
     (again,) = bench(bench_jobs(grid(tmp_path, "dpn68"), DEVICE), tmp_path / "results", resume=True)
     assert not first.failure and "it was changed or truncated" in again.failure.reason
+
+
+def test_resume_says_which_results_it_kept(tmp_path):
+    sweep(tmp_path, {"dpn68": {}})
+    fake_job(tmp_path, model="dpn92", script={"seconds": [0.4]})
+    jobs, started = bench_jobs(grid(tmp_path, "dpn68", "dpn92"), DEVICE), []
+    found = sweep_module.bench(jobs, tmp_path / "results", resume=True, on_start=started.append)
+    assert [(each.result.case.model, each.kept) for each in found] == [("dpn68", True), ("dpn92", False)]
+    assert [case.model for case in started] == ["dpn92"]
+
+
+@pytest.mark.parametrize(("setting", "kept"), [("off: the stream is not capturing", True), ("off", False)])
+def test_resume_keeps_a_case_whose_cuda_graph_failed_but_not_one_measured_without_on_purpose(tmp_path, setting, kept):
+    (first,) = sweep(tmp_path, {"dpn68": {}})
+    plain = msgspec.structs.replace(first.case, cuda_graph=False)
+    settled = msgspec.structs.replace(first, case=plain, settings={"cuda graph": setting})
+    write_record(tmp_path / "results" / DEVICE.key / f"{settled.name}.json", settled)
+    (job,) = bench_jobs(grid(tmp_path, "dpn68", cuda_graph=True), DEVICE)
+    for fallback in (True, False):
+        asked = msgspec.structs.replace(job, options={"fallback": fallback})
+        found = sweep_module._kept_result(tmp_path / "results" / DEVICE.key, asked)
+        assert found == (settled if kept and fallback else None)
+
+
+def test_a_number_of_threads_is_a_part_of_the_case_its_file_and_the_result(tmp_path):
+    fake_job(tmp_path, model="dpn68", script={"seconds": [0.4]})
+    todo = grid(tmp_path, "dpn68", threads=2)
+    (result,) = bench(bench_jobs(todo, DEVICE), tmp_path / "results")
+    assert (result.case.threads, result.threads) == (2, 2)
+    assert files(tmp_path) == ["dpn68-c10-s8-fp32-b1-fake-trtzoo-threads2-seeded.json"]
 
 
 def test_resume_does_not_keep_a_result_of_other_conditions(tmp_path):

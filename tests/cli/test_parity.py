@@ -7,25 +7,12 @@ import pytest
 from PIL import Image
 
 from tests.verification.spoiling import spoil
-from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.core.files import sha256_file
-from trtzoo.exporter.plan import export
-from trtzoo.models.sources import Checkpoint
-from trtzoo.models.table import find_model
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """A folder with dpn68 of ten classes at 32x32, seeded, FP32 and FP16."""
-    folder = tmp_path_factory.mktemp("exported")
-    orders = [ExportOrder(model="dpn68", precision=kind, classes=10, size=32) for kind in ("fp32", "fp16")]
-    assert not any(done.error for done in export(find_model("dpn68"), Checkpoint("seeded", origin="seeded"), orders, folder))
-    return folder
 
 
 @pytest.fixture
-def here(exported, tmp_path):
-    shutil.copytree(exported, tmp_path / "onnx", ignore=shutil.ignore_patterns(".*"))
+def here(small, tmp_path):
+    shutil.copytree(small, tmp_path / "onnx", ignore=shutil.ignore_patterns(".*"))
     return tmp_path
 
 
@@ -87,11 +74,28 @@ def test_a_plain_folder_of_photographs_needs_no_labels(trtzoo, here):
     assert "skipped: 3.jpg cannot be read: it is empty" in done.stderr
 
 
-def test_a_missing_graph_fails_its_own_row_and_names_the_command(trtzoo, here):
+def test_class_folders_need_no_names_of_the_networks_classes(trtzoo, here):
+    for name in ("cat", "dog"):
+        (here / "data" / name).mkdir(parents=True)
+        Image.new("RGB", (50, 40), "red").save(here / "data" / name / f"{name}.jpg")
+    done = trtzoo("parity", "dpn68", "--batch", "1", "--data", "data", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    logits, classes = json.loads(done.stdout)
+    assert logits["caption"][0].startswith("photographs of data, without labels") and classes["rows"][0]["images"] == 2
+    assert "The images are used without labels. data has 2 classes (cat, dog …) and the network has 10." in done.stderr
+    named = trtzoo("parity", "dpn68", "--data", "data", "--classes", "names.txt")
+    assert named.returncode == 1 and "names.txt cannot be read" in named.stderr
+
+
+def test_a_missing_graph_has_no_verdict_and_its_command_is_named(trtzoo, here):
     done = trtzoo("parity", "dpn92", "dpn68", "--batch", "1", "--limit", "2", "--format", "md")
     assert done.returncode == 1
     assert "| dpn68 (10 classes, 32x32) | fp32 | 1 | passes |" in done.stdout
-    assert "onnx/dpn92-fp32.onnx is missing. Run: trtzoo export dpn92 --precision fp32" in done.stderr
+    assert "There is no onnx/dpn92-fp32.onnx. Run: trtzoo export dpn92 --precision fp32" in done.stderr
+    assert "dpn92" not in done.stdout
+    alone = trtzoo("parity", "dpn92", "--format", "json")
+    assert (alone.returncode, alone.stdout) == (1, "")
+    assert alone.stderr.startswith("trtzoo: Nothing is exported: onnx/dpn92-fp32.onnx does not exist.")
 
 
 def test_layers_without_the_fp16_graph_name_the_command(trtzoo, here):
@@ -111,6 +115,8 @@ def test_layers_without_the_fp16_graph_name_the_command(trtzoo, here):
         (["dpn68", "--batch", "0"], 2, "'0' is not a whole number from 1 to 1024"),
         (["dpn68", "--data", "nowhere"], 1, "There is no folder nowhere."),
         (["dpn68", "--data", "onnx"], 1, "onnx holds no images"),
+        (["dpn68", "--classes", "names.txt"], 2, "--classes and --labels describe photographs. Give their folder: --data DIR"),
+        (["dpn68", "--layers", "--batch", "1"], 2, "Leave out --batch."),
         (["dpn68", "--runtime", "tensorrt", "--gpu", "cpu"], 2, "The runtime tensorrt does not run on "),
     ],
 )

@@ -12,9 +12,9 @@ from trtzoo.accuracy.records import Evaluation
 from trtzoo.api.artifacts import ArtifactPaths, pairs, require_some, select_sources
 from trtzoo.api.selection import Files, Folder, Names, Sizes, select_batches, select_runtime
 from trtzoo.core.console import log, progress_bars
-from trtzoo.core.errors import DataError, ImageError, TrtzooError
+from trtzoo.core.errors import ClassesError, DataError, ImageError, MissingError, TrtzooError, UsageError
 from trtzoo.core.modules import require_module
-from trtzoo.images.dataset import DataSet, Photograph, read_dataset, unlabelled_images
+from trtzoo.images.dataset import DataSet, is_unlabelled, read_dataset, unlabelled_images
 from trtzoo.verification import check
 from trtzoo.verification.tolerances import ParityVerdict
 
@@ -131,12 +131,14 @@ def parity(
     onnx_dir: Folder = "onnx",
     engines_dir: Folder = "engines",
     on_result: Callable[[ParityVerdict], None] | None = None,
+    on_missing: Callable[[MissingError], None] | None = None,
 ) -> list[ParityVerdict]:
     """Compare each model's file, or those of `onnx`, at each precision and batch size with the reference, on the same images.
 
     `data` is a folder of photographs, with labels or without; None means synthetic images, on which only logits are judged.
     `device` is the index, UUID or PCI bus id of one of several GPUs. `on_result` receives each verdict as it is made. A file
-    that failed has `reasons`. Raises UsageError, MachineError, and DataError for unusable data.
+    that failed has `reasons`. One that does not exist raises MissingError, unless `on_missing` takes it: then the next file
+    follows. Raises UsageError, MachineError, and DataError for unusable data.
 
     >>> import trtzoo
     >>> _ = trtzoo.export("dpn68", weights="seeded", classes=10, input_size=32)
@@ -163,10 +165,14 @@ def parity(
             for found in check.parity(tasks, images, onnx=Path(onnx_dir), on_progress=show):
                 if isinstance(found, ImageError):
                     log.warning("skipped: %s", found)
-                    continue
-                verdicts.append(found)
-                if on_result:
-                    on_result(found)
+                elif isinstance(found, ParityVerdict):
+                    verdicts.append(found)
+                    if on_result:
+                        on_result(found)
+                elif on_missing:
+                    on_missing(found)
+                else:
+                    raise found
     return verdicts
 
 
@@ -175,22 +181,30 @@ def image_reader(
 ) -> Callable[[int], DataSet]:
     """A function from the number of a network's classes to its images, which reads them once.
 
-    Images are labelled photographs or, unless labels are needed, unlabelled ones (a folder without class folders or a label
-    list), or synthetic ones.
+    Images are labelled photographs, or synthetic ones. Unless labels are needed, a folder without them will do, and so do class
+    folders whose names are not the network's. Raises UsageError for files that need data.
     """
+    if data is None and (classes or labels):
+        raise UsageError("--classes and --labels describe photographs. Give their folder: --data DIR")
     if data is None:
         return lambda count: DataSet(synthetic=limit or SYNTHETIC_IMAGES)
     for module in ("cv2", "PIL"):
         require_module("trtzoo eval" if need_labels else "trtzoo parity --data", module=module, extra="eval")
     folder = Path(data)
     class_file, label_list = (None if path is None else Path(path) for path in (classes, labels))
-    unlabelled = [] if label_list or need_labels else unlabelled_images(folder)[:limit]
+    unlabelled = not (label_list or need_labels) and is_unlabelled(folder)
 
     @cache
     def read(count: int) -> DataSet:
         if unlabelled:
-            return DataSet(folder=folder, photographs=tuple(map(Photograph, unlabelled)))
-        found = read_dataset(folder, classes=count, limit=limit, class_file=class_file, labels=label_list)
+            return unlabelled_images(folder, limit)
+        try:
+            found = read_dataset(folder, classes=count, limit=limit, class_file=class_file, labels=label_list)
+        except ClassesError as error:
+            if need_labels or class_file or label_list:
+                raise
+            log.warning("The images are used without labels. %s", error)
+            return unlabelled_images(folder, limit)
         for note in found.notes:
             log.warning(note)
         log.info(

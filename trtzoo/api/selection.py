@@ -86,6 +86,14 @@ def select_runtime(
     return chosen, row
 
 
+def select_runtimes(
+    gpu: str, names: Iterable[str | None], precisions: list[str], *, device: str | int | None = None
+) -> tuple[Device, dict[str, Runtime]]:
+    """The device and its runtimes, by the name that was asked for: AUTO where none was. Raises as `select_runtime` does."""
+    found = [(name, *select_runtime(gpu, name, precisions, device=device)) for name in names]
+    return found[0][1], {AUTO if name in (None, AUTO) else row.name: row for name, _, row in found}
+
+
 def engines_folder(root: Path, device: Device, runtime: Runtime) -> Path:
     """Where this GPU's engines by the installed TensorRT are. Raises MachineError if that TensorRT cannot be loaded."""
     answer = probes.run_probes(runtime.module)[runtime.module]

@@ -24,7 +24,15 @@ from trtzoo.runtimes.registry import AUTO, installed_candidates
 TIMEOUT = 600.0  # default time limit of a case without its warm-up and sampling, in seconds
 CUDA_GRAPHS = {"on": [True], "off": [False], "both": [True, False]}
 WAITS = ("spin", "block")
+OnStart = Callable[[Case], None]
 CLOSE = 1.1  # runtimes within this ratio get a second trial: two runs of one runtime differ by a few percent
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A result, and whether `resume` kept it instead of measuring."""
+
+    result: Result
+    kept: bool = False
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -87,7 +95,8 @@ def bench_jobs(
             options = {**conditions, "fallback": fallback, **options}
         else:
             options = {"tf32": find_precision(case.precision).tf32, **options}
-        on_gpu = {"device": device.index, **options} if device.kind == "gpu" else {}
+        on_gpu = {"device": device.index, **options}
+        on_cpu: dict[str, bool | int | str] = {"threads": case.threads} if case.threads else {}
         artifact, identity = str(subject.artifact), subject.identity
         jobs.append(
             BenchJob(
@@ -96,7 +105,7 @@ def bench_jobs(
                 artifact=artifact,
                 identity=identity,
                 remedy=subject.remedy,
-                options=on_gpu,
+                options=on_gpu if device.kind == "gpu" else on_cpu,
                 seconds=seconds,
             )
         )
@@ -111,16 +120,19 @@ def bench(
     runs: int = 1,
     resume: bool = False,
     sgemm: Callable[[], float | None] = lambda: None,
-) -> Iterator[Result]:
+    on_start: OnStart = lambda case: None,
+) -> Iterator[Outcome]:
     """Measure the jobs in order and yield each result after it is written to results/<device>/<case>.json.
 
-    A job's time limit is `timeout`, or if that is None, what its protocol needs.
+    A job's time limit is `timeout`, or if that is None, what its protocol needs. `on_start` receives each case, also a trial,
+    before it is measured.
 
     With more than one of `runs` the whole sweep repeats, and further results go to the subfolder RUNS; a new first result
     deletes the further ones of earlier sweeps. A case that crashes, hangs or computes wrong outputs becomes a result with its
     failure, and the sweep continues; so does one without its file, which is not written. `resume` keeps good results of
-    unchanged artifacts on the same GPU. The runtime "auto" selects the fastest installed runtime in short trials, once for each
-    artifact and batch. `sgemm` measures the rate (FLOP/s) for a CPU's result, before each case.
+    unchanged artifacts on the same GPU, also one whose CUDA graph could not be captured. The runtime "auto" selects the fastest
+    installed runtime in short trials, once for each artifact and batch. `sgemm` measures the rate (FLOP/s) for a CPU's result,
+    before each case.
     """
     _warn_of_other_gpus(jobs, results)
     selected: dict[tuple[str, int], tuple[str, str]] = {}
@@ -128,22 +140,24 @@ def bench(
         if not Path(requested.artifact).is_file():  # not a measurement, so it is not kept
             remedy = f". Run: {requested.remedy}" if requested.remedy else ""
             missing = Failure(kind="error", reason=f"there is no {requested.artifact}{remedy}")
-            yield Result(case=requested.case, identity=requested.identity, device=requested.device, failure=missing)
+            result = Result(case=requested.case, identity=requested.identity, device=requested.device, failure=missing)
+            yield Outcome(result)
             continue
         job, key = requested, (requested.artifact, requested.case.batch)
         if job.case.runtime == AUTO:
             if key not in selected:
-                selected[key] = _select_runtime(job, results, timeout, resume)
+                selected[key] = _select_runtime(job, results, timeout, resume, on_start)
             runtime, reason = selected[key]
             job = replace(job, case=replace(job.case, runtime=runtime), selection_reason=reason)
         folder = results / job.device.key
-        result = _kept_result(_path(folder, _name(job), run), job) if resume else None
-        if result is None:
-            result = _run(replace(job, sgemm=sgemm() or 0.0) if job.device.kind == "cpu" else job, timeout)
-            for outdated in (folder / RUNS).glob(f"{glob.escape(result.name)}.*.json") if run == 1 else ():
-                outdated.unlink()
-            write_record(_path(folder, result.name, run), result)
-        yield result
+        if kept := _kept_result(folder, job, run) if resume else None:
+            yield Outcome(kept, kept=True)
+            continue
+        result = _run(replace(job, sgemm=sgemm() or 0.0) if job.device.kind == "cpu" else job, timeout, on_start)
+        for outdated in (folder / RUNS).glob(f"{glob.escape(result.name)}.*.json") if run == 1 else ():
+            outdated.unlink()
+        write_record(_path(folder, result.name, run), result)
+        yield Outcome(result)
 
 
 def time_limit(job: BenchJob) -> float:
@@ -161,10 +175,19 @@ def _path(folder: Path, name: str, run: int) -> Path:
     return folder / f"{name}.json" if run == 1 else folder / RUNS / f"{name}.{run}.json"
 
 
-def _kept_result(path: Path, job: BenchJob) -> Result | None:
-    """The result in the file, if it is good, of the job's case, and of its artifact as it is now."""
+def _kept_result(folder: Path, job: BenchJob, run: int = 1) -> Result | None:
+    """The good result of the job's case and of its artifact as it is now, or of the case without the CUDA graph that failed."""
+    if found := _good_result(folder, job, run):
+        return found
+    if not (job.case.cuda_graph and job.options.get("fallback")):
+        return None
+    found = _good_result(folder, replace(job, case=replace(job.case, cuda_graph=False)), run)
+    return found if found and found.graph_error else None
+
+
+def _good_result(folder: Path, job: BenchJob, run: int) -> Result | None:
     try:
-        result = read_record(path, Result)
+        result = read_record(_path(folder, _name(job), run), Result)
         same_file = result.artifact_sha256 == sha256_file(Path(job.artifact))
     except (OSError, StoreError):
         return None
@@ -190,8 +213,9 @@ def _warn_of_other_gpus(jobs: list[BenchJob], results: Path) -> None:
         )
 
 
-def _run(job: BenchJob, timeout: float | None) -> Result:
+def _run(job: BenchJob, timeout: float | None, on_start: OnStart) -> Result:
     """The child's result, or one that says why the child gave none."""
+    on_start(job.case)
     limit = time_limit(job) if timeout is None else timeout
     try:
         with exclusive_gpu(job.device):
@@ -204,11 +228,12 @@ def _run(job: BenchJob, timeout: float | None) -> Result:
 # --- the runtime "auto" ---
 
 
-def _select_runtime(job: BenchJob, results: Path, timeout: float | None, resume: bool) -> tuple[str, str]:
+def _select_runtime(job: BenchJob, results: Path, timeout: float | None, resume: bool, on_start: OnStart) -> tuple[str, str]:
     """The runtime and the reason: those of a kept result if there is one, else the fastest runtime in trials."""
     candidates = [replace(job, case=replace(job.case, runtime=name)) for name in installed_candidates()]
-    path = _path(results / job.device.key, _name(job), 1)
-    if resume and (kept := next(filter(None, (_kept_result(path, each) for each in candidates)), None)):
+    folder = results / job.device.key
+    chosen = [replace(each, selection_reason="a trial") for each in candidates]
+    if resume and (kept := next(filter(None, (_kept_result(folder, each) for each in chosen)), None)):
         return kept.case.runtime, kept.selection_reason
     if len(candidates) == 1:
         return candidates[0].case.runtime, f"only {candidates[0].case.runtime} is installed"
@@ -217,11 +242,11 @@ def _select_runtime(job: BenchJob, results: Path, timeout: float | None, resume:
         return math.inf if trial.failure else reported_latency(trial)
 
     short = [replace(each, case=replace(each.case, protocol="trial"), seconds=None) for each in candidates]
-    trials = [_run(trial, timeout) for trial in short]
+    trials = [_run(trial, timeout, on_start) for trial in short]
     best, second = sorted(map(seconds, trials))[:2]
     repeated = second < CLOSE * best
     if repeated:
-        trials = [min(first, _run(trial, timeout), key=seconds) for first, trial in zip(trials, short, strict=True)]
+        trials = [min(first, _run(trial, timeout, on_start), key=seconds) for first, trial in zip(trials, short, strict=True)]
     rule = "a trial of each, the better of two turns" if repeated else "a trial of each"
     outcomes = [f"failed ({each.failure.kind})" if each.failure else f"{seconds(each) * 1e3:.1f} ms" for each in trials]
     found = ", ".join(f"{trial.case.runtime} {outcome}" for trial, outcome in zip(trials, outcomes, strict=True))

@@ -32,9 +32,8 @@ WARNINGS = {
 def symptoms(result: Result) -> Iterator[tuple[str, str]]:
     """The rows of WARNINGS that apply to a good result, each with a clause that gives the measured value and its limit."""
     state, found = result.gpu_state or GpuState(), reported(result)
-    graph, _, reason = result.settings.get("cuda graph", "").partition(": ")
-    if graph == "off" and reason:
-        yield "graph", f"measured without a CUDA graph, which could not be captured ({reason.rstrip('.')})"
+    if result.graph_error:
+        yield "graph", f"measured without a CUDA graph, which could not be captured ({result.graph_error.rstrip('.')})"
     limit = OTHERS * (result.available_cores or result.device.cores or 2)
     if result.other_load > limit:
         yield "load", f"other programs used {result.other_load:.1f} cores (limit {limit:.2g})"

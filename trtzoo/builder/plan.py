@@ -199,7 +199,7 @@ class _Builder:
             workspace=self.settings.workspace,
             detailed=self.settings.detailed or self.settings.dump_layers,
             options=self.settings.options,
-            code=" ".join(sha256_file(Path(__file__).with_name(name)) for name in CODE),
+            code=_code(),
         )
 
     def _build(self, order: BuildOrder, path: Path, work: Path) -> EngineSidecar:
@@ -246,6 +246,19 @@ class _Builder:
             shutil.copyfile(order.onnx.with_name(exported.golden), work.with_name(exported.golden))
         sidecar_path(work).write_bytes(encode(sidecar))
         return sidecar
+
+
+def is_current(sidecar: EngineSidecar) -> bool:
+    """Whether this code would build the engine as its sidecar says that it was built."""
+    names = ("precision", "batch", "gpu", "sm", "card", "flavour", "version", "options")
+    facts: dict[str, Any] = {name: getattr(sidecar, name) for name in names}
+    facts |= {name: sidecar.flags.get(name) for name in ("tf32", "workspace", "detailed")}
+    return Recipe(onnx_sha256=sidecar.onnx.sha256, code=_code(), **facts).sha256 == sidecar.inputs_sha256
+
+
+def _code() -> str:
+    """Hashes of our code that decides an engine."""
+    return " ".join(sha256_file(Path(__file__).with_name(name)) for name in CODE)
 
 
 def timing_cache(options: Mapping[str, int]) -> str:

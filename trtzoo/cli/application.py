@@ -1,6 +1,7 @@
 """The Typer application, to which each command adds itself, and how commands call, fail and print."""
 
 import inspect
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -114,9 +115,13 @@ def print_json(value: object) -> None:
 
 
 def print_value(value: T, form: str, text: Callable[[T, int], str]) -> None:
-    """Print a value as JSON, or as text; lines are wrapped at the terminal's width, or not at all where there is none."""
+    """Print a value as JSON, or as text; lines are wrapped at the terminal's width, or not at all where there is none.
+
+    The environment variable COLUMNS names another width.
+    """
     if form == "json":
         print_json(value)
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+        known = sys.stdout.isatty() or os.environ.get("COLUMNS")
+        width = shutil.get_terminal_size().columns if known else sys.maxsize
         print_lines(text(value, width).split("\n"))

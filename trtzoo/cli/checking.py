@@ -13,6 +13,7 @@ from trtzoo.api import checking, selection
 from trtzoo.api.artifacts import find_graph
 from trtzoo.cli import InterruptError, options
 from trtzoo.cli.application import command, forward
+from trtzoo.cli.lines import EvalLine, eval_line, print_line
 from trtzoo.core.console import log, print_result, progress_bars
 from trtzoo.core.errors import DataError, TrtzooError, UsageError
 from trtzoo.images.dataset import DataSet
@@ -38,6 +39,7 @@ def evaluate(
     labels: options.Labels = None,
     resume: Annotated[bool, Option("--resume", help="Continue interrupted evaluations and keep finished ones.")] = False,
     onnx: options.OnnxFiles = None,
+    form: options.LineFormat = "text",
     keep_crops: Annotated[Path | None, Option(help="A folder for decoded images, which the next evaluation reuses.")] = None,
     gpu: options.Gpu = "auto",
     device: options.GpuDevice = None,
@@ -60,11 +62,17 @@ def evaluate(
     arguments, failed = locals(), []
 
     def show(record: Evaluation) -> None:
-        print_result(sentence(record))
+        if form == "json":
+            print_line(eval_line(record))
+        else:
+            print_result(sentence(record))
 
     def show_failure(name: str, error: TrtzooError) -> None:
         failed.append(name)
-        print_result(f"{name}: failed: {error}")
+        if form == "json":
+            print_line(EvalLine(name=name, error=str(error)))
+        else:
+            print_result(f"{name}: failed: {error}")
 
     try:
         records = forward(api.evaluate, arguments, on_result=show, on_error=show_failure)
@@ -128,12 +136,18 @@ def parity(
     """
     models, onnx = options.select(models, every), onnx or None
     if layers:
-        if onnx:
-            raise UsageError("--layers compares a model's two graphs. Leave out --onnx.")
+        given = {"--onnx": onnx, "--batch": batch, "--runtime": runtime}
+        if unused := [name for name, value in given.items() if value]:
+            raise UsageError(f"--layers compares a model's two graphs in ONNX Runtime. Leave out {', '.join(unused)}.")
         selection.select_runtime(gpu, runtime, selection.select_precisions(precision or "fp32"), device=device)
         images = checking.image_reader(data, limit=limit, classes=classes, labels=labels)
         return _compare_layers(selection.select_models(models), images, onnx_dir, form)
-    verdicts = forward(api.parity, locals(), on_result=_log)
+    arguments, missing = locals(), list[TrtzooError]()
+    verdicts = forward(api.parity, arguments, on_result=_log, on_missing=missing.append)
+    for error in missing:
+        log.error("%s", error)
+    if not verdicts:
+        return True
     used = "synthetic images"
     if data:
         labelled = any(row.metrics and row.metrics.labelled for row in verdicts)
@@ -142,7 +156,7 @@ def parity(
     failed = [row for row in verdicts if row.reasons]
     for row in failed:
         log.error("%s cannot replace the reference: %s", row.title, "; ".join(row.reasons))
-    return bool(failed)
+    return bool(failed or missing)
 
 
 def _log(verdict: ParityVerdict) -> None:

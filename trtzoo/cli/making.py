@@ -1,5 +1,6 @@
 """`trtzoo export` and `trtzoo build`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from trtzoo.builder.options import OPTIONS
 from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildResult
 from trtzoo.cli import options
 from trtzoo.cli.application import command, forward
+from trtzoo.cli.lines import file_line, print_line
 from trtzoo.core.console import log, print_result
 from trtzoo.exporter.plan import ExportResult
 from trtzoo.hardware.gpus import GPUS
@@ -42,6 +44,7 @@ def export(
     io: Annotated[str, Option(help="Input and output type of an FP16 graph: fp32 or fp16.")] = "fp32",
     classes: Annotated[int, Option(help="Number of classes of your own checkpoint.", min=2)] = 1000,
     input_size: Annotated[int, Option(help="Height and width of the images.", min=32)] = 224,
+    form: options.LineFormat = "text",
     name: Annotated[
         str | None, Option(help="Another name for the file of one model, to keep an export with other weights.")
     ] = None,
@@ -53,7 +56,7 @@ def export(
     Examples: trtzoo export dpn131; trtzoo export --all --precision fp32,fp16; trtzoo export densenet121 --weights my.pth
     """
     models = options.select(models, every)
-    return any(record.error for record in forward(api.export, locals(), on_result=_print))
+    return any(record.error for record in forward(api.export, locals(), on_result=partial(_print, form)))
 
 
 @command("build")
@@ -89,6 +92,7 @@ def build(
     dump_layers: Annotated[
         bool, Option("--dump-layers", help="Write the engine inspector's JSON beside the engine (implies --detailed).")
     ] = False,
+    form: options.LineFormat = "text",
     timeout: Annotated[float, Option(help="Time limit per build in seconds.", min=0.1)] = TIMEOUT,
     onnx_dir: options.OnnxFolder = Path("onnx"),
     engines_dir: options.EnginesFolder = Path("engines"),
@@ -99,10 +103,13 @@ def build(
     Examples: trtzoo build --precision fp16; trtzoo build dpn131 --batch 1 --gpu rtx4090; trtzoo build --onnx my.onnx --batch 8
     """
     models, onnx = options.select(models, every), onnx or None
-    return any(record.error for record in forward(api.build, locals(), on_result=_print))
+    return any(record.error for record in forward(api.build, locals(), on_result=partial(_print, form)))
 
 
-def _print(record: BuildResult | ExportResult) -> None:
+def _print(form: str, record: BuildResult | ExportResult) -> None:
+    if form == "json":
+        print_line(file_line(record))
+        return
     sidecar = record.sidecar
     seeded = "  SEEDED" if sidecar and sidecar.weights and sidecar.weights.source == SEEDED else ""
     if record.error:

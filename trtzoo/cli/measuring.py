@@ -1,30 +1,24 @@
-"""`trtzoo bench`, and `trtzoo import`, which reads what trtexec measured."""
+"""`trtzoo bench`."""
 
-import re
-import shlex
-from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from trtzoo import api
 from trtzoo.api import artifacts, selection
-from trtzoo.benchmark import sweep, trtexec
-from trtzoo.benchmark.protocols import PROTOCOLS, MeasurementProtocol, find_protocol, reported
+from trtzoo.benchmark import sweep
+from trtzoo.benchmark.protocols import PROTOCOLS, find_protocol, reported
 from trtzoo.benchmark.warnings import warning_sentence
-from trtzoo.cli import options
+from trtzoo.cli import InterruptError, options
 from trtzoo.cli.application import command, forward
+from trtzoo.cli.lines import bench_line, print_line
+from trtzoo.cli.trtexec import print_commands
 from trtzoo.core.console import log, print_result
 from trtzoo.core.errors import UsageError
-from trtzoo.core.files import write_record
-from trtzoo.core.precisions import PRECISIONS, find_precision
-from trtzoo.core.records import Case, Device, Result
+from trtzoo.core.records import Result
 from trtzoo.core.statistics import percentile
-from trtzoo.hardware.devices import slug
-from trtzoo.hardware.gpus import GPUS, find_gpu
-from trtzoo.models.table import find_model, zoo
+from trtzoo.runtimes.registry import AUTO, OFFERED
 
 
 @command("bench")
@@ -39,9 +33,12 @@ def bench(
     runtime: Annotated[
         str | None,
         Option(
-            help="The runtime that executes the networks (default: auto, the GPU's TensorRT; on a CPU the fastest in a trial).",
-            autocompletion=options.runtime_names,
+            help="Comma list of runtimes (default: auto, the GPU's TensorRT; on a CPU the fastest in a trial).",
+            autocompletion=options.list_of([AUTO, *OFFERED]),
         ),
+    ] = None,
+    threads: Annotated[
+        int | None, Option(help="Number of threads of a CPU runtime (default: one for each core).", min=1)
     ] = None,
     protocol: Annotated[
         str,
@@ -52,6 +49,7 @@ def bench(
         int, Option(help="Number of runs of the whole sweep. Tables show the first; compare needs about five.", min=1)
     ] = 1,
     resume: Annotated[bool, Option("--resume", help="Keep existing good results and measure the rest.")] = False,
+    form: options.LineFormat = "text",
     print_trtexec: Annotated[
         bool, Option("--print-trtexec", help="Print the equivalent trtexec commands and measure nothing.")
     ] = False,
@@ -80,6 +78,9 @@ def bench(
     """
     models, onnx = options.select(models, every), onnx or None
     if print_trtexec:
+        ignored = {"--runtime": runtime, "--threads": threads, "--seconds": seconds, "--resume": resume, "--timeout": timeout}
+        if given := [name for name, value in ignored.items() if value]:
+            raise UsageError(f"--print-trtexec measures nothing: leave out {', '.join(given)}.")
         for name in selection.select_names(protocol, "--protocol"):
             row = find_protocol(name)
             sources, _ = artifacts.select_sources(models, onnx, precision, onnx_dir)
@@ -88,9 +89,13 @@ def bench(
                 for source, size in artifacts.pairs(sources, selection.select_batches(batch) if batch else None, (1, 4, 8))
             ]
             conditions = sweep.engine_conditions(row, cuda_graph, wait, flush_l2)
-            _print_trtexec(sweep.cases(subjects, protocol=row.name, runtime="trtexec", device="", conditions=conditions), row)
+            print_commands(sweep.cases(subjects, protocol=row.name, runtime="trtexec", device="", conditions=conditions), row)
         return False
-    records = forward(api.bench, locals(), on_result=partial(_print, set()))
+    arguments, shown = locals(), _Shown(form)
+    try:
+        records = forward(api.bench, arguments, on_result=shown.measured, on_kept=shown.kept)
+    except KeyboardInterrupt:
+        raise InterruptError(shown.interrupted(results)) from None
     failed = sum(record.failure is not None for record in records)
     if failed:
         folder = results / records[0].device.key
@@ -98,73 +103,53 @@ def bench(
     return failed > 0
 
 
-def _print(noted: set[str], result: Result) -> None:
-    """Print a result, its warnings, and those notes of TensorRT that are not in `noted` yet."""
+class _Shown:
+    """Prints results as they come, and knows which came."""
+
+    def __init__(self, form: str) -> None:
+        self._form, self._notes, self._good = form, set[str](), list[Result]()
+
+    def measured(self, result: Result) -> None:
+        self._show(result, kept=False)
+
+    def kept(self, result: Result) -> None:
+        self._show(result, kept=True)
+
+    def _show(self, result: Result, *, kept: bool) -> None:
+        self._good += [] if result.failure else [result]
+        if self._form == "json":
+            print_line(bench_line(result, kept=kept))
+            return
+        name = case_text(result)
+        print_result(f"{name:<33}  {_numbers(result)}{'  kept' if kept else ''}")
+        if sentence := warning_sentence(result):
+            print_result(f"    doubtful: {name}: {sentence}")
+        for note in result.opening.notes if result.opening else ():
+            if note not in self._notes:
+                log.warning("    TensorRT warns of %s: %s", name, note)
+                self._notes.add(note)
+
+    def interrupted(self, results: Path) -> str:
+        """What is kept after Ctrl-C."""
+        if not self._good:
+            return "Interrupted. No case was finished."
+        count, folder = len(self._good), results / self._good[0].device.key
+        kept = "1 good result is" if count == 1 else f"{count} good results are"
+        return f"Interrupted. {kept} kept in {folder}. To measure the rest, run it again with --resume."
+
+
+def case_text(result: Result) -> str:
+    """Name a result's case: "densenet121 fp32 b4 onnxruntime"; the protocol only if it is not the usual one."""
     case = result.case
-    head = f"{result.subject.title:<12} {case.precision}  batch {case.batch:<3}"
+    usual = "" if case.protocol == "trtzoo" else case.protocol
+    words = [result.subject.title, case.precision, f"b{case.batch}", case.runtime, usual, *case.conditions]
+    return " ".join(filter(None, words))
+
+
+def _numbers(result: Result) -> str:
     if result.failure:
-        print_result(f"{head} failed: {result.failure.kind}: {result.failure.reason}")
-    else:
-        found = reported(result)
-        print_result(
-            f"{head} {case.protocol:<10} {found.latency * 1e3:9.2f} ms   {found.statistic} in [{found.low * 1e3:.2f}, "
-            f"{found.high * 1e3:.2f}]   p99 {percentile(found.samples, 0.99) * 1e3:.2f}   {len(found.samples)} samples"
-        )
-    if sentence := warning_sentence(result):
-        log.warning("    %s", sentence)
-    for note in result.opening.notes if result.opening else ():
-        if note not in noted:
-            log.warning("    TensorRT warns: %s", note)
-            noted.add(note)
-
-
-def _print_trtexec(cases: list[tuple[sweep.Subject, Case]], protocol: MeasurementProtocol) -> None:
-    """Print the command for each case with TensorRT 10's trtexec and with 11's, or that trtexec cannot measure it."""
-    for subject, case in cases:
-        shape = (3, subject.identity.height, subject.identity.width)
-        if not trtexec.can_measure(case, protocol):
-            print_result(f"# {case.name}: trtexec has no equivalent")
-            continue
-        for release in (10, 11):
-            print_result(shlex.join(trtexec.command_line(case, protocol, release=release, onnx=subject.artifact, io=shape)))
-
-
-@command("import")
-def import_trtexec(
-    times: Annotated[Path, Argument(metavar="TIMES", help="The file of trtexec --exportTimes.")],
-    model: Annotated[str, Option(help="Name from `trtzoo models`.", autocompletion=options.one_of(zoo))],
-    gpu: Annotated[str, Option(help="The GPU's name, such as t4.", autocompletion=options.one_of(["auto", *GPUS]))],
-    precision: Annotated[str, Option(help="fp32, tf32 or fp16.", autocompletion=options.one_of(PRECISIONS))],
-    batch: Annotated[str, Option(help="The batch size.")],
-    release: Annotated[str, Option("--tensorrt", help="The version of TensorRT, for example 10.13.2.")],
-    profile: Annotated[Path | None, Option(help="The file of trtexec --exportProfile.")] = None,
-    results: options.Results = Path("benchmarks"),
-) -> None:
-    """Import a measurement by trtexec: its raw queries become a result file like any other; outputs are not checked.
-
-    Example: trtzoo import times.json --model dpn131 --gpu t4 --precision fp16 --batch 4 --tensorrt 10.13.2
-    """
-    if not (version := re.fullmatch(r"([0-9]{1,3})\.([0-9]{1,4})[0-9a-z.+-]{0,40}", release)):
-        raise UsageError(f"--tensorrt {release!r} is not a version. Example: --tensorrt 10.13.2")
-    major, minor = map(int, version.groups())
-    name = find_gpu(gpu).names[0]
-    device = Device(key=slug(name), name=name, kind="gpu", driver="unknown")
-    case = Case(
-        model=find_model(model).name,
-        precision=find_precision(precision).name,
-        batch=selection.select_batch(batch),
-        runtime="trtexec",
-        device=device.key,
-        protocol="trtexec11" if major >= 11 else "trtexec10",
-    )
-    result = Result(
-        case=case,
-        device=device,
-        versions={"trtexec": release},
-        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        samples=trtexec.read_times(times, release=(major, minor)),
-        layers=trtexec.read_profile(profile) if profile else (),
-    )
-    path = results / device.key / f"{case.name}.json"
-    write_record(path, result)
-    print_result(f"{path}  {len(result.samples)} queries, {len(result.layers)} layers")
+        return f"failed: {result.failure.kind}: {result.failure.reason}"
+    found = reported(result)
+    seconds = (found.latency, found.low, found.high, percentile(found.samples, 0.99))
+    latency, low, high, p99 = (1e3 * value for value in seconds)
+    return f"{latency:8.2f} ms [{low:.2f}, {high:.2f}]  p99 {p99:.2f}  n={len(found.samples)}"

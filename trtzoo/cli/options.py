@@ -83,6 +83,7 @@ Format = Annotated[
     str, Option("--format", help=f"{', '.join(FORMATS)}.", callback=_known(*FORMATS), autocompletion=one_of(FORMATS))
 ]
 TextFormat = Annotated[str, Option("--format", help="text or json.", callback=_known("text", "json"))]
+LineFormat = Annotated[str, Option("--format", help="text, or json: a line per record.", callback=_known("text", "json"))]
 ClassFile = Annotated[Path | None, Option(help="A file with the class names in the network's order, one per line.")]
 Labels = Annotated[Path | None, Option(help='A label list ("path class" per line) or ground truth outside the data\'s folder.')]
 Results = Annotated[Path, Option("--results", help="Folder of the result files.")]

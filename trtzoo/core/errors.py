@@ -25,6 +25,10 @@ class StoreError(TrtzooError):
     """A file of trtzoo's is missing, damaged or cannot be written."""
 
 
+class MissingError(StoreError):
+    """There is no such file."""
+
+
 class ExportError(TrtzooError):
     """A network has no valid ONNX graph."""
 
@@ -39,6 +43,10 @@ class RunError(TrtzooError):
 
 class DataError(TrtzooError):
     """A data set is unusable."""
+
+
+class ClassesError(DataError):
+    """The images' class names are not the network's."""
 
 
 class ImageError(DataError):

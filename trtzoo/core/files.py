@@ -117,14 +117,23 @@ def replacing(artifact: Path, *, lock: bool = True) -> Iterator[Path]:
 
 def _sweep(folder: Path, held: str) -> None:
     """Delete what killed processes left: the work folders of the name whose lock is `held`, and old ones of other names."""
-    for stale in folder.glob(".*.tmp-*"):
-        name = stale.name[1:].rpartition(".tmp-")[0]
+    for stale, artifact in work_folders(folder):
         with suppress(OSError, Timeout):  # another process deletes it, or holds its lock
-            if name == held:
+            if artifact.name == held:
                 shutil.rmtree(stale)
             elif time.time() - stale.stat().st_mtime > STALE:
-                with locked(folder / name, timeout=0) if _lock_path(folder / name).exists() else nullcontext():
+                with locked(artifact, timeout=0) if has_lock(artifact) else nullcontext():
                     shutil.rmtree(stale)
+
+
+def work_folders(folder: Path) -> list[tuple[Path, Path]]:
+    """The work folders of `replacing` in a folder, each with its artifact; a process may be using them."""
+    return [(path, folder / path.name[1:].rpartition(".tmp-")[0]) for path in folder.glob(".*.tmp-*")]
+
+
+def has_lock(artifact: Path) -> bool:
+    """Whether the lock of `replacing` is there, held or not: trtzoo has written the artifact, or is writing it."""
+    return _lock_path(artifact).is_file()
 
 
 @contextmanager
@@ -187,5 +196,7 @@ def free_space(path: Path) -> int:
 
 
 def size_text(size: int) -> str:
-    """A size in bytes as text: "36 MB", "7.2 GB"."""
+    """A size in bytes as text: "4 kB", "36 MB", "7.2 GB"."""
+    if size < 1e6:
+        return f"{size / 1e3:.0f} kB"
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

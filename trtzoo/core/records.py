@@ -9,6 +9,7 @@ import msgspec
 
 SHORTEST, LONGEST = 1e-9, 1e6  # seconds that a query may take; a layer or a step may take none
 MAX_BATCH = 1024
+MAX_THREADS = 1024
 USUAL_WEIGHTS = "paddle"  # the source that file names do not mention: the published tables' publisher
 SCHEMA = 1  #: Version of every JSON file that trtzoo writes. Readers refuse any other.
 
@@ -215,7 +216,8 @@ class Case(Record, frozen=True, kw_only=True):
     """One cell of a table: one process, one result file. `form` is the identity's: empty for the usual classes and size.
 
     Engines have further conditions: `cuda_graph` (None: no CUDA graphs in this runtime), `wait`, how the host waits for the
-    GPU (empty: unknown), and `flush_l2`, whether the GPU's L2 cache is flushed before each query.
+    GPU (empty: unknown), and `flush_l2`, whether the GPU's L2 cache is flushed before each query. On a CPU, `threads` is the
+    number that was asked for (None: one for each core).
     """
 
     model: str
@@ -227,21 +229,24 @@ class Case(Record, frozen=True, kw_only=True):
     cuda_graph: bool | None = None
     wait: Literal["", "spin", "block"] = ""
     flush_l2: bool = False
+    threads: int | None = None
     form: str = ""
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Names of the conditions that set this case apart: graph or plain, block (a spinning wait is usual), flush."""
+        """Names of the conditions that set this case apart: graph or plain, block (spinning is usual), flush, threads2."""
         graph = {None: "", True: "graph", False: "plain"}[self.cuda_graph]
         wait = "block" if self.wait == "block" else ""
-        return tuple(filter(None, (graph, wait, "flush" if self.flush_l2 else "")))
+        threads = f"threads{self.threads}" if self.threads else ""
+        return tuple(filter(None, (graph, wait, "flush" if self.flush_l2 else "", threads)))
 
     def __post_init__(self) -> None:
         texts = ("model", "precision", "runtime", "protocol")
         device = not self.device or is_plain(self.device)  # a command for trtexec has none
         form = not self.form or is_plain(self.form)
         plain = {name: is_plain(getattr(self, name)) for name in texts}
-        check(self, batch=0 < self.batch <= MAX_BATCH, device=device, form=form, **plain)
+        threads = self.threads is None or 0 < self.threads <= MAX_THREADS
+        check(self, batch=0 < self.batch <= MAX_BATCH, threads=threads, device=device, form=form, **plain)
 
     @property
     def name(self) -> str:
@@ -439,6 +444,11 @@ class Result(Record, frozen=True, kw_only=True):
     def name(self) -> str:
         """The name of its file."""
         return result_name(self.case, self.subject, selected=bool(self.selection_reason))
+
+    @property
+    def graph_error(self) -> str:
+        """Why no CUDA graph could be captured, if one was asked for and the case was measured without."""
+        return self.settings.get("cuda graph", "").partition(": ")[2]
 
     @property
     def subject(self) -> Identity:

@@ -21,7 +21,7 @@ from trtzoo.core.files import encode, read_sidecar, replacing, sha256_file, side
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Record
 from trtzoo.models.sources import FILE, SEEDED, Checkpoint
-from trtzoo.models.table import Model
+from trtzoo.models.table import Model, zoo
 
 PACKAGES = ("trtzoo", "torch", "onnx", "numpy")  # the packages that decide an export's bytes
 # our code that decides an export's bytes: a change of it makes every export out of date
@@ -108,15 +108,34 @@ def export(
 
 def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint, model: Model) -> str:
     """A hash of everything that decides an export: the order, the network, the weights, our code and the packages' versions."""
+    weights = checkpoint.source if checkpoint.path is None else sha256_file(checkpoint.path)
+    return _inputs(order, model, weights, checkpoint.source, fallback=bool(checkpoint.fallback))
+
+
+def stale_reason(sidecar: OnnxSidecar) -> str:
+    """Why the export of a model of the zoo would be made again from the same weights; empty if it would not."""
+    own, weights, network = Path(sidecar.checkpoint), sidecar.weights, sidecar.identity.network
+    model = next((row for row in zoo().values() if row.network == network), None)
+    if not network or model is None:
+        return ""
+    if sidecar.checkpoint and own.is_file() and sha256_file(own) != weights.sha256:
+        return f"exported from an earlier {own.name}"
+    facts = {name: getattr(sidecar, name) for name in ("precision", "io", "batch", "opset", "classes", "size")}
+    order = ExportOrder(model=model.name, name="" if sidecar.model == model.name else sidecar.model, **facts)
+    digest = SEEDED if weights.source == SEEDED else weights.sha256
+    current = _inputs(order, model, digest, weights.source, fallback=bool(weights.fallback))
+    return "" if current == sidecar.inputs_sha256 else "exported by other code or packages"
+
+
+def _inputs(order: ExportOrder, model: Model, weights: str, source: str, *, fallback: bool) -> str:
     package = Path(__file__).parent.parent
     code = hashlib.sha256()
     for name in CODE:
         for path in sorted(path for path in (package / name).rglob("*") if path.suffix in (".py", ".toml")) or [package / name]:
             code.update(path.read_bytes())
-    weights = checkpoint.source if checkpoint.path is None else sha256_file(checkpoint.path)
     versions = [version(name) for name in PACKAGES]
     what = [msgspec.to_builtins(order), model.network, model.family, model.arguments]
-    inputs = [*what, weights, checkpoint.source, bool(checkpoint.fallback), code.hexdigest(), versions]
+    inputs = [*what, weights, source, fallback, code.hexdigest(), versions]
     return hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()
 
 

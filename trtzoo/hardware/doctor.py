@@ -1,10 +1,13 @@
 """What this machine has, what it can therefore do, and what to install for the rest."""
 
+import os
 import platform
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from trtzoo.core.errors import MachineError
-from trtzoo.core.files import free_space
+from trtzoo.core.files import cache_folder, free_space
 from trtzoo.core.records import SCHEMA, Record
 from trtzoo.hardware import probes
 from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu, check_target, identify_gpu
@@ -12,7 +15,7 @@ from trtzoo.hardware.onnx_providers import CUDA, TENSORRT
 from trtzoo.hardware.probes import CudaDevice, ProbeResult
 from trtzoo.hardware.software import driver_problem, find_stack
 
-PROBED = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "pycuda")
+PROBED = ("torch", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "cuda", "pycuda")
 SPACE = 10_000_000_000  # bytes that the ten networks take in FP32 and FP16: 2.3 GB of graphs and 7 GB of engines
 
 
@@ -25,27 +28,52 @@ class Ability(Record, frozen=True, kw_only=True):
     remedy: str = ""
 
 
+class FolderSize(Record, frozen=True, kw_only=True):
+    """A folder of trtzoo's, and what its files take, bytes."""
+
+    name: str
+    path: str
+    files: int
+    bytes: int
+
+
 class Report(Record, frozen=True, kw_only=True):
     """The whole report. `free` is the space in the working folder, bytes."""
 
     schema: int = SCHEMA
+    trtzoo: str
     python: str
     system: str
     free: int
     found: dict[str, ProbeResult]
     abilities: tuple[Ability, ...]
+    folders: tuple[FolderSize, ...]
 
 
 def examine(folder: Path) -> Report:
-    """Probe this machine, in child processes; a few seconds."""
-    return diagnose(probes.run_probes(*PROBED), free=free_space(folder))
+    """Probe this machine, in child processes at once, and measure the cache and the folders in `folder`."""
+    places = {"cache": cache_folder()} | {name: folder / name for name in ("onnx", "engines", "benchmarks")}
+    sizes = tuple(folder_size(name, path) for name, path in places.items())
+    return diagnose(probes.run_probes(*PROBED), free=free_space(folder), folders=sizes)
 
 
-def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
+def folder_size(name: str, path: Path) -> FolderSize:
+    """What the files in a folder's tree take; a link counts as itself."""
+    sizes = []
+    for root, _, names in os.walk(path):
+        for each in names:
+            with suppress(OSError):  # deleted meanwhile
+                sizes.append((Path(root) / each).lstat().st_size)
+    return FolderSize(name=name, path=str(path), files=len(sizes), bytes=sum(sizes))
+
+
+def diagnose(found: dict[str, ProbeResult], *, free: int, folders: tuple[FolderSize, ...] = ()) -> Report:
     """Judge what was found; `free` is in bytes."""
     rtx, onnxruntime = found["tensorrt_rtx"], found["onnxruntime"]
     missing = [name for name in ("torch", "onnx", "onnxruntime") if found[name].error]
     targets = ", ".join(row.name for row in GPUS.values() if not row.not_rtx and f"SM{row.sm}" in rtx.features)
+    openvino = found.get("openvino", ProbeResult(error="not installed"))
+    also = "" if openvino.error else f", OpenVINO {openvino.version.split('-')[0]}"
     space = f"{free / 1e9:.0f} GB free; the ten networks in FP32 and FP16 take about {SPACE / 1e9:.0f} GB"
     rows = {  # what this machine can do, or else the problem and its remedy
         "export": (
@@ -59,7 +87,7 @@ def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
             f"pip install {FLAVOURS['rtx'].install}",
         ),
         "run ONNX files": (
-            f"ONNX Runtime {onnxruntime.version} on {_providers(onnxruntime)}",
+            f"ONNX Runtime {onnxruntime.version} on {_providers(onnxruntime)}{also}",
             _error("onnxruntime", onnxruntime),
             "trtzoo setup",
         ),
@@ -67,6 +95,7 @@ def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
         "keep all files": (space, "" if free >= SPACE else space, "use a folder on a larger disk"),
     }
     return Report(
+        trtzoo=version("trtzoo"),
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         free=free,
@@ -75,6 +104,7 @@ def diagnose(found: dict[str, ProbeResult], *, free: int) -> Report:
             Ability(name=name, can=not problem, why=problem or good, remedy=remedy if problem else "")
             for name, (good, problem, remedy) in rows.items()
         ),
+        folders=folders,
     )
 
 

@@ -2,11 +2,14 @@
 
 import ctypes
 import importlib
+import importlib.util
+import runpy
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -70,6 +73,17 @@ def library(name: str) -> ProbeResult:
     found = getattr(module, "__version__", None) or _distribution(name)
     facts = FACTS[name](module) if name in FACTS else {}
     return ProbeResult(version=str(found or "unknown"), **facts)
+
+
+def torch() -> ProbeResult:
+    """PyTorch. Of a build without CUDA the version is enough: it needs nothing of the machine, and its import takes seconds."""
+    with suppress(ImportError, OSError, ValueError, KeyError):
+        spec = importlib.util.find_spec("torch")
+        file = Path(str(spec and spec.origin)).with_name("version.py")
+        found = runpy.run_path(str(file))
+        if found["cuda"] is None and not found.get("hip"):
+            return ProbeResult(version=found["__version__"])
+    return library("torch")
 
 
 def _distribution(name: str) -> str:
@@ -169,5 +183,5 @@ def driver() -> ProbeResult:
 
 
 if __name__ == "__main__":
-    OWN = {"cuda": cuda, "driver": driver}
+    OWN = {"cuda": cuda, "driver": driver, "torch": torch}
     serve(str, lambda name, report, stopped: OWN[name]() if name in OWN else library(name))

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from trtzoo.core.decoding import UnreadableError, read_lines
-from trtzoo.core.errors import DataError
+from trtzoo.core.errors import ClassesError, DataError
 from trtzoo.core.files import sha256_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -87,8 +87,8 @@ def read_dataset(
     if not images:
         raise DataError(f"{folder} holds no images ({', '.join(SUFFIXES)}) in class folders or in a label list.")
     limit = limit if limit and limit < len(images) else None
-    if limit:  # by the hash of file names: from all classes, and the same images in every layout
-        images.sort(key=lambda row: (hashlib.sha256(os.fsencode(row[0].name)).digest(), row[1], row[0]))
+    if limit:
+        images.sort(key=lambda row: (_by_name(row[0])[0], row[1], row[0]))
         del images[limit:]
     with ThreadPoolExecutor(4) as threads:
         digests = threads.map(_digest, [path for path, _ in images])
@@ -127,11 +127,25 @@ def _class_folders(folder: Path, notes: list[str]) -> NamedPaths:
     return _images_below(folder, classes, notes)
 
 
-def unlabelled_images(folder: Path) -> list[Path]:
-    """The images of a folder that has neither class folders nor a label list."""
+def is_unlabelled(folder: Path) -> bool:
+    """Whether a folder has images, and neither class folders nor a label list."""
     if not folder.is_dir() or _label_list(folder) or _subfolders(folder):
-        return []
-    return sorted(path for path in folder.iterdir() if _is_image(path) and path.is_file())
+        return False
+    return any(_is_image(path) and path.is_file() for path in folder.iterdir())
+
+
+def unlabelled_images(folder: Path, limit: int | None = None) -> DataSet:
+    """The images in the tree of a folder, whatever their classes; at most `limit` of them, from all folders."""
+    notes: list[str] = []
+    paths = [path for path, _ in _images_below(folder, [folder], notes)]
+    if limit and limit < len(paths):
+        paths = sorted(sorted(paths, key=_by_name)[:limit])
+    return DataSet(folder=folder, photographs=tuple(map(Photograph, paths)), notes=tuple(notes))
+
+
+def _by_name(path: Path) -> tuple[bytes, Path]:
+    """A key that sorts images of all classes alike, and the same in every layout: the hash of the file's name."""
+    return hashlib.sha256(os.fsencode(path.name)).digest(), path
 
 
 def _label_list(folder: Path) -> Path | None:
@@ -250,18 +264,18 @@ def _indices(names: set[str], source: Path, classes: int, class_file: Path | Non
         index = numbers
     elif numbers:
         mixed = f"{min(numbers)!r} and {min(names - numbers.keys())!r}"
-        raise DataError(f"{source} has classes that are numbers and classes that are not, such as {mixed}. Use one kind.")
+        raise ClassesError(f"{source} has classes that are numbers and classes that are not, such as {mixed}. Use one kind.")
     elif len(names) == classes:
         index = {name: number for number, name in enumerate(sorted(names))}
     else:
-        raise DataError(
+        raise ClassesError(
             f"{source} has {len(names)} classes ({', '.join(sorted(names)[:2])} …) and the network has {classes}. Write the "
             f"{classes} class names in the network's order into a file, one per line, and pass --classes FILE"
         )
     for name in names:
         if not 0 <= index[name] < classes:
             known = f"is not in {class_file}" if class_file else f"is not one of the network's {classes}, 0 to {classes - 1}"
-            raise DataError(f"{source} has class {name!r}, which {known}.")
+            raise ClassesError(f"{source} has class {name!r}, which {known}.")
     return index
 
 

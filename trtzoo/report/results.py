@@ -16,13 +16,13 @@ from trtzoo.core.decoding import UnreadableError, decode_json, read_file
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import as_record
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import SHORTEST, Device, GpuSettings, Identity, Result, Weights
+from trtzoo.core.records import SHORTEST, Case, Device, GpuSettings, Identity, Result, Weights
 from trtzoo.hardware.gpus import GPUS, Gpu
 from trtzoo.models.table import MODELS, TIMM, Model, zoo
 from trtzoo.report.published import document, printed_batches
 
 CONDITIONS = {"graph": "CUDA graph", "plain": "no CUDA graph", "block": "blocking wait", "flush": "L2 flushed"}
-"""The words for a case's conditions."""
+"""The words for a case's conditions, other than a number of threads."""
 
 
 OTHER = "other"  # the family of networks of which only the file is known
@@ -177,7 +177,7 @@ def _group(members: list[Result]) -> Group:
     published = gpu.name if gpu and printed_batches(gpu.name, case.precision) else ""
     parts = [device.title if device.kind == "gpu" else device_text(device), _runtime(members[0])]
     parts += ["" if case.protocol == "trtzoo" else case.protocol]
-    parts += [CONDITIONS[name] for name in case.conditions]
+    parts += condition_texts(case)
     name = ", ".join(filter(None, parts))
     short = gpu.title if gpu else "CPU" if device.kind == "cpu" else device.name
     return Group(case.precision, published, case.protocol, short, name, newest, older)
@@ -252,6 +252,12 @@ def _clocks_text(clocks: dict[str, float | None]) -> str:
 def pairs_text(pairs: Mapping[str, str], separator: str = " ") -> str:
     """List names and values, such as versions."""
     return separator.join(f"{name} {value}" for name, value in pairs.items())
+
+
+def condition_texts(case: Case) -> list[str]:
+    """Describe the conditions that set a case apart."""
+    threads = f"{case.threads} thread{'' if case.threads == 1 else 's'}"
+    return [CONDITIONS.get(name, threads) for name in case.conditions]
 
 
 def protocol_text(name: str) -> str:

@@ -30,7 +30,7 @@ class Session:
     def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
         script = path.with_suffix(".script.json")
         self.script = msgspec.json.decode(script.read_bytes(), type=Script) if script.exists() else Script()
-        self.golden, self.threads, self.versions = golden.load(path.with_suffix(".npz")), 1, {"fake": "1"}
+        self.golden, self.threads, self.versions = golden.load(path.with_suffix(".npz")), threads or 1, {"fake": "1"}
         self.settings: dict[str, str] = {}
         self.times = itertools.cycle(self.script.seconds)
         match self.script.fail:

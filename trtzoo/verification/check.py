@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from trtzoo.artifacts.engines import EngineSidecar, build_command
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.artifacts.subjects import Candidate, Subject, open_subject
-from trtzoo.core.errors import DataError, ImageError, RunError, StoreError, TrtzooError
+from trtzoo.core.errors import DataError, ImageError, MissingError, RunError, StoreError, TrtzooError
 from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.records import Identity
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
@@ -36,8 +36,10 @@ def parity(
     *,
     onnx: Path,
     on_progress: Callable[[str, int], None],
-) -> Iterator[ParityVerdict | ImageError]:
+) -> Iterator[ParityVerdict | ImageError | MissingError]:
     """Compare candidates of one network with their reference; yield each verdict when it is known. A failure stops nothing.
+
+    A candidate whose file does not exist has no verdict: a MissingError is yielded.
 
     `images` returns the images for a number of classes; a DataError that it raises ends the comparison. Those that the
     reference cannot read are yielded as errors and excluded. `onnx` is the folder of the ONNX files from which engines were
@@ -48,6 +50,9 @@ def parity(
         for identity, candidate in candidates:
             batch, model = candidate.batch or 1, identity.title
             verdict = ParityVerdict(model=model, precision=candidate.precision, batch=batch, runtime=candidate.runtime)
+            if not Path(candidate.artifact).is_file():
+                yield MissingError(f"There is no {candidate.artifact}. Run: {candidate.remedy}")
+                continue
             try:
                 subject = open_subject(Path(candidate.artifact), remedy=candidate.remedy)
                 sidecar = subject.sidecar

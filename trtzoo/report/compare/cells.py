@@ -112,6 +112,7 @@ def identity(result: Result) -> Facts:
         "batch": str(case.batch),
         "protocol": case.protocol,
         "CUDA graph": {None: "none", True: "on", False: "off"}[case.cuda_graph],
+        **({"threads asked for": str(case.threads)} if case.threads else {}),
         **({} if case.cuda_graph is None else {"L2 cache": "flushed" if case.flush_l2 else "not flushed"}),
         "device": f"{device.name}, {device.cores} cores" if device.cores else device.title,
         "runtime": case.runtime,

@@ -14,7 +14,7 @@ from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.table import MODELS
 from trtzoo.report import roofline
 from trtzoo.report.published import document
-from trtzoo.report.results import CONDITIONS, device_text, family_of, known_gpu, ratio_to_published
+from trtzoo.report.results import condition_texts, device_text, family_of, known_gpu, ratio_to_published
 from trtzoo.report.tables.accuracy import whole
 from trtzoo.runtimes.registry import RUNTIMES
 
@@ -91,7 +91,7 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
         batch=case.batch,
         device=device_text(device),
         runtime=case.runtime,
-        protocol=", ".join((case.protocol, *(CONDITIONS[name] for name in case.conditions))),
+        protocol=", ".join((case.protocol, *condition_texts(case))),
         state="failed" if failure else "doubtful" if note else "measured",
         seconds=found.latency if found else None,
         low=found.low if found else None,
