@@ -202,7 +202,8 @@ def delete(item: Item, examine: Examiner) -> str:
     """Delete an item's files if they are still what was found. Returns why not, if so."""
     try:
         with locked(Path(item.artifact), timeout=0):
-            if examine() != item:
+            now = examine()
+            if now is None or now.why != item.why or not set(item.paths) <= set(now.paths):
                 return "it has changed since"
             for path in map(Path, item.paths):  # a sidecar last: what is left of a half-deleted file is found again
                 if path.is_dir() and not path.is_symlink():
@@ -221,7 +222,8 @@ def delete(item: Item, examine: Examiner) -> str:
 
 def _leftovers(folder: Path) -> Iterator[Examiner]:
     for work, artifact in work_folders(folder):
-        yield partial(_work, work, artifact)
+        if has_lock(artifact):
+            yield partial(_work, work, artifact)
 
 
 def _work(path: Path, artifact: Path) -> Item | None:
