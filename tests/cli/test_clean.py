@@ -22,9 +22,9 @@ def test_nothing_is_deleted_without_the_option(trtzoo, damaged):
     done = trtzoo("clean")
     assert (done.returncode, done.stdout) == (
         0,
-        "damaged     4 kB  onnx/dpn68-fp32.npz  it is not the file that its sidecar describes\n",
+        "damaged     3 kB  onnx/dpn68-fp32.onnx  it is not the file that its sidecar describes\n",
     )
-    assert done.stderr == "4 kB in all. To delete it: trtzoo clean --delete\n"
+    assert done.stderr == "3 kB in all. To delete it: trtzoo clean --delete\n"
     assert len(list(damaged.iterdir())) == 4
     assert trtzoo("clean", "--verify").returncode == 1
 

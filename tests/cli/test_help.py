@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trtzoo.cli.commands import app
+from trtzoo.cli.lines import BenchLine, EvalLine, FileLine
 
 COMMANDS = sorted(row.name for row in app.registered_commands)
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "paddle", "matplotlib")
@@ -74,6 +75,12 @@ def test_the_exit_codes_are_in_the_help_and_in_the_docs():
     table = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
     for code in (0, 1, 2, 3, 130):
         assert re.search(rf"[:;] {code} \w+", shown) and f"| {code} | " in table
+
+
+def test_every_field_of_json_lines_is_in_the_docs():
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    fields = {name for kind in (FileLine, BenchLine, EvalLine) for name in kind.__struct_fields__}
+    assert sorted(name for name in fields if f"`{name}`" not in page) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux may a name have any bytes")

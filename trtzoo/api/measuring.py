@@ -86,7 +86,8 @@ def bench(
             fallback = cuda_graph is None
             jobs[each.name] += sweep.bench_jobs(cases, chosen, reads=row.reads, seconds=seconds, fallback=fallback)
     ordered = [job for each in protocols for job in jobs[each.name]]
-    peak = cache(partial(measure_peak, threads or chosen.cores))
+    computes = any(not row.hidden for row in rows.values())
+    peak = cache(partial(measure_peak, threads or chosen.cores)) if computes else (lambda: None)
     records = []
     with progress_bars() as bars:
         bar = bars.add_task("", total=len(ordered) * runs)
