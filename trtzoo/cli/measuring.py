@@ -126,7 +126,7 @@ class _Shown:
             print_result(f"    doubtful: {name}: {sentence}")
         for note in result.opening.notes if result.opening else ():
             if note not in self._notes:
-                log.warning("    TensorRT warns of %s: %s", name, note)
+                log.warning("    %s: TensorRT warns: %s", name, note)
                 self._notes.add(note)
 
     def interrupted(self, results: Path) -> str:
