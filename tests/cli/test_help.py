@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from trtzoo.cli.application import MODULES
 from trtzoo.cli.commands import app
 from trtzoo.cli.lines import BenchLine, EvalLine, FileLine
 
@@ -49,6 +50,19 @@ def test_no_framework_is_imported_for(arguments, tmp_path):
     code = LOOK.format(arguments=arguments, heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "heavy:"
+
+
+def test_every_command_is_in_the_module_that_is_loaded_for_it():
+    found = {row.name: row.callback.__module__.removeprefix("trtzoo.cli.") for row in app.registered_commands}
+    assert found == MODULES
+
+
+def test_a_light_command_loads_no_other_and_not_numpy():
+    code = "import sys; from trtzoo.cli import main; sys.argv = ['trtzoo', 'audit']\ntry:\n    main()\n"
+    code += "finally:\n    print(*(name for name in sys.modules if name == 'numpy' or name.startswith('trtzoo.cli.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = sorted(f"trtzoo.cli.{name}" for name in ("application", "describing", "options"))
+    assert sorted(done.stdout.splitlines()[-1].split()) == names
 
 
 @pytest.mark.parametrize("command", COMMANDS)

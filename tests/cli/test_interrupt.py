@@ -32,7 +32,7 @@ def run(folder, code, *words, module="trtzoo_test_module"):
     ("imported", "words"),
     [
         ("typer", ["--help"]),
-        ("trtzoo.cli.commands", ["models"]),
+        ("trtzoo.cli.describing", ["models"]),
         ("matplotlib", ["figures"]),
         ("torch", ["export", "dpn68", "--weights", "seeded", "--classes", "10", "--input-size", "32"]),
     ],

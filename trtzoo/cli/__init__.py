@@ -61,9 +61,10 @@ def main() -> None:
         show_messages()
         _prepare_stdout()
         try:
-            from trtzoo.cli.commands import app
+            from trtzoo.cli.application import app, load
 
             try:
+                load(sys.argv[1:])
                 app(prog_name="trtzoo")
             finally:
                 sys.stdout.flush()

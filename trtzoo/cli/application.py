@@ -1,10 +1,11 @@
 """The Typer application, to which each command adds itself, and how commands call, fail and print."""
 
+import importlib
 import inspect
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from functools import partial
 from importlib.metadata import version
@@ -58,6 +59,32 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 command = partial(app.command, cls=Command)
+
+MODULES = {
+    "export": "making",
+    "build": "making",
+    "bench": "measuring",
+    "import": "trtexec",
+    "eval": "checking",
+    "parity": "checking",
+    "table": "showing",
+    "figures": "showing",
+    "report": "showing",
+    "compare": "showing",
+    "audit": "describing",
+    "models": "describing",
+    "doctor": "describing",
+    "clean": "cleaning",
+    "setup": "setup",
+}  # in the order of the help
+
+
+def load(words: Iterable[str]) -> None:
+    """Import the modules of the commands that a command line may mean, so that a light command loads no other; or all."""
+    named = {MODULES[word] for word in words if word in MODULES}
+    for module in dict.fromkeys(MODULES.values()):
+        if module in named or not named:
+            importlib.import_module(f"trtzoo.cli.{module}")
 
 
 def _set_quiet(quiet: bool) -> None:
