@@ -153,7 +153,8 @@ class Recipe(Record, frozen=True, kw_only=True):
 
 def engine_name(identity: Identity, precision: str, batch: int) -> str:
     """The file name of an engine: two networks, or two forms of one, never share it."""
-    parts = (identity.model, identity.shape, identity.sha256[:8] if identity.is_foreign else "", precision, f"b{batch}")
+    what = identity.sha256[:8] if identity.is_foreign else identity.form
+    parts = (identity.model, what, precision, f"b{batch}")
     return "-".join(filter(None, parts)) + ".engine"
 
 
@@ -179,11 +180,12 @@ def layers_path(engine: Path) -> Path:
 
 def build_command(engine: Path, sidecar: EngineSidecar | None = None, *, options: str = "") -> str:
     """The command that builds an engine, from its file name: `trtzoo build densenet121 --precision fp16 --batch 1`."""
-    name = re.fullmatch(r"(.+)-([a-z0-9]+)-b(\d+)", engine.stem)
+    name = re.fullmatch(r"(.+?)(?:-c\d+)?(?:-s\d+(?:x\d+)?)?(?:-io16)?(?:-fixed)?-([a-z0-9]+)-b(\d+)", engine.stem)
     if name is None:
         return "trtzoo build"
-    foreign = sidecar and (sidecar.weights is None or (sidecar.identity and sidecar.identity.is_foreign))
-    subject = f"--onnx {quote(sidecar.onnx.name)}" if sidecar and foreign else quote(name[1])
+    about = sidecar.identity if sidecar else None
+    own_name = sidecar and (sidecar.weights is None or (about and about.model != about.network))
+    subject = f"--onnx {quote(sidecar.onnx.name)}" if sidecar and own_name else quote(name[1])
     return f"trtzoo build {subject} --precision {name[2]} --batch {name[3]}{options}"
 
 
