@@ -114,7 +114,7 @@ def test_a_runtime_that_is_named_does_not_replace_the_one_that_trials_chose(tmp_
 def test_close_runtimes_are_tried_twice_and_the_better_trial_counts(tmp_path, monkeypatch):
     monkeypatch.setitem(RUNTIMES, "twin", msgspec.structs.replace(RUNTIMES["fake"], name="twin"))
     turns = {"fake": iter([0.40, 0.39]), "twin": iter([0.38, 0.42, 0.38])}  # the last is the measurement
-    monkeypatch.setattr(sweep_module, "_run", lambda job, timeout: trial(job, next(turns[job.case.runtime])))
+    monkeypatch.setattr(sweep_module, "_run", lambda job, timeout, on_start: trial(job, next(turns[job.case.runtime])))
     assert auto(tmp_path, monkeypatch, ("fake", "twin")).selection_reason == (
         "a trial of each, the better of two turns: fake 390.0 ms, twin 380.0 ms"
     )

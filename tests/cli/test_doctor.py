@@ -25,7 +25,7 @@ def test_the_sizes_of_the_cache_and_of_the_folders_here_are_shown(trtzoo, tmp_pa
 
 
 def test_a_narrow_output_is_wrapped_and_nothing_is_cut(trtzoo):
-    shown = trtzoo("doctor", env={"COLUMNS": "80"}).stdout
+    shown = trtzoo("doctor", env={"COLUMNS": "80", "TRTZOO_CACHE": "cache"}).stdout
     assert max(map(len, shown.splitlines())) <= 80 and "…" not in shown
     assert "rtxpro4000" in shown or "TensorRT-RTX is not installed" in shown
 
