@@ -25,7 +25,7 @@ def here(tmp_path_factory, command):
     folder = tmp_path_factory.mktemp("digits")
     script = Path(digits.__file__)
     env = os.environ | {"PYTHONPATH": str(script.parents[1]), "OMP_NUM_THREADS": "1"}
-    command_line = [sys.executable, script, folder, "--epochs", "4", "--models"]
+    command_line = [sys.executable, script, folder, "--epochs", "2", "--models"]
     training = [subprocess.Popen([*command_line, name], env=env) for name in digits.MODELS]
     assert [child.wait() for child in training] == [0, 0]
     for name in digits.MODELS:
@@ -53,8 +53,8 @@ def test_a_trained_network_is_as_good_in_every_runtime_and_precision(evaluations
     )
     assert {row.images for row in (torch, single, half)} == {360} and not torch.bad
     assert len({row.fingerprint for row in (torch, single, half)}) == 1
-    assert all(row.top1 >= 0.95 * row.images for row in (torch, single, half))
-    assert all(row.top5 >= 0.99 * row.images for row in (torch, single, half))
+    assert all(row.top1 >= 0.85 * row.images for row in (torch, single, half))
+    assert all(row.top5 >= 0.98 * row.images for row in (torch, single, half))
     assert abs(single.top1 - torch.top1) <= 1
     assert half.top1 >= 0.99 * torch.top1
 
