@@ -69,45 +69,54 @@ def _same(state: State, other: State) -> bool:
 
 PADDLE_PROGRAM = """
 import sys, numpy, paddle
-tensors, out, form = sys.argv[1:]
 class Layer(paddle.nn.Layer):
     pass
-layer = Layer()
-with numpy.load(tensors) as arrays:
-    for key in arrays.files:
-        owner = layer
-        *path, leaf = key.split(".")
-        for part in path:
-            if part not in owner._sub_layers:
-                owner.add_sublayer(part, Layer())
-            owner = owner._sub_layers[part]
-        tensor = owner.create_parameter(arrays[key].shape)
-        tensor.set_value(arrays[key])
-        owner.add_parameter(leaf, tensor)
-state = layer.state_dict()
-assert list(state) and isinstance(next(iter(state.values())), paddle.Tensor)
-content = {"epoch": 3, "model": state, "lr": {"last": 0.1}} if form == "training" else state
-paddle.save(content, out, protocol=int(form) if form.isdigit() else 4)
+for line in sys.stdin:
+    tensors, form = line.split()
+    layer = Layer()
+    with numpy.load(f"{tensors}.npz") as arrays:
+        for key in arrays.files:
+            owner = layer
+            *path, leaf = key.split(".")
+            for part in path:
+                if part not in owner._sub_layers:
+                    owner.add_sublayer(part, Layer())
+                owner = owner._sub_layers[part]
+            tensor = owner.create_parameter(arrays[key].shape)
+            tensor.set_value(arrays[key])
+            owner.add_parameter(leaf, tensor)
+    state = layer.state_dict()
+    assert list(state) and isinstance(next(iter(state.values())), paddle.Tensor)
+    content = {"epoch": 3, "model": state, "lr": {"last": 0.1}} if form == "training" else state
+    paddle.save(content, f"{tensors}-{form}.pdparams", protocol=int(form) if form.isdigit() else 4)
 """
+TWO = {"a.b.weight": np.float32([[1, 2], [3, 4]]), "a.b.bias": np.float32([5])}
+NETWORKS = [("densenet121", "state"), ("dpn68", "state"), ("dpn68", "training")]
+PROTOCOLS = [("two", "2"), ("two", "3"), ("two", "4")]
 
 
-def _paddle_save(tensors: dict[str, np.ndarray], out: Path, form: str) -> None:
-    """Write a layer's state dict with the real paddle.save."""
-    source = out.with_suffix(".npz")
-    np.savez(source, **tensors)
-    program = [sys.executable, "-W", "ignore", "-c", PADDLE_PROGRAM, str(source), str(out), form]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=120)
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with files of the real paddle.save, all of one process: importing PaddlePaddle takes seconds."""
+    folder = tmp_path_factory.mktemp("theirs")
+    for name in ("densenet121", "dpn68", "two"):
+        tensors = TWO if name == "two" else fill.state(name)
+        assert name == "two" or fill.sha256(tensors) == str(fill.golden(name)["fill_sha256"])
+        np.savez(folder / f"{name}.npz", **tensors)
+    program = [sys.executable, "-W", "ignore", "-c", PADDLE_PROGRAM]
+    lines = "".join(f"{name} {form}\n" for name, form in NETWORKS + PROTOCOLS)
+    done = subprocess.run(program, input=lines, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-    source.unlink()
+    return folder
 
 
-@pytest.mark.parametrize(("name", "form"), [("densenet121", "state dict"), ("dpn68", "state dict"), ("dpn68", "training")])
-def test_a_file_written_by_paddlepaddle_gives_its_logits(name: str, form: str, trtzoo: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "form"), NETWORKS)
+def test_a_file_written_by_paddlepaddle_gives_its_logits(
+    name: str, form: str, theirs: Path, trtzoo: Run, tmp_path: Path
+) -> None:
     """paddle.save → trtzoo export --weights FILE → ONNX Runtime: PaddlePaddle's own logits."""
-    tensors, golden = fill.state(name), fill.golden(name)
-    assert fill.sha256(tensors) == str(golden["fill_sha256"])
-    _paddle_save(tensors, tmp_path / "theirs.pdparams", form)
-    done = trtzoo("export", name, "--weights", "theirs.pdparams")
+    golden = fill.golden(name)
+    done = trtzoo("export", name, "--weights", theirs / f"{name}-{form}.pdparams")
     assert done.returncode == 0, done.stderr
     session = onnxruntime.InferenceSession(tmp_path / "onnx" / f"{name}-fp32.onnx", providers=["CPUExecutionProvider"])
     for inputs in ("x", "struct"):
@@ -116,13 +125,11 @@ def test_a_file_written_by_paddlepaddle_gives_its_logits(name: str, form: str, t
         assert np.abs(logits - reference).max() <= 2e-5 * np.abs(reference).max()
 
 
-@pytest.mark.parametrize("protocol", ["2", "3", "4"])
-def test_every_protocol_of_paddle_save_is_read(protocol: str, tmp_path: Path) -> None:
-    tensors = {"a.b.weight": np.float32([[1, 2], [3, 4]]), "a.b.bias": np.float32([5])}
-    _paddle_save(tensors, tmp_path / "small.pdparams", protocol)
-    content = pdparams.read(tmp_path / "small.pdparams")
-    assert list(content) == list(tensors)
-    assert all(np.array_equal(content[key], tensors[key]) for key in tensors)
+@pytest.mark.parametrize(("name", "form"), PROTOCOLS)
+def test_every_protocol_of_paddle_save_is_read(name: str, form: str, theirs: Path) -> None:
+    content = pdparams.read(theirs / f"{name}-{form}.pdparams")
+    assert list(content) == list(TWO)
+    assert all(np.array_equal(content[key], TWO[key]) for key in TWO)
 
 
 # --- PyTorch's and safetensors' files ---
