@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 DOUBLE = Path(__file__).parents[1] / "cuda" / "double"
 SITE = Path(sysconfig.get_path("purelib"))
-LINKED = {"torch": ("torch", "torchgen", "functorch"), "onnxruntime-gpu": ("onnxruntime",)}
+LINKED = {"torch": ("torch", "torchgen", "functorch", "nvidia", "triton"), "onnxruntime-gpu": ("onnxruntime",)}
 
 
 def make_wheelhouse(folder: Path, versions: dict[str, str]) -> list[str]:
