@@ -98,6 +98,11 @@ API cuStreamGetFlags(CUstream handle, unsigned *flags) {
     return CUDA_SUCCESS;
 }
 
+// The host notices that the GPU is done TRTZOO_EMULATED_WAKE milliseconds later.
+static void wake() {
+    if (const char *late = getenv("TRTZOO_EMULATED_WAKE")) std::this_thread::sleep_for(std::chrono::milliseconds(atoi(late)));
+}
+
 API cuStreamSynchronize(CUstream handle) {
     Call call("cuStreamSynchronize", DEVICE);
     if (call.misuse) return call.code;
@@ -105,6 +110,7 @@ API cuStreamSynchronize(CUstream handle) {
     if (!stream) return CUDA_ERROR_INVALID_HANDLE;
     if (captured(stream)) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     drain(call, stream);
+    wake();
     return call.code ? call.code : call.device()->lost;
 }
 
@@ -172,14 +178,13 @@ static CUresult reach(Call &call, const std::shared_ptr<Mark> &mark) {
     return call.device()->lost;
 }
 
-// The host notices an event TRTZOO_EMULATED_WAKE milliseconds after the GPU has reached it.
 API cuEventSynchronize(CUevent handle) {
     CALL("cuEventSynchronize", UNCAPTURED);
     auto *event = known(state().events, handle);
     if (!event) return CUDA_ERROR_INVALID_HANDLE;
     auto mark = event->mark;
     CUresult code = mark && !mark->reached ? reach(call, mark) : CUDA_SUCCESS;
-    if (const char *late = getenv("TRTZOO_EMULATED_WAKE")) std::this_thread::sleep_for(std::chrono::milliseconds(atoi(late)));
+    wake();
     return code;
 }
 
