@@ -22,8 +22,8 @@ table: .venv/ready-$(EXTRA)   # export the networks, measure them here, make tab
 	$(BIN)/trtzoo export $(MODELS) --precision $(PRECISION) || status=$$?; \
 	if [ $(EXTRA) = gpu ]; then $(BIN)/trtzoo build $(MODELS) --precision $(PRECISION) --batch $(BATCH) || status=$$?; fi; \
 	$(BIN)/trtzoo bench $(MODELS) --gpu auto --precision $(PRECISION) --batch $(BATCH) $(BENCH) || status=$$?; \
-	$(BIN)/trtzoo table || status=$$?; \
-	$(BIN)/trtzoo table --quiet --limits --format md > benchmarks/TABLES.md.part; \
+	$(BIN)/trtzoo table --published || status=$$?; \
+	$(BIN)/trtzoo table --published --quiet --limits --format md > benchmarks/TABLES.md.part; \
 	test ! -s benchmarks/TABLES.md.part || mv benchmarks/TABLES.md.part benchmarks/TABLES.md; \
 	$(BIN)/trtzoo figures --out benchmarks/plots || status=$$?; \
 	$(BIN)/trtzoo report --out benchmarks/report.html || status=$$?; \

@@ -47,7 +47,7 @@ def evaluated(folder: Path) -> dict[tuple[str, str, str], Evaluation]:
 def compared(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """The rows of `trtzoo parity` by model and precision, at batch 8."""
     text = trtzoo(folder, "parity", *MODELS, *DATA, "--precision", "fp32,fp16", "--batch", 8, "--format", "json")
-    logits, classes = (table["rows"] for table in json.loads(text))
+    logits, classes = (table["rows"] for table in json.loads(text)["tables"])
     return {(a["Model"], a["prec."]): a | b for a, b in zip(logits, classes, strict=True)}
 
 

@@ -14,7 +14,7 @@ from trtzoo.api.artifacts import model_sources
 from trtzoo.benchmark import sweep as sweep_module
 from trtzoo.benchmark.sweep import Subject, bench_jobs, cases, time_limit
 from trtzoo.core.files import read_record, write_record
-from trtzoo.core.records import Identity, Result, Sample, result_name
+from trtzoo.core.records import CpuPeak, Identity, Result, Sample, result_name
 from trtzoo.runtimes import registry
 from trtzoo.runtimes.registry import AUTO, RUNTIMES
 
@@ -84,10 +84,11 @@ def test_one_bad_case_does_not_stop_the_sweep(tmp_path, fail, kind, reason):
 
 def test_the_rate_of_a_processor_is_measured_once_per_measured_case_and_kept(tmp_path):
     calls = []
-    (result,) = sweep(tmp_path, {"dpn68": {}}, sgemm=lambda: calls.append(1) or 5e9)
-    assert (result.sgemm, calls) == (5e9, [1])
-    (again,) = sweep(tmp_path, {"dpn68": {}}, sgemm=lambda: calls.append(1) or 6e9, resume=True)
-    assert (again.sgemm, calls) == (5e9, [1])
+    peak = CpuPeak(rate=5e9, low=4e9, kernel="a product", turns=5, threads=2)
+    (result,) = sweep(tmp_path, {"dpn68": {}}, peak=lambda: calls.append(1) or peak)
+    assert (result.peak, calls) == (peak, [1])
+    (again,) = sweep(tmp_path, {"dpn68": {}}, peak=lambda: calls.append(1), resume=True)
+    assert (again.peak, calls) == (peak, [1])
 
 
 def auto(folder, monkeypatch, candidates, **options):

@@ -55,10 +55,10 @@ def test_the_same_runs_on_both_sides_pass_every_gate(trtzoo):
 @pytest.mark.usefixtures("slower")
 def test_every_format_carries_the_numbers(trtzoo):
     words = ("compare", "a1,a2,a3", "c1,c2,c3", "--format")
-    (table,) = json.loads(trtzoo(*words, "json").stdout)
+    (table,) = json.loads(trtzoo(*words, "json").stdout)["tables"]
     (row,) = table["rows"]
     assert row["Verdict"] == "SLOWER" and 1 < row["from"] < row["B/A"] < row["to"]
-    _, head, first, *_ = csv.reader(trtzoo(*words, "csv").stdout.splitlines())
+    head, first, *_ = csv.reader(trtzoo(*words, "csv").stdout.splitlines())
     assert dict(zip(head, first, strict=True))["Verdict"] == "SLOWER"
     assert "| dpn68 fp32 b1 |" in trtzoo(*words, "md").stdout
 

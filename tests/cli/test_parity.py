@@ -27,7 +27,7 @@ def spoilt(here):
 def test_without_data_logits_are_compared_on_synthetic_images(trtzoo, here):
     done = trtzoo("parity", "dpn68", "--precision", "fp32,fp16", "--batch", "1,4", "--limit", "5", "--format", "json")
     assert done.returncode == 0, done.stderr
-    logits, classes = json.loads(done.stdout)
+    logits, classes = json.loads(done.stdout)["tables"]
     assert [(row["prec."], row["batch"], row["verdict"]) for row in logits["rows"]] == [
         ("fp32", 1, "passes"),
         ("fp32", 4, "passes"),
@@ -59,7 +59,7 @@ def test_layers_name_the_first_block_out_of_tolerance(trtzoo, here):
     done = trtzoo("parity", "dpn68", "--layers", "--limit", "2", "--format", "csv")
     assert done.returncode == 1
     assert "dpn68: conv4_5 is the first block out of tolerance: it differs by " in done.stderr
-    rows = [line.split(",") for line in done.stdout.splitlines()[2:26]]
+    rows = [line.split(",") for line in done.stdout.splitlines()[1:25]]
     assert next(row[0] for row in rows if row[-1] == "FAILS") == "conv4_5"
 
 

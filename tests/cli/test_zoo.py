@@ -23,13 +23,13 @@ def test_models_lists_the_zoo_in_use_and_publishes_nothing_of_another_network(zo
         trtzoo("--zoo", "my.toml", "models", "--format", "json"),
         trtzoo("models", "--zoo", "my.toml", "--format", "json"),
     ):
-        (table,) = json.loads(done.stdout)
+        (table,) = json.loads(done.stdout)["tables"]
         assert [(row["Model"], row["Top1"]) for row in table["rows"]] == [
             ("mine", None),
             ("densenet121", None),
             ("bought", None),
         ]
-    (table,) = json.loads(trtzoo("models", "--count", "--format", "json", env={"TRTZOO_ZOO": "my.toml"}).stdout)
+    (table,) = json.loads(trtzoo("models", "--count", "--format", "json", env={"TRTZOO_ZOO": "my.toml"}).stdout)["tables"]
     assert [(row["Model"], row["same"]) for row in table["rows"]] == [("mine", None), ("densenet121", None)]
 
 

@@ -31,9 +31,11 @@ from trtzoo.report.explain import explain
 from trtzoo.report.figures.pictures import pictures
 from trtzoo.report.page.page import page
 from trtzoo.report.page.rows import measured
+from trtzoo.report.published import all_cells
 from trtzoo.report.results import Found, load_files, parse_result
 from trtzoo.report.tables.accuracy import evaluation_tables
-from trtzoo.report.tables.formats import FORMATS, render
+from trtzoo.report.tables.cells import FIELDS, cell_records
+from trtzoo.report.tables.formats import FORMATS, records_csv, render
 from trtzoo.report.tables.latency import latency_tables, limit_tables
 from trtzoo.report.tables.model import Table
 
@@ -65,7 +67,7 @@ def shown(result: Result) -> float | None:
     """The latency in the tables, in seconds."""
     (text,) = {
         str(row[name])
-        for table in json.loads(render(latency_tables([result]), "json"))
+        for table in json.loads(render(latency_tables([result]), "json"))["tables"]
         for row in table["rows"]
         for name in row
         if row["Model"] == result.case.model
@@ -136,7 +138,7 @@ def test_a_damaged_evaluation_is_refused_or_shown_with_its_own_counts(trials):
             record, plain = decode(data, Evaluation, name="x.json"), json.loads(data)
             assert (record.top1, record.images) == (plain["top1"], plain["images"])
             text = render(evaluation_tables([record]), "json")
-            for table in json.loads(text):
+            for table in json.loads(text)["tables"]:
                 (row,) = [row for row in table["rows"] if row["Images"] is not None]
                 assert row["Top1 measured"] == pytest.approx(plain["top1"] / plain["images"])
             checked(evaluation_tables([record]), trial.random)
@@ -268,6 +270,6 @@ def test_csv_of_a_damaged_result_has_the_same_columns_in_each_row(trials):
     for trial in trials("fuzz", "CSV read back", few=30, full=2_000):
         with trial:
             result = parsed(mutate("result-gpu.json", trial.random))
-            for block in render(latency_tables([result]), "csv").split("\n\n"):
-                rows = list(csv.reader(io.StringIO(block)))[1:]
-                assert len({len(row) for row in rows}) <= 1
+            records = cell_records([result] if result else [], [], all_cells())
+            for text in (render(latency_tables([result]), "csv"), records_csv(records, FIELDS)):
+                assert len({len(row) for row in csv.reader(io.StringIO(text))}) == 1

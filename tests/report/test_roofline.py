@@ -6,11 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.report.results import T4, cell, gpu_result, result
-from trtzoo.core.records import Device, Failure
+from trtzoo.core.records import CpuPeak, Device, Failure
 from trtzoo.hardware.gpus import Card, find_card
 from trtzoo.models.table import MODELS
+from trtzoo.report.page.rows import measured
 from trtzoo.report.published import document
-from trtzoo.report.roofline import BYTES, least_bytes, limit_of, limit_of_published, limit_on_card, limit_share
+from trtzoo.report.roofline import (
+    BYTES,
+    least_bytes,
+    limit_doubt,
+    limit_of,
+    limit_of_published,
+    limit_on_card,
+    limit_share,
+)
 from trtzoo.report.tables.latency import limit_tables
 
 DENSENET = MODELS["densenet121"]
@@ -68,6 +77,38 @@ def test_a_processor_s_limit_is_the_sgemm_rate_measured_beside_it():
     assert limit_of(found).source == "sgemm measured beside it: 145 GFLOP/s"
     assert limit_share(found) == pytest.approx(DENSENET.flops / 145e9 / 0.05)
     assert limit_of(rated(result(precision="fp16"), 145e9)) is None
+
+
+def peaked(other_load=0.0, seconds=0.05, **more):
+    peak = CpuPeak(rate=400e9, low=380e9, kernel="NumPy's product", turns=5, threads=2, other_load=other_load)
+    return result(seconds=(seconds,) * 12, peak=peak, **more)
+
+
+def test_a_processor_s_limit_is_its_measured_peak_with_its_range():
+    assert limit_of(peaked()).seconds == pytest.approx(DENSENET.flops / 400e9)
+    assert limit_of(peaked()).source == "NumPy's product, 400 GFLOP/s, the best of 5 turns from 380"
+    assert limit_doubt(peaked()) == ""
+    assert limit_of(peaked(precision="fp16")) is None
+
+
+def test_a_limit_measured_beside_other_programs_and_one_that_is_exceeded_are_marked_in_the_table():
+    busy, fast = peaked(other_load=0.6), peaked(seconds=0.007, model="densenet121", batch=4)
+    assert limit_doubt(busy) == "other programs used 0.6 of 2 cores while the limit was measured"
+    exceeded = "FASTER THAN THE LIMIT, 810%: it is too low, or the runtime needs fewer FLOPs (Winograd)"
+    assert limit_doubt(fast) == exceeded
+    (table,) = limit_tables([busy, fast], published=[])
+    assert cell(table, "densenet121", "b1 measured").note == limit_doubt(busy)
+    assert (cell(table, "densenet121", "b4 measured").text, cell(table, "densenet121", "b4 measured").note) == (
+        "809.8%",
+        exceeded,
+    )
+    assert "faster than its limit" in measured(fast).marks and "faster than its limit" not in measured(busy).marks
+
+
+def test_an_older_limit_by_pytorch_s_product_is_in_doubt():
+    assert limit_doubt(rated(result(seconds=(0.05,) * 12), 145e9)) == (
+        "the limit is PyTorch's matrix product, whose kernels are slow on some processors"
+    )
 
 
 def test_a_failed_result_has_a_limit_and_no_share():

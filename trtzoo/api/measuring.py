@@ -95,9 +95,7 @@ def bench(
         def show(case: Case) -> None:
             bars.update(bar, description=f"measuring {case.name} on {chosen.title}")
 
-        for outcome in sweep.bench(
-            ordered, Path(results), timeout=timeout, runs=runs, resume=resume, sgemm=peak, on_start=show
-        ):
+        for outcome in sweep.bench(ordered, Path(results), timeout=timeout, runs=runs, resume=resume, peak=peak, on_start=show):
             bars.advance(bar)
             records.append(outcome.result)
             if receive := on_kept if outcome.kept and on_kept else on_result:

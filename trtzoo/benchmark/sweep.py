@@ -16,7 +16,7 @@ from trtzoo.core.console import log
 from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.files import read_record, sha256_file, write_record
 from trtzoo.core.precisions import find_precision
-from trtzoo.core.records import RUNS, BenchJob, Case, Device, Failure, Identity, Result, result_name
+from trtzoo.core.records import RUNS, BenchJob, Case, CpuPeak, Device, Failure, Identity, Result, result_name
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.hardware.gpu_lock import exclusive_gpu
 from trtzoo.runtimes.registry import AUTO, installed_candidates
@@ -119,7 +119,7 @@ def bench(
     timeout: float | None = None,
     runs: int = 1,
     resume: bool = False,
-    sgemm: Callable[[], float | None] = lambda: None,
+    peak: Callable[[], CpuPeak | None] = lambda: None,
     on_start: OnStart = lambda case: None,
 ) -> Iterator[Outcome]:
     """Measure the jobs in order and yield each result after it is written to results/<device>/<case>.json.
@@ -131,7 +131,7 @@ def bench(
     deletes the further ones of earlier sweeps. A case that crashes, hangs or computes wrong outputs becomes a result with its
     failure, and the sweep continues; so does one without its file, which is not written. `resume` keeps good results of
     unchanged artifacts on the same GPU, also one whose CUDA graph could not be captured. The runtime "auto" selects the fastest
-    installed runtime in short trials, once for each artifact and batch. `sgemm` measures the rate (FLOP/s) for a CPU's result,
+    installed runtime in short trials, once for each artifact and batch. `peak` measures the processor's for a CPU's result,
     before each case.
     """
     _warn_of_other_gpus(jobs, results)
@@ -153,7 +153,7 @@ def bench(
         if kept := _kept_result(folder, job, run) if resume else None:
             yield Outcome(kept, kept=True)
             continue
-        result = _run(replace(job, sgemm=sgemm() or 0.0) if job.device.kind == "cpu" else job, timeout, on_start)
+        result = _run(replace(job, peak=peak()) if job.device.kind == "cpu" else job, timeout, on_start)
         for outdated in (folder / RUNS).glob(f"{glob.escape(result.name)}.*.json") if run == 1 else ():
             outdated.unlink()
         write_record(_path(folder, result.name, run), result)

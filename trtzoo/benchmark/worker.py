@@ -33,7 +33,7 @@ def measure(job: BenchJob) -> Result:
         device=job.device,
         started=started,
         selection_reason=job.selection_reason,
-        sgemm=job.sgemm,
+        peak=job.peak,
     )
     try:
         protocol = job_protocol(job)

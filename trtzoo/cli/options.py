@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from trtzoo.benchmark.protocols import PROTOCOLS
 from trtzoo.core.errors import UsageError, unknown
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.hardware.gpus import GPUS
@@ -21,12 +22,16 @@ def one_of(names: Iterable[str] | Callable[[], Iterable[str]]) -> Complete:
     return lambda incomplete: [name for name in (names() if callable(names) else names) if name.startswith(incomplete)]
 
 
-def list_of(names: Iterable[str]) -> Complete:
+def list_of(names: Iterable[str] | Callable[[], Iterable[str]]) -> Complete:
     """A function that completes the last name of a comma list with a new one."""
 
     def complete(incomplete: str) -> list[str]:
         *said, last = incomplete.split(",")
-        return [",".join([*said, name]) for name in names if name.startswith(last) and name not in said]
+        return [
+            ",".join([*said, name])
+            for name in (names() if callable(names) else names)
+            if name.startswith(last) and name not in said
+        ]
 
     return complete
 
@@ -84,6 +89,26 @@ Format = Annotated[
 ]
 TextFormat = Annotated[str, Option("--format", help="text or json.", callback=_known("text", "json"))]
 LineFormat = Annotated[str, Option("--format", help="text, or json: a line per record.", callback=_known("text", "json"))]
+ModelFilter = Annotated[str | None, Option("--model", help="Only these models, a comma list.", autocompletion=list_of(zoo))]
+DeviceFilter = Annotated[
+    str | None,
+    Option(
+        "--device",
+        "--gpu",
+        help="Only results of devices with one of these words in their name: cpu, gpu, t4 ...",
+        autocompletion=list_of(["cpu", "gpu", *GPUS]),
+    ),
+]
+RuntimeFilter = Annotated[
+    str | None, Option("--runtime", help="Only results of these runtimes.", autocompletion=list_of([AUTO, *OFFERED]))
+]
+ProtocolFilter = Annotated[
+    str | None, Option("--protocol", help="Only results by these protocols.", autocompletion=list_of(PROTOCOLS))
+]
+PrecisionFilter = Annotated[
+    str | None, Option("--precision", help="Only results of these precisions.", autocompletion=list_of(PRECISIONS))
+]
+BatchFilter = Annotated[str | None, Option("--batch", help="Only results of these batch sizes.")]
 ClassFile = Annotated[Path | None, Option(help="A file with the class names in the network's order, one per line.")]
 Labels = Annotated[Path | None, Option(help='A label list ("path class" per line) or ground truth outside the data\'s folder.')]
 Results = Annotated[Path, Option("--results", help="Folder of the result files.")]

@@ -11,19 +11,21 @@ from trtzoo.builder.plan import pluralize
 from trtzoo.cli import options
 from trtzoo.cli.application import command, print_json
 from trtzoo.core.console import log, print_lines, print_result
-from trtzoo.core.errors import UsageError
+from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.files import replacing
 from trtzoo.core.modules import require_module
-from trtzoo.core.records import Device
 from trtzoo.report.compare.sides import read_side
-from trtzoo.report.explain import explain, listing, select
+from trtzoo.report.explain import PUBLISHED, explain, explain_published, listing, select, select_published
 from trtzoo.report.figures.pictures import pictures
+from trtzoo.report.filtering import filtered, filtered_published, read_filters
 from trtzoo.report.results import Found, load_files
 from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
-from trtzoo.report.tables.formats import render
+from trtzoo.report.tables.cells import FIELDS, cell_records, records_json
+from trtzoo.report.tables.formats import records_csv, render
 from trtzoo.report.tables.latency import latency_tables, limit_tables
 
 EMPTY = "%s has no results. To measure: trtzoo bench --all --gpu auto"
+PUBLISHED_TOO = "To measure: trtzoo bench. For what was published: trtzoo table --published"
 
 
 def _read(folder: Path) -> tuple[list[Found], list[Evaluation], list[str]]:
@@ -39,44 +41,74 @@ def _read(folder: Path) -> tuple[list[Found], list[Evaluation], list[str]]:
 def table(
     folder: options.Results = Path("benchmarks"),
     form: options.Format = "rich",
-    gpu: Annotated[str | None, Option(help="Only results of devices with this word in their name; cpu for all CPUs.")] = None,
+    model: options.ModelFilter = None,
+    device: options.DeviceFilter = None,
+    runtime: options.RuntimeFilter = None,
+    protocol: options.ProtocolFilter = None,
+    precision: options.PrecisionFilter = None,
+    batch: options.BatchFilter = None,
+    every: Annotated[
+        bool, Option("--published", help="Show all published numbers, also of what was not measured (default: if nothing was).")
+    ] = False,
     limits: Annotated[bool, Option("--limits", help="Add each latency's share of the device's theoretical limit.")] = False,
     cell: Annotated[
         str | None, Option("--explain", metavar="WORDS", help="Everything known about one number: dpn131,fp16,b4.")
     ] = None,
 ) -> bool:
-    """Show the published tables with the measured values beside them, from the result files alone.
+    """Show what was measured, with the published values beside it, from the result files alone.
 
-    Examples: trtzoo table; trtzoo table --format md > TABLES.md; trtzoo table --gpu cpu; trtzoo table --explain dpn68,fp32,b1
+    csv and json have one record for each number, for programs.
+
+    Examples: trtzoo table; trtzoo table --published --format md > TABLES.md; trtzoo table --model dpn68 --device cpu;
+    trtzoo table --explain dpn68,fp32,b1
     """
     found, evaluations, complaints = _read(folder)
-    if gpu:
-        found = [row for row in found if _is_called(row.result.device, gpu)]
-        evaluations = [row for row in evaluations if _is_called(row.device, gpu)]
+    if not found and not evaluations:
+        log.warning(EMPTY, folder)
+        every = True
+    words = {"model": model, "device": device, "runtime": runtime, "protocol": protocol}
+    filters = read_filters([*(row.result for row in found), *evaluations], **words, precision=precision, batch=batch)
+    kept = {*map(id, filtered((row.result for row in found), filters))}
+    found, evaluations = [row for row in found if id(row.result) in kept], filtered(evaluations, filters)
+    results = [row.result for row in found]
     if cell is not None:
         _explain(found, cell, form)
         return bool(complaints)
-    if not found:
-        log.warning(EMPTY, folder)
-    results = [row.result for row in found]
-    tables = [accuracy_table(), *evaluation_tables(evaluations), *latency_tables(results)]
-    print(render([*tables, *(limit_tables(results) if limits else [])], form), end="")
+    printed = filtered_published(filters) if every else []
+    if form in ("csv", "json"):
+        records = cell_records(results, evaluations, printed)
+        print(records_csv(records, FIELDS) if form == "csv" else records_json(records, complaints), end="")
+    else:
+        if not results and not evaluations and not printed:
+            log.warning("No result is of %s. %s", "; ".join(", ".join(each) for each in filters.values()), PUBLISHED_TOO)
+        measured = [*(row.subject for row in results), *(row.subject for row in evaluations)]
+        subjects = None if every and not filters else measured
+        tables = [*latency_tables(results, published=printed), *(limit_tables(results, published=printed) if limits else [])]
+        tables += [*evaluation_tables(evaluations), *([accuracy_table(subjects)] if subjects != [] else [])]
+        print(render(tables, form), end="")
     return bool(complaints)
 
 
-def _is_called(device: Device, word: str) -> bool:
-    return word.lower() in (device.kind, *device.key.split("-"))
-
-
 def _explain(found: list[Found], words: str, form: str) -> None:
-    """Print everything about the one result that the words select, or the words for each of several."""
-    selected = select(found, words)
-    facts = [explain(row) for row in selected]
+    """Print everything about the number that the words select, or the words for each of several.
+
+    It is a measured one; a published one if nothing was measured, or if "published" is among the words.
+    """
+    try:
+        selected = select(found, words)
+        facts, lines = [explain(row) for row in selected], listing(selected)
+    except StoreError as error:
+        facts = [explain_published(cell) for cell in select_published(words)]
+        lines = [each["Cell"] for each in facts]
+        if not facts:
+            raise
+        if PUBLISHED not in words.lower():
+            log.warning("%s", error)
     if form == "json":
         print_json(facts)
-    elif len(selected) > 1:
-        log.info("%r selects %d results. To see one:", words, len(selected))
-        print_lines(f"--explain {line}" for line in listing(selected))
+    elif len(facts) > 1:
+        log.info("%r selects %d results. To see one:", words, len(facts))
+        print_lines(f"--explain {line}" for line in lines)
     else:
         print_lines(f"{name:<18}{value}" for name, value in facts[0].items())
 
@@ -85,17 +117,25 @@ def _explain(found: list[Found], words: str, form: str) -> None:
 def figures(
     folder: options.Results = Path("benchmarks"),
     out: Annotated[Path, Option(help="Folder for the figures.")] = Path("benchmarks/plots"),
+    model: options.ModelFilter = None,
+    device: options.DeviceFilter = None,
+    runtime: options.RuntimeFilter = None,
+    protocol: options.ProtocolFilter = None,
 ) -> bool:
     """Draw the four published figures with the measured points: accuracy against FLOPs, parameters and the T4's latencies.
 
-    Examples: trtzoo figures; trtzoo figures --out plots
+    The latencies are of one device, runtime and protocol: by default the published GPU's, or else those of the most models.
+
+    Examples: trtzoo figures; trtzoo figures --device cpu --runtime openvino --out plots
     """
     for module in ("matplotlib", "adjustText"):
         require_module("trtzoo figures", module=module, extra="report")
     from trtzoo.report.figures.drawing import write
 
     found, evaluations, complaints = _read(folder)
-    for picture in pictures([row.result for row in found], evaluations):
+    results = [row.result for row in found]
+    filters = read_filters([*results, *evaluations], model=model, device=device, runtime=runtime, protocol=protocol)
+    for picture in pictures(filtered(results, filters), filtered(evaluations, filters)):
         for path in write(picture, out):
             print_result(str(path))
     return bool(complaints)

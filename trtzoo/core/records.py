@@ -212,6 +212,28 @@ class Device(Record, frozen=True, kw_only=True):
         return f"{self.name} (device {self.index})" if self.key.endswith(f"-device{self.index}") else self.name
 
 
+class CpuPeak(Record, frozen=True, kw_only=True):
+    """A processor's highest rate of float32 arithmetic, FLOP/s, reached by `kernel` on `threads` threads.
+
+    The best of each of `turns` was between `low` and `rate`. `other_load` is how many cores other programs had, at most.
+    """
+
+    rate: float
+    low: float
+    kernel: str
+    turns: int
+    threads: int
+    other_load: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(self, low=1e6 < self.low <= self.rate < 1e18, **are_not_negative(self, "turns", "threads", "other_load"))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether other programs had at most 5 % of the cores."""
+        return self.other_load <= 0.05 * self.threads
+
+
 class Case(Record, frozen=True, kw_only=True):
     """One cell of a table: one process, one result file. `form` is the identity's: empty for the usual classes and size.
 
@@ -264,7 +286,7 @@ class BenchJob(Record, frozen=True, kw_only=True):
     """One case, the file it runs, the command that makes the file, and options of the runtime's session.
 
     `seconds` is the minimum sampling time, if it exceeds the protocol's. `selection_reason` says why the runtime was chosen,
-    if the user did not name it. `sgemm` is Result's.
+    if the user did not name it. `peak` is Result's.
     """
 
     case: Case
@@ -275,7 +297,7 @@ class BenchJob(Record, frozen=True, kw_only=True):
     options: dict[str, bool | int | str] = {}
     seconds: float | None = None
     selection_reason: str = msgspec.field(name="choice", default="")
-    sgemm: float = 0.0
+    peak: CpuPeak | None = None
 
 
 class Sample(Record, frozen=True, kw_only=True, array_like=True):
@@ -404,10 +426,10 @@ RUNS = "runs"  #: The folder in a device's folder with the second and further re
 class Result(Record, frozen=True, kw_only=True):
     """The result of one case: raw samples, or the failure. Statistics are derived from the samples.
 
-    `selection_reason` ("choice" in JSON) says why this runtime was chosen, if the user did not name it. `sgemm` is a
-    processor's rate of float32 matrix products, FLOP/s; 0: unknown. `load` is the time to open the session, seconds; engines
-    have its steps in `opening`. An older file has no `identity`. `other_load` is how many of this process's `available_cores`
-    other programs used during sampling (0: an older file).
+    `selection_reason` ("choice" in JSON) says why this runtime was chosen, if the user did not name it. `peak` is the
+    processor's; an older file has `sgemm` instead, PyTorch's rate of float32 matrix products in FLOP/s (0: unknown), and no
+    `identity`. `load` is the time to open the session, seconds; engines have its steps in `opening`. `other_load` is how many
+    of this process's `available_cores` other programs used during sampling (0: an older file).
     """
 
     schema: int = SCHEMA
@@ -423,6 +445,7 @@ class Result(Record, frozen=True, kw_only=True):
     check: GoldenCheck | None = None
     started: str = ""
     selection_reason: str = msgspec.field(name="choice", default="")
+    peak: CpuPeak | None = None
     sgemm: float = 0.0
     load: float = 0.0
     opening: Opening | None = None

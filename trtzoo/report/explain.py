@@ -1,15 +1,18 @@
 """Explain a number: find its result by words, and show the file's facts. A fact is a row in explain()."""
 
+import re
 from collections.abc import Sequence
 
-from trtzoo.benchmark.protocols import reported
+from trtzoo.benchmark.protocols import PROTOCOLS, reported
 from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.core.errors import StoreError, UsageError, unknown
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import GpuState, LayerTime, Opening, Result
+from trtzoo.core.records import MAX_BATCH, GpuState, LayerTime, Opening, Result
 from trtzoo.core.statistics import summarise
-from trtzoo.models.table import zoo
-from trtzoo.report.published import document
+from trtzoo.hardware.gpus import GPUS
+from trtzoo.models.table import MODELS, zoo
+from trtzoo.report.audit import findings
+from trtzoo.report.published import PublishedCell, all_cells, document
 from trtzoo.report.results import (
     Found,
     device_text,
@@ -20,9 +23,10 @@ from trtzoo.report.results import (
     ratio_to_published,
     weights_text,
 )
-from trtzoo.report.roofline import limit_of, limit_share
+from trtzoo.report.roofline import limit_doubt, limit_of, limit_of_published, limit_share
 
 SHOWN_LAYERS = 5
+PUBLISHED = "published"  # the word for a published latency
 EXAMPLE = "Example: --explain dpn131,fp16,b4"
 
 
@@ -35,14 +39,13 @@ def select(found: list[Found], text: str) -> list[Found]:
     names = dict.fromkeys([*zoo(), *(row.result.case.model.lower() for row in found)], "model")
     kinds = {**names, **dict.fromkeys(PRECISIONS, "precision")}
     kinds |= {f"b{batch}": "batch" for batch in range(1, 1025)}
-    words = [word.strip() for word in text.lower().split(",") if word.strip()]
-    words = [f"b{word}" if f"b{word}" in kinds else word for word in words]
+    words = _split(text)
     if not words:
         raise UsageError(f"--explain {text!r} names no cell. {EXAMPLE}")
     others = {name for row in found for name in (*_words(row.result)[3:], row.result.device.kind)}
     parts = {part for row in found for part in row.result.device.key.split("-")}
     for word in words:
-        if word not in {*kinds, *others, *parts}:
+        if word not in {*kinds, *others, *parts, *GPUS, "cpu", "gpu", PUBLISHED}:
             raise unknown("part of a cell", word, [*zoo(), *PRECISIONS, "b1", "b4", "b8", *sorted(others)])
     named = {kind: [word for word in words if kinds.get(word) == kind] for kind in ("model", "precision", "batch")}
     for kind, several in named.items():
@@ -58,8 +61,44 @@ def select(found: list[Found], text: str) -> list[Found]:
         command = ["trtzoo bench", *(named["model"] or ["--all"])]
         command += [f"--precision {word}" for word in named["precision"]]
         command += [f"--batch {word.removeprefix('b')}" for word in named["batch"]]
+        command += [f"--gpu {word}" for word in words if word in GPUS]
         raise StoreError(f"Nothing was measured for {', '.join(words)}. To measure: {' '.join(command)}")
     return chosen
+
+
+def _split(text: str) -> list[str]:
+    """Return the words of a comma list; a bare number is a batch."""
+    words = [word.strip() for word in text.lower().split(",") if word.strip()]
+    return [f"b{word}" if re.fullmatch("[1-9][0-9]{0,3}", word) and int(word) <= MAX_BATCH else word for word in words]
+
+
+def select_published(text: str) -> list[PublishedCell]:
+    """Return the published latencies that match every word of a comma list; "published" is one."""
+    words = _split(text)
+    return [cell for cell in all_cells() if {*_published_words(cell), "gpu"}.issuperset(words)]
+
+
+def _published_words(cell: PublishedCell) -> list[str]:
+    return [cell.model, cell.precision, f"b{cell.batch}", cell.gpu, PUBLISHED]
+
+
+def explain_published(cell: PublishedCell) -> dict[str, str]:
+    """Return everything that is known of a published latency, by name, in words."""
+    source, row, limit = document().source, document().models[cell.model], None
+    limit = limit_of_published(cell.gpu, MODELS[cell.model], cell.precision, cell.batch)
+    doubts = [f"{each.claim} {each.evidence}" for each in findings() if each.subject.split(",")[0] == cell.model]
+    facts = {
+        "Cell": ",".join(_published_words(cell)),
+        "Network": cell.model,
+        "Published": f"{_ms(cell.seconds)} on {GPUS[cell.gpu].title}",
+        "Source": f"{source.name}, {source.document}",
+        "Protocol": f"the publisher's, as far as known: {PROTOCOLS['paddle2020'].note}",
+        "Accuracy": f"top-1 {row.top1:.3f}, top-5 {row.top5:.3f}",
+        "Limit": f"{_ms(limit.seconds)} by {limit.bound}, {limit.seconds / cell.seconds:.1%} reached" if limit else "",
+        "Audit": " ".join(doubts),
+        "To measure": f"trtzoo bench {cell.model} --precision {cell.precision} --batch {cell.batch} --gpu {cell.gpu}",
+    }
+    return {name: text for name, text in facts.items() if text}
 
 
 def listing(found: list[Found]) -> list[str]:
@@ -123,6 +162,7 @@ def _latency(result: Result) -> dict[str, str]:
         share = limit_share(result)
         reached = "" if share is None else f", {share:.1%} reached"
         facts["Limit"] = f"{_ms(limit.seconds)} by {limit.bound}{reached} ({limit.source})"
+        facts["Limit"] += f"; {doubt}" if (doubt := limit_doubt(result)) else ""
     if failure:
         return facts
     found = reported(result)

@@ -1,9 +1,8 @@
 """The published document's numbers, as printed: published.toml."""
 
-from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -55,12 +54,15 @@ class Document(msgspec.Struct, frozen=True):
         printed = self.latency.get(gpu, {}).get(precision, {}).get(model, {}).get(f"b{batch}")
         return None if printed is None else printed / 1000
 
-    def latencies(self) -> Iterator[tuple[str, str, str, int, float]]:
-        """Return GPU, precision, model, batch and seconds of each published latency."""
-        for gpu, by_precision in self.latency.items():
-            for precision, by_model in by_precision.items():
-                for model, by_batch in by_model.items():
-                    yield from ((gpu, precision, model, int(name[1:]), printed / 1000) for name, printed in by_batch.items())
+
+class PublishedCell(NamedTuple):
+    """A published latency, in seconds."""
+
+    gpu: str
+    precision: str
+    model: str
+    batch: int
+    seconds: float
 
 
 BATCHES = (1, 4, 8)  # of the published latencies
@@ -77,6 +79,18 @@ def document() -> Document:
     return msgspec.convert(read_toml("published.toml"), Document)
 
 
+@cache
+def all_cells() -> list[PublishedCell]:
+    """Return each published latency."""
+    return [
+        PublishedCell(gpu, precision, model, int(name[1:]), printed / 1000)
+        for gpu, by_precision in document().latency.items()
+        for precision, by_model in by_precision.items()
+        for model, by_batch in by_model.items()
+        for name, printed in by_batch.items()
+    ]
+
+
 def printed_batches(gpu: str, precision: str) -> set[int]:
     """Return the batches with published latencies of a GPU and precision."""
-    return {row[3] for row in document().latencies() if row[:2] == (gpu, precision)}
+    return {cell.batch for cell in all_cells() if cell[:2] == (gpu, precision)}

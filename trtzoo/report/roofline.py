@@ -2,7 +2,8 @@
 
 The roofline of Williams, Waterman and Patterson (2009): FLOPs over the peak of that precision, or the least bytes over the
 memory's bandwidth, whichever takes longer. FLOPs are those of direct convolutions (2 x multiply-accumulates). Winograd's
-algorithm needs fewer for 3x3 convolutions, so a share over 100 % would be surprising but not impossible.
+algorithm needs fewer for 3x3 convolutions, so a share over 100 % is possible; more often the processor's measured peak is too
+low. Either way it is marked.
 """
 
 from typing import Literal
@@ -20,11 +21,12 @@ VALUES = 3 * 224 * 224, 1000  # of one image, and of its logits
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """The shortest time in seconds, what bounds it, and the source of the peaks."""
+    """The shortest time in seconds, what bounds it, the source of the peaks, and why they may be too low."""
 
     seconds: float
     bound: Literal["compute", "memory"]
     source: str
+    doubt: str = ""
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -67,19 +69,36 @@ def limit_of_published(gpu: str, model: Model, precision: str, batch: int) -> Li
 
 
 def limit_of(result: Result) -> Limit | None:
-    """Return a result's limit: from its GPU's row, or on a CPU from the measured sgemm rate; None if neither is known."""
+    """Return a result's limit: from its GPU's row, or on a CPU from the measured peak; None if neither is known."""
     case, work = result.case, work_of(result.subject)
     if work is None:
         return None
     if result.device.kind == "gpu":
         return limit_on_card(find_card(result.device.name), work, case.precision, case.batch, result.io or "fp32")
-    if case.precision != "fp32" or not result.sgemm:
+    peak = result.peak
+    if case.precision != "fp32" or not (peak or result.sgemm):
         return None
-    source = f"sgemm measured beside it: {result.sgemm / 1e9:.0f} GFLOP/s"
-    return Limit(case.batch * work.flops / result.sgemm, "compute", source)
+    if peak is None:
+        source = f"sgemm measured beside it: {result.sgemm / 1e9:.0f} GFLOP/s"
+        doubt = "the limit is PyTorch's matrix product, whose kernels are slow on some processors"
+        return Limit(case.batch * work.flops / result.sgemm, "compute", source, doubt)
+    source = f"{peak.kernel}, {peak.rate / 1e9:.0f} GFLOP/s, the best of {peak.turns} turns from {peak.low / 1e9:.0f}"
+    busy = f"other programs used {peak.other_load:.1f} of {peak.threads} cores while the limit was measured"
+    return Limit(case.batch * work.flops / peak.rate, "compute", source, "" if peak.is_quiet else busy)
 
 
 def limit_share(result: Result) -> float | None:
     """Return limit / latency, or None for a failed result or an unknown limit."""
     limit = None if result.failure else limit_of(result)
     return limit.seconds / reported_latency(result) if limit else None
+
+
+def limit_doubt(result: Result) -> str:
+    """Return why the limit of a good result may be wrong: it was exceeded, or its measurement is in doubt; else empty."""
+    limit, share = limit_of(result), limit_share(result)
+    if limit is None or share is None:
+        return ""
+    exceeded = (
+        f"FASTER THAN THE LIMIT, {share:.0%}: it is too low, or the runtime needs fewer FLOPs (Winograd)" if share > 1 else ""
+    )
+    return "; ".join(filter(None, [exceeded, limit.doubt]))

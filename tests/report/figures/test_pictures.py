@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.transforms import Bbox
 
 from tests.report.results import DEVICE, evaluation, gpu_result, result, weights
-from trtzoo.core.records import Failure
+from trtzoo.core.records import Failure, Identity
 from trtzoo.models.table import MODELS
 from trtzoo.report.figures.drawing import LOOKS, draw, write
 from trtzoo.report.figures.pictures import Point, pareto, pictures
@@ -128,13 +128,63 @@ def crowded(seed):
     return named(rows)["t4-fp32-b4"]
 
 
-@pytest.mark.parametrize("picture", [*named().values(), *map(crowded, range(8))])
-def test_names_overlap_neither_each_other_nor_a_point_nor_the_legend(picture):
-    (axes,) = draw(picture).axes
+FOREIGN = (("resnet18", "timm:resnet18", 1_814_073_344), ("mobile", "timm:mobile", 300_000_000), ("mine", "", 700_000_000))
+
+
+def mixture():
+    """Three networks that nobody evaluated, by name, beside the ten on a processor with a long name."""
+    device = msgspec.structs.replace(DEVICE, name="AMD EPYC 9B14 96-Core Processor of an unusually long name (emulated)")
+    rows = [result(model=name, batch=4, device=device, weights=weights("seeded")) for name in MODELS]
+    for place, (name, network, macs) in enumerate(FOREIGN):
+        identity = Identity(model=name, network=network, macs=macs, params=3_000_000, sha256="ab" * 32)
+        rows.append(result(model=name, batch=4, device=device, seconds=(0.005 * (place + 1),) * 9, identity=identity))
+    return rows
+
+
+def test_a_network_that_nobody_evaluated_stands_below_the_others_in_every_figure_and_on_no_front():
+    found = named(mixture())
+    for picture in (found["flops"], found["params"], found["t4-fp32-b4"]):
+        unknown = [point for point in picture.measured if point.top1 is None]
+        assert [(point.model, point.family) for point in unknown] == [
+            ("mine", "other"),
+            ("mobile", "timm"),
+            ("resnet18", "timm"),
+        ]
+        assert not set(unknown) & set(pareto(picture.measured))
+    assert at(found["flops"].measured, "resnet18").x == pytest.approx(3.628, abs=1e-3)
+    (axes,) = draw(found["t4-fp32-b4"]).axes
+    assert next(label.get_text() for label in axes.get_yticklabels()) == "?"
+    assert {text.get_text() for text in axes.get_legend().get_texts()} >= {"DenseNet", "DPN", "timm", "other"}
+
+
+def test_seeded_weights_are_marked_in_the_figure_and_the_double_is_not_drawn():
+    picture = named(mixture())["t4-fp32-b4"]
+    assert picture.full == "measured, CPU, SEEDED weights"
+    assert picture.caption.endswith(
+        " SEEDED weights of 10 of the 13 networks: their latencies are valid, the accuracies are of other weights."
+    )
+    double = result(model="dpn68", batch=4)
+    double = msgspec.structs.replace(double, case=msgspec.structs.replace(double.case, runtime="fake"))
+    assert named([double])["t4-fp32-b4"].measured == ()
+
+
+@pytest.mark.parametrize("picture", [*named().values(), *map(crowded, range(8)), *list(named(mixture()).values())[:3]])
+def test_names_overlap_neither_each_other_nor_a_point_and_no_text_is_clipped(picture):
+    figure = draw(picture)
+    (axes,) = figure.axes
     names = [text.get_window_extent() for text in axes.texts]
-    spots = [axes.transData.transform((point.x, point.top1)) for point in (*picture.published, *picture.measured)]
+    floor = axes.get_yticks()[0]
+    heights = [floor if point.top1 is None else point.top1 for point in (*picture.published, *picture.measured)]
+    places = zip((*picture.published, *picture.measured), heights, strict=True)
+    spots = [axes.transData.transform((point.x, height)) for point, height in places]
     points = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in spots]
     others = [*points, axes.get_legend().get_window_extent()]
+    assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1  # above the points, not over them
+    boxes = [*names, *(text.get_window_extent() for text in (*figure.texts, *axes.get_legend().get_texts()))]
+    boxes += [axes.xaxis.label.get_window_extent(), axes.yaxis.label.get_window_extent()]
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert all(figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in boxes)
+    assert not any(text.get_window_extent().overlaps(axes.xaxis.label.get_window_extent()) for text in figure.texts)
     assert not any(one.overlaps(other) for one, other in combinations(names, 2))
     assert not any(name.overlaps(other) for name in names for other in others)
 

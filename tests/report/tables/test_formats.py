@@ -38,23 +38,30 @@ def test_markdown_is_a_table_with_caption_and_notes():
     )
 
 
-def test_csv_has_values_and_leaves_what_was_not_measured_empty():
-    lines = render([TABLE], "csv").splitlines()
-    assert lines[0] == "# Latency in ms"
-    assert list(csv.reader(lines[1:4])) == [
+def test_csv_has_one_header_rounded_values_and_leaves_what_was_not_measured_empty():
+    exact = Table("T", ("Model", "ms"), ((Cell("dpn68", "dpn68"), Cell(1 / 3, "0.33")),))
+    assert render([exact], "csv") == "Model,ms\ndpn68,0.333333\n"
+    assert list(csv.reader(render([TABLE], "csv").splitlines())) == [
         ["Model", "CPU b1", "T4 published b1", "Notes"],
         ["dpn68", "21.5", "", "CPU b1: shaky"],
         ["dpn92", "", "18.1", ""],
     ]
 
 
-def test_csv_of_a_table_without_notes_has_no_column_for_them():
-    plain = Table("T", ("Model",), ((Cell("dpn68", "dpn68"),),))
-    assert render([plain], "csv") == "# T\nModel\ndpn68\n\n"
+def test_csv_of_several_tables_is_one_with_the_titles_in_front_and_the_columns_of_all():
+    other = Table("Accuracy", ("Model", "Top1"), ((Cell("dpn68", "dpn68"), Cell(0.768, "0.768")),))
+    assert list(csv.reader(render([TABLE, other], "csv").splitlines())) == [
+        ["Table", "Model", "CPU b1", "T4 published b1", "Top1", "Notes"],
+        ["Latency in ms", "dpn68", "21.5", "", "", "CPU b1: shaky"],
+        ["Latency in ms", "dpn92", "", "18.1", "", ""],
+        ["Accuracy", "dpn68", "", "", "0.768", ""],
+    ]
 
 
 def test_json_has_null_for_what_was_not_measured():
-    assert json.loads(render([TABLE, TABLE], "json"))[1] == {
+    read = json.loads(render([TABLE, TABLE], "json"))
+    assert read["schema"] == 1
+    assert read["tables"][1] == {
         "title": "Latency in ms",
         "rows": [
             {"Model": "dpn68", "CPU b1": 21.5, "T4 published b1": None},
@@ -103,7 +110,7 @@ def test_eighty_columns_hold_a_wide_table_with_marks_and_nothing_is_cut(monkeypa
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_tables_make_no_text(form):
-    assert render([], form).strip() in ("", "[]")
+    assert render([], form).strip() in ("", '{\n  "schema": 1,\n  "tables": []\n}')
 
 
 def test_an_unknown_format_is_a_usage_error():
@@ -168,10 +175,9 @@ def test_markdown_of_any_text_has_no_html_and_no_link_and_keeps_its_columns(text
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_csv_of_any_text_is_no_formula_and_reads_back(text):
-    shown = render([hostile(text)], "csv").splitlines()
-    title, *rows = csv.reader(shown[:3])
-    assert [len(row) for row in rows] == [3, 3]
-    texts = [part for field in (*title, *rows[0], rows[1][0], rows[1][2]) for part in re.split("[,;]", field)]
+    rows = list(csv.reader(render([hostile(text)] * 2, "csv").splitlines()))
+    assert [len(row) for row in rows] == [4, 4, 4]
+    texts = [part for field in (*rows[0], *rows[1][:2], rows[1][3]) for part in re.split("[,;]", field)]
     assert not [value for value in texts if value.strip(' "')[:1] in tuple("=+-@\uff1d")]
 
 
@@ -197,5 +203,6 @@ def test_numbers_and_our_own_words_are_not_escaped_in_markdown():
 
 
 def test_a_quote_in_a_title_does_not_swallow_the_table_in_csv():
-    rows = list(csv.reader(render([Table('Latency on X,"', ("Model",), ((Cell("a", "a"),),))], "csv").splitlines()))
-    assert rows == [["# Latency on X", "'"], ["Model"], ["a"], []]
+    table = Table('Latency on X,"', ("Model",), ((Cell("a", "a"),),))
+    rows = list(csv.reader(render([table, table], "csv").splitlines()))
+    assert rows == [["Table", "Model"], ['Latency on X,"', "a"], ['Latency on X,"', "a"]]

@@ -27,7 +27,7 @@ from trtzoo.models.table import MODELS
 from trtzoo.report.audit import findings
 from trtzoo.report.explain import explain
 from trtzoo.report.page.rows import PageRow, measured, published
-from trtzoo.report.published import document
+from trtzoo.report.published import all_cells, document
 from trtzoo.report.results import Found, place
 from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
 from trtzoo.report.tables.model import DASH, Column
@@ -87,8 +87,8 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
         kind = (case.device, case.runtime, case.protocol, case.conditions, case.precision, case.batch)
         return (*kind, place(row.result.subject))
 
-    found = sorted(found, key=order)
-    cells = [*(measured(row.result, evaluations) for row in found), *published()]
+    found, printed_rows = sorted(found, key=order), published(all_cells())
+    cells = [*(measured(row.result, evaluations) for row in found), *printed_rows]
     source, known = document().source, PROTOCOLS["paddle2020"].note
     printed = {"Source": f"{source.name}, {source.document}", "Protocol": f"the publisher's, as far as known: {known}"}
     shown = ("Latency", "Published", "Doubts")  # a row has these itself
@@ -105,7 +105,7 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
         style=Markup(style),
         library=Markup(library),
         script=Markup(script),
-        data=Markup(_data(cells, [*facts, *[printed] * len(published())])),
+        data=Markup(_data(cells, [*facts, *[printed] * len(printed_rows)])),
         cells=cells,
         columns=COLUMNS,
         choices={name: map(str, sorted({getattr(cell, name) for cell in cells})) for name in FILTERS},

@@ -13,7 +13,7 @@ from trtzoo.core.statistics import percentile
 from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.table import MODELS
 from trtzoo.report import roofline
-from trtzoo.report.published import document
+from trtzoo.report.published import PublishedCell, document
 from trtzoo.report.results import condition_texts, device_text, family_of, known_gpu, ratio_to_published
 from trtzoo.report.tables.accuracy import whole
 from trtzoo.runtimes.registry import RUNTIMES
@@ -74,11 +74,13 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
     printed = document().seconds(gpu, case.precision, usual, case.batch)
     found = None if failure else reported(result)
     note = f"{failure.kind}: {failure.reason}" if failure else warning_sentence(result)
+    share = roofline.limit_share(result)
     seeded = weights is not None and weights.source == "seeded"
     marks = {
         "seeded weights": seeded,
         "outputs not checked": check is None,
         "not measured: this runtime computes nothing": case.runtime in RUNTIMES and RUNTIMES[case.runtime].hidden,
+        "faster than its limit": (share or 0) > 1,
         "wrong outputs": check is not None and check.error > check.tolerance,
     }
     wanted = (subject.row, subject.tag, case.precision, case.runtime, device.key)
@@ -100,7 +102,7 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
         published=printed,
         gpu=GPUS[gpu].title if printed else "",
         ratio=ratio_to_published(result),
-        share=roofline.limit_share(result),
+        share=share,
         top1=getattr(document().models.get(usual), "top1", None) if evaluated is None else evaluated,
         evaluated=evaluated is not None,
         note=note,
@@ -113,8 +115,8 @@ def _about(row: Evaluation) -> tuple[object, ...]:
     return (row.subject.row, row.subject.tag, row.precision, row.runtime, row.device.key)
 
 
-def published() -> list[PageRow]:
-    """Make a row for each published latency."""
+def published(cells: Iterable[PublishedCell]) -> list[PageRow]:
+    """Make a row for each of the published latencies."""
     return [
         PageRow(
             model=model,
@@ -130,7 +132,7 @@ def published() -> list[PageRow]:
             share=limit.seconds / seconds if limit else None,
             top1=document().models[model].top1,
         )
-        for gpu, precision, model, batch, seconds in document().latencies()
+        for gpu, precision, model, batch, seconds in cells
         for limit in [roofline.limit_of_published(gpu, MODELS[model], precision, batch)]
     ]
 

@@ -10,18 +10,20 @@ from itertools import groupby
 import msgspec
 
 from trtzoo.accuracy.records import Evaluation
+from trtzoo.core.records import Identity
 from trtzoo.core.statistics import proportion
 from trtzoo.models.table import Model, zoo
 from trtzoo.report.published import Published, document
 from trtzoo.report.results import device_text, pairs_text, place, weights_text, zoo_row
+from trtzoo.report.roofline import Work, work_of
 from trtzoo.report.tables.model import Column, Table, caption, make_table
 
 
 class ModelRow(msgspec.Struct, frozen=True):
-    """One network with its published numbers and its evaluation, as far as there are any."""
+    """One network with its published numbers, its FLOPs and parameters and its evaluation, as far as there are any."""
 
     name: str
-    model: Model | None
+    model: Model | Work | None
     published: Published | None
     evaluation: Evaluation | None = None
     note: str = ""
@@ -77,10 +79,15 @@ EVALUATION_COLUMNS = (
 )
 
 
-def accuracy_table() -> Table:
-    """Make the table of accuracy, FLOPs and parameters: as published, and counted exactly."""
+def accuracy_table(subjects: Iterable[Identity] | None = None) -> Table:
+    """Make the table of accuracy, FLOPs and parameters, published and exact: of the zoo, or of these networks only."""
     rows = [ModelRow(name, model, document().models.get(model.network)) for name, model in zoo().items()]
-    return make_table("Accuracy, FLOPs and parameters", ACCURACY_COLUMNS, rows, map(caption, ("accuracies", "counts")))
+    if subjects is not None:
+        distinct = sorted({each.title: each for each in subjects}.values(), key=place)
+        printed = {each.title: document().models.get(each.network) for each in distinct if each.published}
+        rows = [ModelRow(each.title, work_of(each), printed.get(each.title)) for each in distinct]
+    captions = ("accuracies", "counts") if any(row.published for row in rows) else ("exact",)
+    return make_table("Accuracy, FLOPs and parameters", ACCURACY_COLUMNS, rows, map(caption, captions))
 
 
 def comparable(evaluations: Iterable[Evaluation]) -> list[Evaluation]:

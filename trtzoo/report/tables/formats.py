@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import re
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -13,6 +14,7 @@ from rich.table import Table as RichTable
 
 from trtzoo.core.console import one_line
 from trtzoo.core.errors import find_row
+from trtzoo.core.records import SCHEMA
 from trtzoo.report.tables.model import Cell, Table, Value
 
 SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}  # so that tables fit eighty columns
@@ -62,17 +64,35 @@ def markdown(tables: list[Table]) -> str:
 
 
 def comma_separated(tables: list[Table]) -> str:
-    """One block a table, under a `# title` line. A missing value is empty. Notes have their own column."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    """One header row and one row for each row of the tables; of several tables, the first column is the title.
+
+    A missing value is empty. Notes have their own column.
+    """
+    records = []
     for table in tables:
-        out.write(f"# {_csv(table.title)}\n".replace('"', "'"))  # a quote after a comma would open a field of many lines
-        writer.writerow(map(_csv, [*table.columns, *(["Notes"] if table.notes else [])]))
         for row in table.rows:
-            notes = "; ".join(f"{name}: {cell.note}" for name, cell in zip(table.columns, row, strict=True) if cell.note)
-            writer.writerow(map(_csv, [*(cell.value for cell in row), *([notes] if table.notes else [])]))
-        out.write("\n")
-    return out.getvalue()
+            cells = dict(zip(table.columns, row, strict=True))
+            notes = "; ".join(f"{name}: {cell.note}" for name, cell in cells.items() if cell.note)
+            record: dict[str, Value] = {"Table": table.title} if len(tables) > 1 else {}
+            record |= {name: cell.value for name, cell in cells.items()}
+            records.append(record | ({"Notes": notes} if any(each.notes for each in tables) else {}))
+    return records_csv(records, first=[] if len(tables) > 1 or not tables else tables[0].columns)
+
+
+def records_csv(records: Iterable[Mapping[str, Value]], first: Iterable[str] = ()) -> str:
+    """One header row, the columns `first` before others, and one row for each record."""
+    rows, out = list(records), io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = list(dict.fromkeys([*first, *(name for row in rows for name in row)]))
+    names.sort(key=lambda name: name == "Notes")
+    writer.writerow(map(_csv, names))
+    writer.writerows([_csv(_line(rounded(row.get(name)))) for name in names] for row in rows)
+    return out.getvalue() if names else ""
+
+
+def rounded(value: Value) -> Value:
+    """A number with the digits that a measurement may have."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 FORMULA = re.compile(
@@ -86,7 +106,10 @@ def _csv(value: Value) -> Value:
 
 
 def json(tables: list[Table]) -> str:
-    """A list of tables. Each row maps column names to values, null if missing. `marked` has the notes to cells."""
+    """The schema's version and a list of tables. Each row maps column names to values, null if missing.
+
+    `marked` has the notes to cells.
+    """
     plain = [
         {
             "title": table.title,
@@ -101,7 +124,11 @@ def json(tables: list[Table]) -> str:
         }
         for table in tables
     ]
-    return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n"
+    return json_text({"schema": SCHEMA, "tables": plain})
+
+
+def json_text(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
 LATEX = str.maketrans(

@@ -15,9 +15,9 @@ from trtzoo.benchmark.warnings import warning_sentence
 from trtzoo.core.records import Identity, Result
 from trtzoo.hardware.gpus import GPUS
 from trtzoo.models.table import MODELS
-from trtzoo.report.published import BATCHES, document, printed_batches
+from trtzoo.report.published import PublishedCell, all_cells, document, printed_batches
 from trtzoo.report.results import Group, Row, device_text, groups, pairs_text, protocol_text, ratio_to_published, weights_text
-from trtzoo.report.roofline import limit_of, limit_of_published
+from trtzoo.report.roofline import limit_doubt, limit_of, limit_of_published
 from trtzoo.report.tables.model import DASH, Cell, Column, Table, caption
 from trtzoo.runtimes.registry import RUNTIMES
 
@@ -71,7 +71,7 @@ OTHER_HARDWARE = (BatchColumn("{gpu} published b{batch}", lambda at: _ms(at.publ
 LIMIT_COLUMNS = (
     BatchColumn("b{batch} limit", lambda at: _ms(at.limit), "{:.2f}"),
     BatchColumn("b{batch} published", lambda at: _ratio(at.published_limit, at.published), "{:.1%}", needs="published"),
-    BatchColumn("b{batch} measured", lambda at: _ratio(at.limit, at.measured), "{:.1%}", needs="results"),
+    BatchColumn("b{batch} measured", lambda at: _ratio(at.limit, at.measured), "{:.1%}", lambda at: at.note, needs="results"),
 )
 Columns = Mapping[str, tuple[BatchColumn, ...]]  # by GPU
 Notes = Mapping[str, str]  # by case name
@@ -80,34 +80,41 @@ Notes = Mapping[str, str]  # by case name
 # --- tables ---
 
 
-def latency_tables(results: Iterable[Result]) -> list[Table]:
-    """Make the three published tables with what was measured on those GPUs, then a table for each other device."""
-    return [_latency_table(group) for group in _groups(results)]
+def latency_tables(results: Iterable[Result], *, published: Iterable[PublishedCell] | None = None) -> list[Table]:
+    """Make the tables of what was measured on the published GPUs, then a table for each other device.
+
+    The `published` latencies (None: all) are there whether they were measured or not, in tables, rows and columns.
+    """
+    cells = all_cells() if published is None else list(published)
+    return [_latency_table(group, cells) for group in _groups(results, cells)]
 
 
-def limit_tables(results: Iterable[Result]) -> list[Table]:
-    """Make tables of the share of the limit that published and measured latencies reach, where the limit is known."""
-    tables = []
-    for group in _groups(results):
+def limit_tables(results: Iterable[Result], *, published: Iterable[PublishedCell] | None = None) -> list[Table]:
+    """Make tables of the share of the limit that latencies reach, where the limit is known; `published` as above."""
+    tables, cells = [], all_cells() if published is None else list(published)
+    for group in _groups(results, cells):
         sources = {limit.source for result in group.results.values() if (limit := limit_of(result))}
         if group.gpu:
             sources.add(GPUS[group.gpu].cards[0].source)
         if sources:
             title = f"Share of the limit, {group.name or GPUS[group.gpu].title}, {group.precision.upper()}"
+            doubts = {result.name: limit_doubt(result) for result in group.results.values()}
             lines = [caption("limit"), f"Peaks: {'; '.join(sorted(sources))}."]
-            tables.append(_table(group, title, {group.gpu: LIMIT_COLUMNS}, lines, {}))
+            tables.append(_table(group, title, {group.gpu: LIMIT_COLUMNS}, lines, doubts, cells))
     return tables
 
 
-def _groups(results: Iterable[Result]) -> list[Group]:
-    """Return the groups with results, those of the published GPUs first, then the published GPUs without any."""
+def _groups(results: Iterable[Result], published: list[PublishedCell]) -> list[Group]:
+    """Return the groups with results, those of the published GPUs first, then the `published` tables without any."""
     known = groups(results)
     same = [[group for group in known if (group.gpu, group.precision) == each] for each in PUBLISHED]
     empty = [Group(precision, gpu) for (gpu, precision), members in zip(PUBLISHED, same, strict=True) if not members]
-    return [*(group for members in same for group in members), *(group for group in known if not group.gpu), *empty]
+    measured = [*(group for members in same for group in members), *(group for group in known if not group.gpu)]
+    wanted = {(cell.gpu, cell.precision) for cell in published}
+    return [*measured, *(group for group in empty if (group.gpu, group.precision) in wanted)]
 
 
-def _latency_table(group: Group) -> Table:
+def _latency_table(group: Group, published: list[PublishedCell]) -> Table:
     """Make a group's table. A ratio to other hardware's published latencies would be meaningless."""
     facts, notes = _facts(group)
     if group.gpu:
@@ -116,12 +123,13 @@ def _latency_table(group: Group) -> Table:
         lines = [*lines, caption("published", source=document().source)]
         lines.append(caption("ratios" if _has_ratios(group) else "otherwise", group=group, protocols=", ".join(AS_PUBLISHED)))
         title = ", ".join(filter(None, [f"Inference speed on {gpu.title}, {precision.upper()}, in ms", group.name]))
-        return _table(group, title, {gpu.name: LATENCY_COLUMNS}, lines, notes)
+        return _table(group, title, {gpu.name: LATENCY_COLUMNS}, lines, notes, published)
     columns = {"": OWN_COLUMNS, "t4": OTHER_HARDWARE, "v100": OTHER_HARDWARE}
-    if any(printed_batches(gpu, group.precision) for gpu in columns):
-        facts = [*facts, caption("other")]
     title = f"Latency in ms, {group.precision.upper()}, on {group.name}"
-    return _table(group, title, columns, facts, notes, BATCHES)
+    table = _table(group, title, columns, facts, notes, published)
+    if any("published" in name for name in table.columns):
+        table = msgspec.structs.replace(table, caption=(*table.caption, caption("other")))
+    return table
 
 
 def _has_ratios(group: Group) -> bool:
@@ -129,23 +137,29 @@ def _has_ratios(group: Group) -> bool:
     return not group.results or group.protocol in AS_PUBLISHED
 
 
-def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: Notes, batches: Iterable[int] = ()) -> Table:
-    """Make a table of the batches of the results, those published, and `batches`: a column for each that has what it needs.
+def _table(
+    group: Group,
+    title: str,
+    columns: Columns,
+    lines: list[str],
+    notes: Notes,
+    published: list[PublishedCell],
+) -> Table:
+    """Make a table of what has results: its rows, and its batches, with a column for each that has what it needs.
 
-    Its rows are what has results; beside published numbers of the same GPU all models.
+    It has the batches of the `published` latencies, too, and their models where the GPU is the same.
     """
-    shown = {*batches, *(batch for _, batch in group.results), *printed_batches(group.gpu, group.precision)}
+    own = [cell for cell in published if (cell.gpu, cell.precision) == (group.gpu, group.precision)]
+    shown = {*(batch for _, batch in group.results), *(cell.batch for cell in (own if group.gpu else published))}
     bound: list[tuple[BatchColumn, str, int]] = []
     for gpu, rows in columns.items():
-        printed = printed_batches(gpu, group.precision)
+        printed = printed_batches(gpu, group.precision) & shown
         known = {"": shown, "results": shown if group.results else (), "published": printed}
         known["ratio"] = printed if _has_ratios(group) else ()
         bound += [(column, gpu, batch) for batch in sorted(shown) for column in rows if batch in known[column.needs]]
 
     subjects = group.subjects
-    if group.gpu:
-        all_models = {Identity(model=name, network=name).row: name for name in document().models}
-        subjects = all_models | subjects
+    subjects = {Identity(model=cell.model, network=cell.model).row: cell.model for cell in own} | subjects
 
     @cache
     def place(gpu: str, batch: int, row: Row) -> Place:
@@ -163,6 +177,10 @@ def _table(group: Group, title: str, columns: Columns, lines: list[str], notes: 
             note=notes.get(result.name, "") if result else "",
         )
 
+    if not published:  # nor has any row
+        optional = ("published", "ratio")
+        cells_of = {key: [key[0].value(place(key[1], key[2], row)) for row in subjects] for key in bound}
+        bound = [key for key in bound if key[0].needs not in optional or any(value is not None for value in cells_of[key])]
     names = [column.name.format(batch=batch, device=group.short, gpu=gpu.upper()) for column, gpu, batch in bound]
     cells = [
         (Cell(title, title), *(column.cell(place(gpu, batch, row)) for column, gpu, batch in bound))
