@@ -109,6 +109,25 @@ def test_a_child_ends_with_its_parent_however_that_one_ends(tmp_path):
     _wait_until(lambda: not _alive(int(mark.read_text())))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_child_that_cannot_notice_dies_with_its_parent_and_its_own_child_too(tmp_path):
+    """The grandchild is in C code that holds the interpreter's lock, as a library's may: none of its threads runs."""
+    marks = [tmp_path / "child", tmp_path / "grandchild"]
+    write = "open({!r}, 'w').write(str(os.getpid()))"
+    blocked = f"import ctypes; {write.format(str(marks[1]))}; ctypes.PyDLL(None).sleep(60)"
+    inner = SERVE.format(body=f"    {blocked}", grace=60.0)
+    body = f"    from trtzoo.core.subprocesses import run_child; {write.format(str(marks[0]))}\n"
+    body += f"    run_child([sys.executable, '-c', {inner!r}], {{}}, answer=dict, grace=60)"
+    outer = SERVE.format(body=body, grace=60.0)
+    call = f"run_child([sys.executable, '-c', {outer!r}], {{}}, answer=dict)"
+    code = f"import sys\nfrom trtzoo.core.subprocesses import run_child\n{call}"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    _wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks))
+    process.kill()
+    process.wait()
+    _wait_until(lambda: not any(_alive(int(mark.read_text())) for mark in marks), seconds=2)
+
+
 def _alive(pid):
     try:
         os.kill(pid, 0)

@@ -2,7 +2,7 @@
 
 The parent writes one line of JSON to the child's stdin and keeps stdin open. The child writes lines of JSON to stdout: any
 number of progress messages, then one answer or one error. When stdin closes, the child stops, so it never outlives its
-parent. stderr holds the reason if the child dies.
+parent; where the system can, it kills a child that a library keeps from noticing. stderr holds the reason if the child dies.
 """
 
 import math
@@ -21,6 +21,7 @@ import msgspec
 
 from trtzoo.core.errors import TrtzooError
 from trtzoo.core.records import Failure
+from trtzoo.core.system import die_with_parent
 
 A = TypeVar("A")
 Report = Callable[[Any], None]
@@ -166,7 +167,11 @@ def serve(request: Any, handle: Callable[[Any, Report, threading.Event], object]
 
 
 def end_with_parent(grace: float) -> threading.Event:
-    """Set the event that is returned when stdin closes, and end this process `grace` seconds later."""
+    """Set the event that is returned when stdin closes, and end this process `grace` seconds later.
+
+    If the parent dies, Linux ends this process at once.
+    """
+    die_with_parent()
     stopped = threading.Event()
 
     def watch() -> None:

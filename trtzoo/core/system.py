@@ -3,7 +3,9 @@
 import math
 import os
 import re
+import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -83,3 +85,25 @@ def limit_memory(more: int) -> None:
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         limit = more + (int(used[1]) << 10 if used else 0)
         resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
+
+
+def limit_time(more: int) -> None:
+    """Let this process use `more` seconds of a processor from now on, then SIGXCPU ends it; not on Windows."""
+    if sys.platform != "win32":
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        limit = math.ceil(time.process_time() + more)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit if hard < 0 else min(limit, hard), hard))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # SIGXCPU would dump it
+
+
+def die_with_parent() -> None:
+    """Let the system kill this process when its parent dies, whatever this process does then; Linux only.
+
+    The parent is the thread that started it, so that thread must live as long.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -139,7 +139,7 @@ def block_divergences(model: str, fp32: Path, fp16: Path, images: Callable[[int]
     if (here.weights, here.size, here.classes) != (there.weights, there.size, there.classes):
         raise StoreError(f"{fp32} and {fp16} have different weights. Run: trtzoo export {model} --precision fp32,fp16")
     selected = images(subject.sidecar.classes)
-    readable = list(islice(read_images(_inputs(subject, selected), {}, ahead=LAYERWISE_IMAGES), LAYERWISE_IMAGES))
+    readable = list(islice(read_images(_inputs(subject, selected), {}), LAYERWISE_IMAGES))
     if not readable:
         raise DataError(f"None of {len(selected.photographs)} images can be read.")
     return layer_divergences(fp32, fp16, np.stack(readable))

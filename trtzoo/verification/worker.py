@@ -5,9 +5,7 @@ of images that are done, the answer a LogitsResult. The logits go to a file.
 """
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -18,11 +16,10 @@ import numpy as np
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.arrays import Array
-from trtzoo.core.errors import DataError, ImageError
+from trtzoo.core.errors import DataError
 from trtzoo.core.modules import resolve
 from trtzoo.core.records import Preprocessing, Record
 from trtzoo.core.subprocesses import serve
-from trtzoo.core.system import available_cores
 from trtzoo.runtimes.registry import find_runtime
 
 
@@ -58,7 +55,7 @@ def compute_logits(task: LogitsTask, on_progress: Callable[[int], None]) -> Logi
     with closing(
         resolve(find_runtime(network.runtime).opener)(Path(network.artifact), batch=size, **network.options)
     ) as session:
-        images = read_images(task.inputs, bad, ahead=max(2 * size, 8))
+        images = read_images(task.inputs, bad)
         while batch := list(islice(images, size)):
             padded = np.stack(batch + batch[-1:] * (size - len(batch)))
             rows.append(np.array(session.infer(padded)[: len(batch)], np.float32))
@@ -69,23 +66,22 @@ def compute_logits(task: LogitsTask, on_progress: Callable[[int], None]) -> Logi
         return LogitsResult(bad=bad, versions=session.versions)
 
 
-def read_images(inputs: ImageInputs, bad: dict[int, str], *, ahead: int) -> Iterator[Array]:
-    """Every readable image (3, S, S) float32; `bad` receives the others. Threads decode up to `ahead` photographs early."""
+def read_images(inputs: ImageInputs, bad: dict[int, str]) -> Iterator[Array]:
+    """Every readable image (3, S, S) float32; `bad` receives the others. Processes decode photographs early."""
     if not inputs.paths:
         yield from golden.images(inputs.size, inputs.synthetic)
         return
-    from trtzoo.images.preprocessing import read_image
+    from trtzoo.images.dataset import DataSet, Photograph
+    from trtzoo.images.decoders import Decoders
+    from trtzoo.images.preprocessing import normalise
 
-    paths = (Path(os.fsdecode(path)) for path in inputs.paths)
-    with ThreadPoolExecutor(available_cores()) as threads:
-        futures = (threads.submit(read_image, path, inputs.preprocessing, inputs.size) for path in paths)
-        queue = deque(islice(futures, ahead))
-        for number in range(len(inputs.paths)):
-            try:
-                yield queue.popleft().result()
-            except ImageError as error:
-                bad[number] = error.reason
-            queue.extend(islice(futures, 1))
+    data = DataSet(photographs=tuple(Photograph(Path(os.fsdecode(path))) for path in inputs.paths))
+    with Decoders() as decoders:
+        for image in decoders.stream(data, list(range(len(inputs.paths))), inputs.preprocessing, inputs.size):
+            if image.pixels is None:
+                bad[image.index] = image.reason
+            else:
+                yield normalise(image.pixels[None], inputs.preprocessing)[0]
 
 
 if __name__ == "__main__":
