@@ -34,7 +34,7 @@ class Command(TyperCommand):
         for name, value in ctx.params.items():  # what is recorded as JSON is Unicode; an image's path is not recorded
             text = "" if name == "data" else str(value)
             if text.encode(errors="replace").decode() != text:
-                raise UsageError(f"{value!r} is not a name in UTF-8, so it cannot be recorded. Rename it.")
+                raise UsageError(f"{str(value)!r} is not a name in UTF-8, so it cannot be recorded. Rename it.")
         if super().invoke(ctx):
             raise typer.Exit(1)
 
