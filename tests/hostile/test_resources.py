@@ -65,7 +65,7 @@ MACHINES = {
     "the C locale": Machine(environment=C),
     "ASCII output": Machine(environment={"PYTHONIOENCODING": "ascii"}),
     "a locale that does not exist": Machine(environment={"LC_ALL": "xx_XX.UTF-9", "PYTHONCOERCECLOCALE": "0"}),
-    "no shared memory": Machine(trouble=lambda random: {"semaphores": False}, harmless=False),
+    "no shared memory": Machine(trouble=lambda random: {"semaphores": False}),
     "a clock that jumps": Machine(trouble=lambda random: {"clock": 1 + random.randrange(1000)}),
 }
 FEW = ("little memory (RLIMIT_AS)", "64 open files", "no descriptors", "the C locale", "a clock that jumps")
@@ -91,12 +91,10 @@ def test_a_poor_machine_is_enough_or_a_sentence_says_what_is_missing(trials, tmp
                 assert work.found(folder) == work.usual, report
 
 
-def test_without_shared_memory_an_evaluation_says_what_it_needs(tmp_path):
+def test_an_evaluation_needs_no_shared_memory(tmp_path):
     work, folder = WORKS["eval"], tmp_path / "here"
     ended = work.run(work.ready(folder), trouble={"semaphores": False})
-    assert ended.code == 3, str(ended)
-    assert "trtzoo: The processes that decode images cannot share memory: No such file" in ended.err
-    assert "On Linux they need /dev/shm." in ended.err
+    assert ended.code == 0, str(ended)
 
 
 def poor(work: Work, folder: Path, machine: Machine, random: Random) -> tuple[int, str, str]:

@@ -30,7 +30,7 @@ from trtzoo.images.dataset import DataSet
 from trtzoo.images.preprocessing import VERSIONS, read_crop
 
 SECONDS = 15  # of a processor that an image may take; one of preprocessing.MAX_PIXELS takes 3
-WAIT = 300  # seconds until a worker that does nothing at all is replaced; it has the lowest priority on a busy machine
+WAIT = 3600  # seconds until a worker that does nothing is replaced: on a busy machine it gets a thousandth of a core
 PIXELS, REASON = b"P", b"R"  # how a worker's answer begins
 CHUNK_SIZE = 4  # images per task of a worker
 CHUNKS_AHEAD = 8  # queued chunks per worker: this bounds memory
