@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from tests.hostile.mutate import CORPUS
+from tests.hostile.calls import write_again_and_again
 from tests.hostile.processes import Started
 from tests.hostile.works import BODY, WORKS, leftovers
 from tests.models.raw_server import honest, serving
-from trtzoo.core.files import decode, write_record
-from trtzoo.core.records import Result
 
 TOGETHER = {"build": 8, "export": 6, "bench": 4, "eval": 4, "report": 4, "figures": 3, "download": 8}
 TRIALS = {"build": (1, 6), "export": (0, 4), "bench": (0, 3), "eval": (0, 4), "report": (0, 6), "figures": (0, 3)}
@@ -47,16 +44,6 @@ def test_processes_that_make_the_same_files_take_turns(trials, tmp_path, mirror,
             assert any(each.code == 0 for each in ended)
             assert work.found(folder) == work.usual and not leftovers(folder)
             assert name != "download" or len(mirror.requests) == 1
-
-
-def write_again_and_again(folder: Path) -> None:
-    """Replace two results, which differ in length, 200 times each."""
-    whole = decode(CORPUS["result-gpu.json"], Result, name="")
-    for number in range(200):
-        for kind in ("gpu", "gpu2"):
-            samples = whole.samples * (1 + number % 7)
-            result = type(whole)(**{name: getattr(whole, name) for name in whole.__struct_fields__} | {"samples": samples})
-            write_record(folder / kind / "r.json", result)
 
 
 def test_a_reader_never_sees_half_a_file(trials, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from xml.etree import ElementTree
 from PIL import Image
 
 from tests.classifier import CLASSES, classifier
+from tests.hostile.calls import fetch
 from tests.hostile.campaigns import HANG
 from tests.hostile.mutate import CORPUS
 from tests.hostile.processes import Ended, Started
@@ -23,22 +23,13 @@ from tests.photographs import class_folders
 from trtzoo.accuracy.records import load_evaluations
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.subjects import open_subject
-from trtzoo.core.errors import StoreError, TrtzooError
+from trtzoo.core.errors import StoreError
 from trtzoo.core.files import STALE, sha256_file
 from trtzoo.models import download
 from trtzoo.report.results import load_results
 
 BODY = hashlib.shake_256(b"weights").digest(300_000)
-URL = "https://weights.example/models/w.pdparams"
 GRAPH = "onnx/densenet121-fp32-c5-s8.onnx"
-
-
-def fetch() -> None:
-    """What a command does to have a published checkpoint."""
-    try:
-        print(download.fetch(URL))
-    except TrtzooError as error:
-        sys.exit(f"trtzoo: {error}")
 
 
 def classified(folder: Path) -> None:
@@ -131,6 +122,8 @@ class Work:
     found: Callable[[Path], dict[str, str]]
     again: tuple[str, ...] = ()
     """Further words of the run after one in trouble."""
+    anew: tuple[str, ...] | None = None
+    """Further words of a run that makes its files anew, where one with nothing to do writes nothing."""
     call: Callable[[], None] | None = None
     seconds: float = HANG
     changes: dict[str, list[str]] = field(default_factory=dict)
@@ -184,8 +177,8 @@ class Work:
         done = self.run(folder, *self.again)
         assert done.code == 0, str(done)
         assert self.found(folder) == self.usual, str(done)
-        if leftovers(folder) and self.name == "build":  # it was up to date: the next file that is written ends them
-            done = self.run(folder, "--force")
+        if leftovers(folder) and self.anew is not None:  # it had nothing to write: the next file that is written ends them
+            done = self.run(folder, *self.anew)
         assert not leftovers(folder), (leftovers(folder), str(done))
 
 
@@ -203,9 +196,9 @@ WORKS = {
     work.name: work
     for work in (
         Work("export", ("export", "densenet121", "--weights", "seeded", *SMALL), nothing, graphs),
-        Work("build", ("build", "--onnx", GRAPH, "--gpu", "t4", "--flavour", "rtx"), classified, plans),
+        Work("build", ("build", "--onnx", GRAPH, "--gpu", "t4", "--flavour", "rtx"), classified, plans, anew=("--force",)),
         Work("bench", ("bench", "--onnx", GRAPH, *BENCH), classified, results),
-        Work("eval", ("eval", "--onnx", GRAPH, "--data", "data"), labelled, evaluations, ("--resume",)),
+        Work("eval", ("eval", "--onnx", GRAPH, "--data", "data"), labelled, evaluations, ("--resume",), anew=()),
         Work("report", ("report",), measured, pages),
         Work("figures", ("figures",), measured, drawings),
         Work("download", (), nothing, checkpoints, call=fetch),
