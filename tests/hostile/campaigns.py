@@ -152,7 +152,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     reports = [
         report for group in terminalreporter.stats.values() for report in group if getattr(report, "when", "") == "teardown"
     ]
-    found = [Counts(**json.loads(text)) for report in reports for name, text in report.user_properties if name == "campaign"]
+    counted = [Counts(**json.loads(text)) for report in reports for name, text in report.user_properties if name == "campaign"]
+    found = [counts for counts in counted if counts.trials]
     if not found:
         return
     page = config.getoption("--reliability")
