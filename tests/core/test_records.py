@@ -29,6 +29,7 @@ STAMP = Stamp(name="a.onnx", sha256="", bytes=1, modified=1)
         *((weights(), {"epsilon": value}) for value in (-1.0, 1.0, float("nan"))),
         *((CHECK, {name: -1}) for name in ("error", "tolerance", "images")),
         *((DEVICE, {name: -1}) for name in ("cores", "memory", "sm", "index")),
+        *((DEVICE, {"name": value}) for value in ("", " ")),
         *((DEVICE, {"key": value}) for value in ("", "..", "a/b", "a\\b", "a\nb", "a\x1b[2J", "x" * 300)),
         (result().case, {"batch": 1025}),
         *((result(), {"sgemm": value}) for value in (-1.0, 1e-300, 1e300)),

@@ -128,12 +128,12 @@ def trials(request: pytest.FixtureRequest) -> Iterator[Callable[..., Iterator[Tr
         number = few if share == "few" else full if share == "full" else math.ceil(full * float(share.rstrip("%")) / 100)
         for index in range(number) if only is None else [only]:
             yield Trial(index, counts, reasons, hang)
+        if reasons:
+            pytest.fail(f"{len(reasons)} trials failed\n" + "\n".join(reasons[:5]), pytrace=False)
 
     yield run
-    for counts in counted:
+    for counts in counted:  # also of a test that Ctrl-C ended
         request.node.user_properties.append(("campaign", json.dumps(asdict(counts))))
-    if reasons:
-        pytest.fail(f"{len(reasons)} trials failed\n" + "\n".join(reasons[:5]), pytrace=False)
 
 
 BEGIN, END = "<!-- campaigns -->\n", "<!-- end of campaigns -->"

@@ -63,6 +63,14 @@ def test_an_interrupted_download_continues_where_it_ended(mirror):
     assert cached() == WHOLE
 
 
+def test_of_an_interrupted_download_that_received_nothing_nothing_is_kept(mirror):
+    mirror.answer = honest(BODY, cut=0)
+    with pytest.raises(UnreachableError) as error:
+        fetch(URL)
+    assert "kept" not in str(error.value)
+    assert not [path for path in (cache_folder() / "weights.example").iterdir() if path.is_file()]
+
+
 def test_a_download_whose_process_is_killed_continues(mirror):
     def stall(connection):
         connection.send(OK, 'ETag: "1"\r\n\r\n', BODY[:70_000])

@@ -204,7 +204,12 @@ class Device(Record, frozen=True, kw_only=True):
     uuid: str = ""
 
     def __post_init__(self) -> None:
-        check(self, key=is_plain(self.key), **are_not_negative(self, "cores", "memory", "sm", "index"))
+        check(
+            self,
+            key=is_plain(self.key),
+            name=bool(self.name.strip()),
+            **are_not_negative(self, "cores", "memory", "sm", "index"),
+        )
 
     @property
     def title(self) -> str:

@@ -20,7 +20,7 @@ def cpu_device() -> Device:
     info, cores = Path("/proc/cpuinfo"), available_cores()
     text = info.read_text(errors="replace") if info.exists() else ""
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    name = found[1].strip() if found else platform.processor() or platform.machine()
+    name = (found[1].strip() if found else "") or platform.processor() or platform.machine() or "unknown processor"
     return Device(key=f"{slug(name)}-{cores}c", name=name, kind="cpu", cores=cores, memory=total_memory() or 0)
 
 

@@ -112,7 +112,7 @@ def _receive(source: str, fresh: Path, target: Path, *, publisher: str) -> bool:
 
 def _kept(partial: Path) -> str:
     """A sentence on what of an interrupted download the next one continues; nothing else is kept."""
-    if partial.exists() and version_path(partial).exists():
+    if partial.exists() and partial.stat().st_size and version_path(partial).exists():
         return f" {partial.stat().st_size:,} bytes are kept: the next download continues there."
     for path in (partial, version_path(partial)):
         path.unlink(missing_ok=True)
