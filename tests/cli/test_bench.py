@@ -136,7 +136,7 @@ def test_json_is_a_line_for_each_case(trtzoo, fakes):
     good, bad = map(json.loads, done.stdout.splitlines())
     assert (good["schema"], good["kind"], good["model"], good["classes"], good["batch"]) == (1, "bench", "dpn68", 10, 1)
     assert (good["statistic"], good["latency"], good["samples"], good["kept"]) == ("median", 0.5, 10, False)
-    assert (good["weights"], good["failure"]) == ("seeded", None)
+    assert (good["weights"]["source"], good["failure"]) == ("seeded", None)
     assert bad["latency"] is None and bad["failure"] == {"kind": "wrong-output", "reason": "all logits are 0"}
     assert "1 of 2 cases failed" in done.stderr
 

@@ -159,13 +159,20 @@ BAD = {
         2,
         "is fp32: it cannot be used as fp16",
     ),
+    "another batch": (
+        ["--onnx", "onnx/densenet121-fp32-c5-s8-b4.onnx", "--batch", "2", "--data", "data"],
+        2,
+        "densenet121-fp32-c5-s8-b4.onnx takes batches of 4 only. Say --batch 4.",
+    ),
     "no class file": (["densenet121", "--data", "data", "--classes", "x.txt"], 1, "x.txt cannot be read: No such file"),
     "no label list": (["densenet121", "--data", "data", "--labels", "x.txt"], 1, "x.txt cannot be read: No such file"),
 }
 
 
 @pytest.mark.parametrize(("arguments", "code", "text"), BAD.values(), ids=BAD)
-def test_what_cannot_be_evaluated_is_one_sentence(trtzoo, ready, arguments, code, text):
+def test_what_cannot_be_evaluated_is_one_sentence(trtzoo, ready, arguments, code, text, tmp_path):
+    if any("-b4" in word for word in arguments):
+        classifier(tmp_path / "onnx", name="densenet121-fp32-c5-s8-b4", batch=4)
     done = trtzoo("eval", *arguments)
     assert done.returncode == code, done.stderr
     assert text in done.stderr

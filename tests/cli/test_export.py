@@ -61,6 +61,7 @@ def whole(folder: Path) -> bool:
         (["--precision", "fp61"], "There is no precision 'fp61'. Did you mean fp16? Known: fp32, tf32, fp16."),
         (["--precision", "fp32,"], "--precision 'fp32,' has an empty item."),
         (["--io", "int8"], "--io 'int8': choose fp32 or fp16."),
+        (["--io", "fp16"], "--io fp16 is the input and output of an FP16 graph. Add --precision fp16, or leave it out."),
         (["--opset", "12"], "Invalid value for '--opset'"),
         (["--opset", "26"], "Invalid value for '--opset'"),
         (["--classes", "1"], "Invalid value for '--classes'"),

@@ -94,7 +94,7 @@ def _exported(model: Model, precision: str, folder: Path) -> Source:
 
 def file_sources(files: Iterable[Path], precisions: list[str] | None) -> list[Source]:
     """The files that the user names, at these precisions or their own. Raises StoreError or UsageError for an unusable one."""
-    return [source for path in files for source in _named(path, precisions)]
+    return [source for path in dict.fromkeys(files) for source in _named(path, precisions)]
 
 
 def _named(path: Path, precisions: list[str] | None) -> list[Source]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import Progress, TaskID
 
-from trtzoo.accuracy.records import Evaluation
+from trtzoo.accuracy.records import DEFAULT_BATCH, Evaluation
 from trtzoo.api.artifacts import ArtifactPaths, pairs, require_some, select_sources
 from trtzoo.api.selection import Files, Folder, Names, Sizes, select_batches, select_runtime
 from trtzoo.core.console import log, progress_bars
@@ -63,6 +63,7 @@ def evaluate(
     sources, precisions = select_sources(models, onnx, precision, Path(onnx_dir))
     chosen, row = select_runtime(gpu, runtime, precisions, device=device)
     paths = ArtifactPaths.find(chosen, row, Path(engines_dir))
+    pairs(sources, [batch] if batch else None, (DEFAULT_BATCH,))  # refuses a size that a file does not take
     tasks = [paths.candidate(source, batch) for source in sources]
     records = []
 

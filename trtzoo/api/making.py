@@ -60,6 +60,8 @@ def export(
     if io not in ("fp32", "fp16"):
         raise UsageError(f"--io {io!r}: choose fp32 or fp16.")
     graphs = dict.fromkeys(PRECISIONS[name].graph for name in selection.select_precisions(precision))
+    if io == "fp16" and "fp16" not in graphs:
+        raise UsageError("--io fp16 is the input and output of an FP16 graph. Add --precision fp16, or leave it out.")
     types = {graph: io if graph == "fp16" else "fp32" for graph in graphs}
     fixed: Batch = "dynamic" if batch == "dynamic" else selection.select_batch(batch)
     if name is not None and not (is_plain(name) and re.fullmatch(r"[\w.+-]+", name)):

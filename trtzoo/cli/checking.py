@@ -79,8 +79,8 @@ def evaluate(
     except KeyboardInterrupt:
         raise InterruptError("Interrupted. Finished images are kept; rerun with --resume to continue.") from None
     if failed:
-        folder = results / records[0].device.key if records else results
-        log.error("%d of %d evaluations failed; the others are kept in %s.", len(failed), len(records) + len(failed), folder)
+        kept = f"; the others are kept in {results / records[0].device.key}" if records else ""
+        log.error("%d of %d evaluations failed%s.", len(failed), len(records) + len(failed), kept)
     return bool(failed)
 
 

@@ -10,9 +10,17 @@ from trtzoo.benchmark.protocols import reported
 from trtzoo.benchmark.warnings import symptoms
 from trtzoo.builder.plan import BuildResult
 from trtzoo.core.console import print_result
-from trtzoo.core.records import SCHEMA, Failure, Record, Result
+from trtzoo.core.records import SCHEMA, Failure, Record, Result, Weights
 from trtzoo.core.statistics import percentile
 from trtzoo.exporter.plan import ExportResult
+
+
+class Origin(Record, frozen=True, kw_only=True):
+    """Where weights came from: a publisher and its address, "file" and its name, or "seeded"."""
+
+    source: str
+    origin: str
+    sha256: str
 
 
 class FileLine(Record, frozen=True, kw_only=True):
@@ -31,7 +39,7 @@ class FileLine(Record, frozen=True, kw_only=True):
     seconds: float
     bytes: int | None = None
     sha256: str | None = None
-    weights: str | None = None
+    weights: Origin | None = None
     difference: float | None = None
     layers: dict[str, int] | None = None
     peak_memory: int | None = None
@@ -59,7 +67,7 @@ class BenchLine(Record, frozen=True, kw_only=True):
     protocol: str
     conditions: tuple[str, ...]
     threads: int
-    weights: str | None
+    weights: Origin | None
     versions: dict[str, str]
     artifact_sha256: str
     started: str
@@ -88,7 +96,7 @@ class EvalLine(Record, frozen=True, kw_only=True):
     runtime: str | None = None
     batch: int | None = None
     device: str | None = None
-    weights: str | None = None
+    weights: Origin | None = None
     artifact_sha256: str | None = None
     dataset: str | None = None
     fingerprint: str | None = None
@@ -122,8 +130,8 @@ def file_line(record: BuildResult | ExportResult) -> FileLine:
     )
     if sidecar is None:
         return line
-    source = sidecar.weights.source if sidecar.weights else None
-    line = msgspec.structs.replace(line, bytes=sidecar.bytes, sha256=sidecar.sha256, weights=source)
+    origin = _origin(sidecar.weights)
+    line = msgspec.structs.replace(line, bytes=sidecar.bytes, sha256=sidecar.sha256, weights=origin)
     if isinstance(sidecar, EngineSidecar):
         return msgspec.structs.replace(line, layers=sidecar.layers.types, peak_memory=sidecar.peak_memory)
     return msgspec.structs.replace(line, difference=sidecar.check.error)
@@ -144,7 +152,7 @@ def bench_line(result: Result, *, kept: bool) -> BenchLine:
         protocol=case.protocol,
         conditions=case.conditions,
         threads=result.threads,
-        weights=result.weights.source if result.weights else None,
+        weights=_origin(result.weights),
         versions=result.versions,
         artifact_sha256=result.artifact_sha256,
         started=result.started,
@@ -174,7 +182,7 @@ def eval_line(record: Evaluation) -> EvalLine:
         runtime=record.runtime,
         batch=record.batch,
         device=record.device.key,
-        weights=record.weights.source,
+        weights=_origin(record.weights),
         artifact_sha256=record.artifact_sha256,
         dataset=record.dataset,
         fingerprint=record.fingerprint,
@@ -185,3 +193,7 @@ def eval_line(record: Evaluation) -> EvalLine:
         bad=len(record.bad),
         seconds=record.seconds,
     )
+
+
+def _origin(weights: Weights | None) -> Origin | None:
+    return Origin(source=weights.source, origin=weights.origin, sha256=weights.sha256) if weights else None

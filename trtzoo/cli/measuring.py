@@ -98,8 +98,8 @@ def bench(
         raise InterruptError(shown.interrupted(results)) from None
     failed = sum(record.failure is not None for record in records)
     if failed:
-        folder = results / records[0].device.key
-        log.error("%d of %d cases failed; the others are kept in %s.", failed, len(records), folder)
+        kept = f"; the others are kept in {results / records[0].device.key}" if failed < len(records) else ""
+        log.error("%d of %d cases failed%s.", failed, len(records), kept)
     return failed > 0
 
 

@@ -108,6 +108,16 @@ def test_eighty_columns_hold_a_wide_table_with_marks_and_nothing_is_cut(monkeypa
     assert "…" not in text and text.count("1128.49") == text.count("[12]") - 1 == 3
 
 
+def test_a_long_name_is_wrapped_before_a_number_is_cut(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"Top{rank} {kind}" for rank in (1, 5) for kind in ("published", "measured", "difference", "±")]
+    numbers = [Cell(1.0, "0.5000")] * 8
+    rows = [(Cell(name, name), *numbers, Cell(12, "12")) for name in ("densenet121", "own (3 classes, 32x32, fixed batch)")]
+    text = render([Table("T", ("Model", *names, "Images"), tuple(rows))], "rich")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text and text.count("0.5000") == 16 and "densenet121" in text and "Images" in text
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_tables_make_no_text(form):
     assert render([], form).strip() in ("", '{\n  "schema": 1,\n  "tables": []\n}')

@@ -18,6 +18,7 @@ from trtzoo.core.records import SCHEMA
 from trtzoo.report.tables.model import Cell, Table, Value
 
 SHORT = {"published": "publ.", "measured": "meas.", "difference": "diff."}  # so that tables fit eighty columns
+LONG_NAME = 16  # characters; a longer name is wrapped before any number is
 
 
 def rich(tables: list[Table]) -> str:
@@ -28,9 +29,14 @@ def rich(tables: list[Table]) -> str:
         for table in tables:
             grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
             headings, *rows = table.texts
+            names = [row[0] for row in rows]
+            spare = max(map(len, names), default=0) > LONG_NAME
+            widest = max((len(word) for name in names for word in name.split()), default=0)
             for index, name in enumerate(headings):
                 heading = "\n".join(SHORT.get(word, word) for word in name.split())
-                grid.add_column(heading, justify="right" if index else "left", no_wrap=index == 0)
+                first = index == 0
+                justify: Literal["left", "right"] = "left" if first else "right"
+                grid.add_column(heading, justify=justify, no_wrap=first and not spare, min_width=widest if first else None)
             for row in rows:
                 grid.add_row(*row)
             console.print(table.title, style="italic")
