@@ -10,7 +10,7 @@ import time
 
 from figures import write
 
-COMMANDS = (["--help"], ["export", "--help"], ["models"], ["table", "--format", "md"])
+COMMANDS = (["--help"], ["export", "--help"], ["models"], ["table", "--format", "md"], ["doctor"])
 ROUNDS = 15
 
 

@@ -189,6 +189,14 @@ def test_what_killed_processes_and_deleted_files_leave_is_orphaned(tmp_path):
     ]
 
 
+def test_an_engine_without_its_sidecar_is_orphaned(tmp_path):
+    path = engine(tmp_path)
+    sidecar_path(path).unlink()
+    path.with_suffix(".kernels").write_bytes(b"")
+    why = "an engine without its sidecar, which nothing opens"
+    assert listed(tmp_path) == [("orphan", why, "dpn68-fp16-b1.engine", "dpn68-fp16-b1.kernels")]
+
+
 def test_a_result_that_cannot_be_read_is_damaged_and_a_further_run_without_its_first_is_orphaned(tmp_path):
     folder = tmp_path / "benchmarks" / "a-cpu-2c"
     for name in ("one", "runs/one.2", "runs/two.2"):

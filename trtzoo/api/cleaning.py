@@ -87,6 +87,8 @@ class Cleaner(msgspec.Struct, frozen=True, kw_only=True):
                     yield partial(self._engine, path)
                 elif path.suffix == ".npz" and (folder / ".locks").is_dir():
                     yield partial(_golden, path, EngineSidecar, path)
+                elif path.suffix == ".engine" and has_lock(path):
+                    yield partial(_without_sidecar, path)
                 elif path.name.startswith("timing") and path.suffix == ".cache":
                     yield partial(_timing, path)
 
@@ -238,6 +240,13 @@ def _companion(path: Path, engine: Path) -> Item | None:
     if engine.exists() or not (has_lock(engine) or has_lock(path)):
         return None
     return _item("orphan", f"it belongs to {engine.name}, which is missing", engine, [path])
+
+
+def _without_sidecar(engine: Path) -> Item | None:
+    if sidecar_path(engine).exists():
+        return None
+    beside = [engine.with_suffix(suffix) for suffix in (".layers.json", ".kernels")]
+    return _item("orphan", "an engine without its sidecar, which nothing opens", engine, [engine, *beside])
 
 
 def _timing(path: Path) -> Item | None:

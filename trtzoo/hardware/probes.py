@@ -79,7 +79,7 @@ def torch() -> ProbeResult:
     """PyTorch. Of a build without CUDA the version is enough: it needs nothing of the machine, and its import takes seconds."""
     with suppress(ImportError, OSError, ValueError, KeyError):
         spec = importlib.util.find_spec("torch")
-        file = Path(str(spec and spec.origin)).with_name("version.py")
+        file = Path(str(spec and spec.origin)).with_name("version").with_suffix(".py")
         found = runpy.run_path(str(file))
         if found["cuda"] is None and not found.get("hip"):
             return ProbeResult(version=found["__version__"])
