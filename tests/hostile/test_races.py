@@ -39,7 +39,7 @@ def test_processes_that_make_the_same_files_take_turns(trials, tmp_path, mirror,
             ended = [each.wait(number * work.seconds) for each in started]
             assert not [pid for each in started for pid in each.orphans()]
             for each in ended:  # a second evaluation of the same images is refused
-                refused = name == "eval" and "already running" in each.err
+                refused = name == "eval" and "already running" in each.out
                 assert each.code == (1 if refused else 0), str(each)
             assert any(each.code == 0 for each in ended)
             assert work.found(folder) == work.usual and not leftovers(folder)
