@@ -141,7 +141,8 @@ def spoiled(value, random, field=""):
         return value
     if field in PLAIN:
         return name(random)
-    return text(random)
+    made = text(random)
+    return made if made.strip() or field != "name" else "x"  # a device has a name
 
 
 def record(value, random):
