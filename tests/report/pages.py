@@ -8,7 +8,7 @@ import pytest
 
 from tests.report.runs import WEIGHTS, run
 from trtzoo.core.files import encode
-from trtzoo.core.records import Device, Failure
+from trtzoo.core.records import Device, Failure, Identity
 from trtzoo.models.table import MODELS
 from trtzoo.report.results import load_files
 
@@ -52,6 +52,14 @@ def mixed():
         for runtime in both if place % 3 == 0 else both[place % 2 :][:1]:
             rows.append(run(seconds * (1.5 if runtime == "openvino" else 1), model=name, batch=4, runtime=runtime, at=place))
     return rows
+
+
+def foreign():
+    """A published network, one of timm and a file, whose accuracies nobody knows."""
+    timm = Identity(model="resnet18", network="timm:resnet18", macs=1_814_073_344, params=11_689_512, weights=WEIGHTS)
+    file = Identity(model="mine", sha256="ab" * 32, macs=700_000_000, params=3_000_000)
+    rows = [run(0.04, model="densenet121", batch=4), run(0.02, model="resnet18", batch=4, identity=timm)]
+    return [*rows, run(0.01, model="mine", batch=4, identity=file, weights=None)]
 
 
 def chromium(playwright):

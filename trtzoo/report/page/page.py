@@ -9,7 +9,7 @@ A column of the table of cells is a row of COLUMNS.
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -23,12 +23,14 @@ from markupsafe import Markup
 from trtzoo.accuracy.records import Evaluation
 from trtzoo.benchmark.protocols import PROTOCOLS
 from trtzoo.core.console import printable
-from trtzoo.models.table import MODELS
+from trtzoo.core.records import Identity
+from trtzoo.models.table import MODELS, zoo
 from trtzoo.report.audit import findings
 from trtzoo.report.explain import explain
 from trtzoo.report.page.rows import PageRow, measured, published
-from trtzoo.report.published import all_cells, document
+from trtzoo.report.published import all_cells, document, read_toml
 from trtzoo.report.results import Found, place
+from trtzoo.report.roofline import work_of
 from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
 from trtzoo.report.tables.model import DASH, Column
 
@@ -76,6 +78,7 @@ COLUMNS = (
     PageColumn("State", _state, key="state", wide=True),
 )
 
+LABELS = read_toml("looks.toml")["families"]  # of families in the legend
 FILTERS = ("device", "runtime", "protocol", "precision", "batch", "state")  # the fields with a filter above the table
 
 
@@ -105,8 +108,9 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
         style=Markup(style),
         library=Markup(library),
         script=Markup(script),
-        data=Markup(_data(cells, [*facts, *[printed] * len(printed_rows)])),
+        data=Markup(_data(cells, [*facts, *[printed] * len(printed_rows)], [row.result.subject for row in found])),
         cells=cells,
+        kinds=[LABELS.get(name, {}).get("label", name) for name in dict.fromkeys(_families(cells).values())],
         columns=COLUMNS,
         choices={name: map(str, sorted({getattr(cell, name) for cell in cells})) for name in FILTERS},
         tables=[accuracy_table(), *evaluation_tables(evaluations)],
@@ -124,7 +128,7 @@ def _printable(value: object) -> object:
     return value if isinstance(value, Markup) else printable(str(value))
 
 
-def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]]) -> str:
+def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]], subjects: Iterable[Identity]) -> str:
     """Return the script's data as JSON in which an HTML parser finds neither an end tag nor a comment.
 
     Each text is stored once: a cell's facts are indices, name and text alternating. Numbers have seven digits: more would only
@@ -139,7 +143,21 @@ def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]]) -> str:
     for cell, named in zip(rounded, facts, strict=True):
         cell |= {name: printable(text) for name, text in cell.items() if isinstance(text, str)}
         cell["facts"] = [index(text) for fact in named.items() for text in fact]
-    models = [
+    families = _families(cells)
+    data = {"cells": rounded, "texts": list(texts), "models": _models(subjects, cells), "families": families}
+    data["kinds"] = list(dict.fromkeys(families.values()))
+    return msgspec.json.encode(data).decode().replace("<", r"\u003c")
+
+
+def _families(cells: Iterable[PageRow]) -> dict[str, str]:
+    """Return the family of each network by its title: those of the zoo first, which decides the colours."""
+    shipped = {name: MODELS[name].family for name in document().models}
+    return shipped | {name: row.family for name, row in zoo().items()} | {cell.model: cell.family for cell in cells}
+
+
+def _models(subjects: Iterable[Identity], cells: Iterable[PageRow]) -> list[dict[str, Any]]:
+    """Return the points of the figures of counts: the published networks, and every other that was measured."""
+    found: list[dict[str, Any]] = [
         {
             "model": name,
             "top1": row.top1,
@@ -148,9 +166,13 @@ def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]]) -> str:
         }
         for name, row in document().models.items()
     ]
-    families = {name: row.family for name, row in MODELS.items()} | {cell.model: cell.family for cell in cells}
-    data = {"cells": rounded, "texts": list(texts), "models": models, "families": families}
-    return msgspec.json.encode(data).decode().replace("<", r"\u003c")
+    evaluated = {cell.model: cell.top1 for cell in cells if cell.evaluated}
+    others = {each.title: work_of(each) for each in sorted(subjects, key=place) if not each.published}
+    for name, work in others.items():
+        if work:
+            row = {"model": printable(name), "exact": {"flops": work.flops / 1e9, "params": work.params / 1e6}}
+            found.append(row | ({"top1": evaluated[name]} if name in evaluated else {}))
+    return found
 
 
 def _style() -> str:

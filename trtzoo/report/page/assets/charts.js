@@ -9,15 +9,17 @@ const CONFIG = {
     gridColor: "var(--line)", domainColor: "var(--line)", tickColor: "var(--line)", gridOpacity: 0.7,
   },
 };
-const COLOUR = { field: "family", type: "nominal", legend: null,
-  scale: { domain: ["densenet", "dpn"], range: ["var(--densenet)", "var(--dpn)"] } };
-const SHAPE = { field: "family", type: "nominal", legend: null,
-  scale: { domain: ["densenet", "dpn"], range: ["circle", "diamond"] } };
+const SHAPES = ["circle", "diamond", "triangle-up", "square"];
+
+/** A channel by family: the families of the page take the colours and shapes in turn. */
+const byFamily = (range) => ({ field: "family", type: "nominal", legend: null,
+  scale: { domain: kinds, range: kinds.map((_, index) => range[index % SHAPES.length]) } });
 
 /** The points that no other point of their kind beats in both cost and accuracy, by rising cost. */
 function front(points) {
   let best = -Infinity;
-  return [...points].sort((a, b) => a.x - b.x || b.y - a.y).filter((point) => point.y > best && ((best = point.y), true));
+  const known = points.filter((point) => !point.unknown);
+  return known.sort((a, b) => a.x - b.x || b.y - a.y).filter((point) => point.y > best && ((best = point.y), true));
 }
 
 const SIDES = ["top-right", "top-left", "bottom-right", "bottom-left", "right", "left", "top", "bottom"];
@@ -38,15 +40,31 @@ function label(spec) {
   return spec;
 }
 
+/** Give the networks whose accuracy nobody knows a place below all others; return the line between, if there are any. */
+function ground(points) {
+  const known = points.map((point) => point.y).filter((y) => y !== undefined);
+  if (known.length === points.length) return [];
+  const low = known.length ? Math.min(...known) : 0.5, room = Math.max(0.02, (Math.max(...known, low) - low) / 4);
+  for (const point of points.filter((point) => point.y === undefined)) Object.assign(point, { y: low - room, unknown: true });
+  const y = { datum: low - room / 2 };
+  return [
+    { data: { values: [{}] }, mark: { type: "rule", color: "var(--muted)", strokeDash: [1, 4], aria: false }, encoding: { y } },
+    { data: { values: [{}] }, encoding: { y, x: { value: "width" } },
+      mark: { type: "text", text: "accuracy unknown", align: "right", baseline: "top", dx: -2, dy: 3, color: "var(--muted)", aria: false } },
+  ];
+}
+
 /** Accuracy against a cost. A point: {x, low, high, y, model, family, kind: "full" or "hollow", words, row}. */
 function scatter(points, title, height) {
-  const kinds = ["hollow", "full"].map((kind) => points.filter((point) => point.kind === kind));
-  const labelled = kinds[1].length ? 1 : 0;
+  const line = ground(points), COLOUR = byFamily(["var(--first)", "var(--second)", "var(--third)", "var(--fourth)"]), SHAPE = byFamily(SHAPES);
+  const sides = ["hollow", "full"].map((kind) => points.filter((point) => point.kind === kind));
+  const labelled = sides[1].length ? 1 : 0;
   const costs = points.map((point) => point.x), wide = Math.min(...costs) > 0 && Math.max(...costs) > 8 * Math.min(...costs);
   const x = { field: "x", type: "quantitative", title: wide ? `${title} (logarithmic)` : title,
     scale: { ...(wide ? { type: "log" } : { zero: false }), nice: false, padding: 40 }, axis: { format: "~g" } };
-  const y = { field: "y", type: "quantitative", title: "Top-1 accuracy", scale: { zero: false, padding: 16 }, axis: { format: ".3~f" } };
-  const lines = kinds.filter((kind) => kind.length > 1).map((kind) => ({
+  const y = { field: "y", type: "quantitative", title: "Top-1 accuracy", scale: { zero: false, padding: 16 },
+    axis: { format: ".3~f", ...(line.length && { labelExpr: `datum.value < ${line[0].encoding.y.datum} ? "" : datum.label` }) } };
+  const lines = sides.filter((kind) => front(kind).length > 1).map((kind) => ({
     data: { values: front(kind) },
     mark: { type: "line", interpolate: "step-after", color: "var(--muted)", strokeWidth: 1.5, opacity: 0.7,
       strokeDash: kind[0].kind === "hollow" ? [4, 3] : [1, 0], aria: false },
@@ -57,7 +75,7 @@ function scatter(points, title, height) {
     mark: { type: "rule", strokeWidth: 2, aria: false },
     encoding: { x: { ...x, field: "low" }, x2: { field: "high" }, y, color: COLOUR },
   };
-  const marks = kinds.map((kind, index) => ({
+  const marks = sides.map((kind, index) => ({
     name: index === labelled ? "named" : "others",
     data: { values: kind },
     mark: { type: "point", size: 95, strokeWidth: 2, opacity: 1, cursor: "pointer" },
@@ -67,7 +85,7 @@ function scatter(points, title, height) {
       description: { field: "words" }, tooltip: { field: "words" },
     },
   }));
-  const layer = [...lines, bars, ...marks].filter(({ data }) => data.values.length);
+  const layer = [...lines, ...line, bars, ...marks].filter(({ data }) => data.values.length);
   return { width: "container", height, autosize: { type: "fit", contains: "padding" }, layer, config: CONFIG };
 }
 

@@ -1,4 +1,4 @@
-const { cells, texts, models, families } = JSON.parse(document.getElementById("data").textContent);
+const { cells, texts, models, families, kinds } = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const ms = (seconds) => (seconds * 1e3).toFixed(2);
 const title = (cell) => `${cell.model}, ${cell.precision.toUpperCase()}, batch ${cell.batch}`;
@@ -46,7 +46,8 @@ function point(cell, row) {
   const seconds = cell.seconds ?? cell.published, full = cell.state !== "published";
   const lines = [title(cell), `${ms(seconds)} ms ${full ? "measured" : "published"}`, `${cell.device}, ${cell.runtime}`];
   if (cell.low !== undefined) lines[1] += `, ${ms(cell.low)} to ${ms(cell.high)}`;
-  lines.push(`top-1 ${cell.top1.toFixed(3)} ${cell.evaluated ? "evaluated" : "published"}`, cell.note ?? "");
+  lines.push(cell.top1 === undefined ? "top-1 unknown" : `top-1 ${cell.top1.toFixed(3)} ${cell.evaluated ? "evaluated" : "published"}`);
+  lines.push(...(cell.marks ?? []), cell.note ?? "");
   return { x: seconds * 1e3, low: cell.low && cell.low * 1e3, high: cell.high && cell.high * 1e3, y: cell.top1, model: cell.model,
     family: families[cell.model], kind: full ? "full" : "hollow", words: lines.filter(Boolean).join("\n"), row };
 }
@@ -63,7 +64,7 @@ const FIGURE = [
 
 /** The cells to draw. Each chooser offers what the ones before it leave, and keeps its value where that is among them. */
 function chosen() {
-  let left = cells.filter((cell) => cell.state !== "failed" && cell.top1 !== undefined);
+  let left = cells.filter((cell) => cell.state !== "failed");
   for (const { id, field, usual, first = [], text = (value) => value, order } of FIGURE) {
     const select = byId(id), found = [...new Set(left.map(field))];
     const values = [...first, ...(order ? found.sort(order) : found)];
@@ -94,9 +95,9 @@ function latency() {
 }
 
 function counts(id, unit, name) {
-  const points = ["published", "exact"].flatMap((source) => models.map((model) => ({
+  const points = ["published", "exact"].flatMap((source) => models.filter((model) => model[source]).map((model) => ({
     x: model[source][id], y: model.top1, model: model.model, family: families[model.model], kind: source === "exact" ? "full" : "hollow",
-    words: `${model.model}\n${model[source][id].toFixed(2)} ${unit} ${source === "exact" ? "counted exactly" : "published"}\ntop-1 ${model.top1.toFixed(3)}`,
+    words: `${model.model}\n${model[source][id].toFixed(2)} ${unit} ${source === "exact" ? "counted exactly" : "published"}\ntop-1 ${model.top1?.toFixed(3) ?? "unknown"}`,
   })));
   return draw(id, scatter(points, name, 260));
 }
