@@ -238,7 +238,8 @@ def test_a_network_of_timm_and_a_file_stand_beside_the_published_in_every_chart(
         }
         assert sum("top-1 unknown" in text for text in texts) == 2
         assert shown.locator(f"#{figure}").get_by_text("accuracy unknown").count() == 1
-    assert shown.get_by_role("list", name="Legend").inner_text().split("\n")[:4] == ["DenseNet", "DPN", "timm", "other"]
+    legend = shown.get_by_role("list", name="Legend").inner_text().split("\n")
+    assert [name.strip() for name in legend[:4]] == ["DenseNet", "DPN", "timm", "other"]
     shown.get_by_label("Search").fill("resnet18")
     assert column(shown, 1) == ["resnet18"]
     assert shown.locator("#cells").evaluate("table => table.scrollWidth - table.parentElement.clientWidth") <= 0

@@ -9,7 +9,7 @@ A column of the table of cells is a row of COLUMNS.
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -29,7 +29,7 @@ from trtzoo.report.audit import findings
 from trtzoo.report.explain import explain
 from trtzoo.report.page.rows import PageRow, measured, published
 from trtzoo.report.published import all_cells, document, read_toml
-from trtzoo.report.results import Found, place
+from trtzoo.report.results import OTHER, Found, place
 from trtzoo.report.roofline import work_of
 from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
 from trtzoo.report.tables.model import DASH, Column
@@ -110,7 +110,7 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
         script=Markup(script),
         data=Markup(_data(cells, [*facts, *[printed] * len(printed_rows)], [row.result.subject for row in found])),
         cells=cells,
-        kinds=[LABELS.get(name, {}).get("label", name) for name in dict.fromkeys(_families(cells).values())],
+        kinds=[LABELS.get(name, {}).get("label", name) for name in _kinds(_families(cells))],
         columns=COLUMNS,
         choices={name: map(str, sorted({getattr(cell, name) for cell in cells})) for name in FILTERS},
         tables=[accuracy_table(), *evaluation_tables(evaluations)],
@@ -145,14 +145,22 @@ def _data(cells: Sequence[PageRow], facts: Sequence[dict[str, str]], subjects: I
         cell["facts"] = [index(text) for fact in named.items() for text in fact]
     families = _families(cells)
     data = {"cells": rounded, "texts": list(texts), "models": _models(subjects, cells), "families": families}
-    data["kinds"] = list(dict.fromkeys(families.values()))
+    data["kinds"] = _kinds(families)
     return msgspec.json.encode(data).decode().replace("<", r"\u003c")
 
 
 def _families(cells: Iterable[PageRow]) -> dict[str, str]:
-    """Return the family of each network by its title: those of the zoo first, which decides the colours."""
+    """Return the family of each network by its title."""
     shipped = {name: MODELS[name].family for name in document().models}
     return shipped | {name: row.family for name, row in zoo().items()} | {cell.model: cell.family for cell in cells}
+
+
+def _kinds(families: Mapping[str, str]) -> list[str]:
+    """Return the families in the order of their colours: those of the published networks, the others by name."""
+    known = [row.family for row in MODELS.values()]
+    return sorted(
+        {*families.values()}, key=lambda name: (known.index(name) if name in known else len(known), name == OTHER, name)
+    )
 
 
 def _models(subjects: Iterable[Identity], cells: Iterable[PageRow]) -> list[dict[str, Any]]:
