@@ -3,11 +3,13 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.making import tiny
+from tests.making import save, tiny
 from trtzoo.artifacts.engines import LayerTypes
 from trtzoo.builder.layer_types import check_precision, graph_types, layer_types
 from trtzoo.builder.tensorrt_worker import constrain
@@ -76,3 +78,42 @@ def test_a_graph_of_several_types_needs_a_typed_network():
         "the graph computes in several types (19 FP16, 1 FP32), and TensorRT 8.6.1 has no typed networks to keep them: "
         "use TensorRT 10 or later, or export it in one type"
     )
+
+
+def test_a_convolution_that_reads_int8_computes_in_int8_whatever_it_gives():
+    found = layer_types(
+        inspected(
+            layer("CaskConvolution", "Row major linear FP16", Inputs=[{"Format/Datatype": "Thirty-two wide row major Int8"}]),
+            layer("CaskConvolution", "Thirty-two wide row major Int8", Inputs=[{"Format/Datatype": "Row major linear FP16"}]),
+            layer("CaskConvolution", "Row major linear FP16", Inputs=[{"Format/Datatype": "Row major linear FP16"}]),
+        )
+    )
+    assert found.compute == {"INT8": 2, "FP16": 1}
+    check_precision(found, "int8", name="graph.onnx")
+
+
+def test_a_quantized_graph_s_convolutions_are_int8_only_with_integers_on_both_sides(tmp_path):
+    path = tiny(tmp_path / "half.onnx")
+    assert graph_types(path).compute == {"FP32": 1}
+    for sides, kind in ((("weight",), "FP32"), (("images", "weight"), "INT8")):
+        quantized = with_q_dq(path, tmp_path / "q.onnx", sides)
+        assert graph_types(quantized).compute == {kind: 1}
+    with pytest.raises(BuildError, match=r"half\.onnx is not int8: its layers compute in 1 FP32"):
+        check_precision(graph_types(path), "int8", name="half.onnx")
+
+
+def with_q_dq(path, into, tensors):
+    """The graph with a Q/DQ pair before the named inputs of its convolution."""
+    graph = onnx.load(path).graph
+    scale, zero = (onnx.numpy_helper.from_array(np.array(*each), name) for each, name in (((1, "f4"), "s"), ((0, "i1"), "z")))
+    graph.initializer.extend([scale, zero])
+    pairs = []
+    for name in tensors:
+        pairs.append(onnx.helper.make_node("QuantizeLinear", [name, "s", "z"], [f"{name}.q"]))
+        pairs.append(onnx.helper.make_node("DequantizeLinear", [f"{name}.q", "s", "z"], [f"{name}.dq"]))
+    (convolution,) = (node for node in graph.node if node.op_type == "Conv")
+    convolution.input[:] = [f"{name}.dq" if name in tensors else name for name in convolution.input]
+    nodes = [*pairs, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return save(into, graph)

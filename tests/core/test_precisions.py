@@ -5,12 +5,26 @@ from __future__ import annotations
 import pytest
 
 from trtzoo.core.errors import UsageError
-from trtzoo.core.precisions import PRECISIONS, check_tf32, find_precision
+from trtzoo.core.precisions import GRAPHS, PRECISIONS, check_tf32, find_precision, precision_of
 
 
 def test_the_rows_have_the_graph_s_type_and_tf32() -> None:
     found = {row.name: (row.graph, row.tf32, row.tolerance) for row in PRECISIONS.values()}
-    assert found == {"fp32": ("fp32", False, 2e-5), "tf32": ("fp32", True, 2e-2), "fp16": ("fp16", False, 2e-2)}
+    assert found == {
+        "fp32": ("fp32", False, 2e-5),
+        "tf32": ("fp32", True, 2e-2),
+        "fp16": ("fp16", False, 2e-2),
+        "int8": ("int8", False, 0.75),
+    }
+
+
+def test_every_file_is_of_a_kind_and_says_its_precision() -> None:
+    for row in PRECISIONS.values():
+        assert {*row.graphs} <= GRAPHS.keys() and all(
+            GRAPHS[row.graph].quantized == GRAPHS[kind].quantized for kind in row.graphs
+        )
+        assert row.quantized == (row.least_cosine is not None)
+    assert [precision_of(kind) for kind in ("fp32", "fp16", "int8", "int8-fp16")] == ["fp32", "fp16", "int8", "int8"]
 
 
 @pytest.mark.parametrize("name", ["fp16", "FP16", "Fp16"])
@@ -19,12 +33,13 @@ def test_a_precision_is_found_in_any_case(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "guess"), [("fp61", " Did you mean fp16?"), ("fp8", " Did you mean fp32?"), ("int8", ""), ("", "")]
+    ("name", "guess"),
+    [("fp61", " Did you mean fp16?"), ("fp8", " Did you mean fp32?"), ("int7", " Did you mean int8?"), ("", "")],
 )
 def test_an_unknown_precision_suggests_the_nearest(name: str, guess: str) -> None:
     with pytest.raises(UsageError) as caught:
         find_precision(name)
-    assert str(caught.value) == f"There is no precision {name!r}.{guess} Known: fp32, tf32, fp16."
+    assert str(caught.value) == f"There is no precision {name!r}.{guess} Known: fp32, tf32, fp16, int8."
 
 
 def test_a_gpu_without_tf32_has_no_tf32_row() -> None:

@@ -3,10 +3,11 @@
 import math
 
 import pytest
+from msgspec.structs import replace
 
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.runtimes.registry import RUNTIMES
-from trtzoo.verification.tolerances import LabelledOutcome, PairedMetrics, block_limit, judge, parity_limit
+from trtzoo.verification.tolerances import LabelledOutcome, PairedMetrics, block_limit, judge, kept_limit, parity_limit
 
 CPU = "onnxruntime"
 
@@ -90,3 +91,38 @@ def test_only_kernels_on_a_gpu_may_use_winograd_and_only_fp32_s_limit_is_another
     assert parity_limit("fp16", runtime) == parity_limit("fp16", CPU)
     reasons = judge("fp32", runtime, paired(error=5e-5), classes_count=False)
     assert bool(reasons) != on_gpu
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "images", "limit"),
+    [
+        (0, 0, 268, 0.99),  # 1.645² x 0.99 / 0.01: the fewest images that prove 99 %
+        (0, 0, 100, 0.9736),
+        (1, 0, 360, 0.98765),  # as Wilson's limit of 1 in 360
+        (0, 0, 50_000, 0.99995),
+        (300, 100, 50_000, 0.9953),  # about (won - lost - 1.645 √(won + lost)) / images
+        (20, 20, 1000, 0.9893),
+    ],
+)
+def test_the_lower_limit_of_what_is_kept_is_tango_s(lost, won, images, limit):
+    assert kept_limit(known=images, lost=lost, won=won, images=images) == pytest.approx(limit, abs=1e-4)
+
+
+def test_what_is_kept_counts_against_the_answers_that_the_reference_has_right():
+    half = kept_limit(known=500, lost=0, won=0, images=1000)
+    assert 1 - half == pytest.approx(2 * (1 - kept_limit(known=1000, lost=0, won=0, images=1000)))
+
+
+def test_int8_is_judged_by_classes_that_images_must_prove_and_by_cosine():
+    far = paired(images=1000, error=0.3, rms=0.1)
+    assert judge("int8", CPU, far, classes_count=True) == []
+    (reason,) = judge("int8", CPU, paired(images=100), classes_count=True)
+    assert reason == (
+        "100 images (0 with another class) do not prove that 99% of the reference's top-1 is kept: "
+        "the lower 95 % limit is 97.4%"
+    )
+    assert judge("int8", CPU, paired(images=100), classes_count=False) == []
+    turned = replace(paired(), cosine=0.8)
+    assert judge("int8", CPU, turned, classes_count=False) == [
+        "the logits of an image have cosine 0.800 with the reference's (at least 0.9)"
+    ]

@@ -17,7 +17,7 @@ from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.files import read_record, sidecar_path
-from trtzoo.core.precisions import PRECISIONS
+from trtzoo.core.precisions import PRECISIONS, precision_of
 from trtzoo.core.records import Device, Identity, Record
 from trtzoo.models.table import Model, find_model
 from trtzoo.runtimes.registry import Runtime
@@ -29,7 +29,7 @@ class Source(Record, frozen=True, kw_only=True):
     """What is built or measured: an ONNX file, or an engine, and what it computes; `precision` is the one asked for.
 
     The file may not exist. `batch` is the only batch size of an engine; `subject` names the file's network in commands: a
-    model, or "--onnx FILE".
+    model, or "--onnx FILE"; `kind` is a graph's, in GRAPHS.
     """
 
     path: Path
@@ -37,17 +37,18 @@ class Source(Record, frozen=True, kw_only=True):
     precision: str
     subject: str
     batch: int | None = None
+    kind: str = ""
 
     @property
     def remedy(self) -> str:
         """The command that makes the file."""
         if self.path.suffix == ".engine":
             return f"trtzoo build {self.subject} --precision {self.precision} --batch {self.batch}"
-        return f"trtzoo export {self.subject} --precision {PRECISIONS[self.precision].graph}"
+        return f"trtzoo export {self.subject} --precision {precision_of(PRECISIONS[self.precision].graph)}"
 
 
 def find_graph(folder: Path, model: str, precision: str) -> Path:
-    """The model's exported graph: the usual file, or the only one of another form. `precision` is fp32 or fp16.
+    """The model's exported graph: the usual file, or the only one of another form. `precision` is its kind, in GRAPHS.
 
     Raises UsageError for several of other forms.
     """
@@ -63,8 +64,12 @@ def find_graph(folder: Path, model: str, precision: str) -> Path:
     return others[0]
 
 
-def model_sources(models: Iterable[str], precisions: list[str] | None, folder: Path) -> list[Source]:
+def model_sources(
+    models: Iterable[str], precisions: list[str] | None, folder: Path, *, for_engines: bool = False
+) -> list[Source]:
     """The graphs of models, model by model, at these precisions, or at FP32 and a file's own; exported ones may not exist.
+
+    `for_engines` selects those that TensorRT takes.
 
     Raises UsageError for the export of another network than the zoo's, and as `file_sources` does for a file of the zoo.
     """
@@ -74,13 +79,13 @@ def model_sources(models: Iterable[str], precisions: list[str] | None, folder: P
             own = _named(row.file, precisions)
             found += [replace(each, identity=replace(each.identity, model=row.name)) for each in own]
         else:
-            found += [_exported(row, precision, folder) for precision in precisions or ["fp32"]]
+            found += [_exported(row, precision, folder, for_engines=for_engines) for precision in precisions or ["fp32"]]
     return found
 
 
-def _exported(model: Model, precision: str, folder: Path) -> Source:
-    graph = PRECISIONS[precision].graph
-    path = find_graph(folder, model.name, graph)
+def _exported(model: Model, precision: str, folder: Path, *, for_engines: bool) -> Source:
+    kind = PRECISIONS[precision].graphs[-1 if for_engines else 0]
+    path = find_graph(folder, model.name, kind)
     identity = Identity(model=model.name, network=model.network)
     if sidecar_path(path).is_file():
         identity = read_record(sidecar_path(path), OnnxSidecar).identity
@@ -89,7 +94,7 @@ def _exported(model: Model, precision: str, folder: Path) -> Source:
             f"{path} is {identity.network or 'a file from elsewhere'}, and this zoo's {model.name} is {model.network}. "
             f"Use another --onnx-dir, or run: trtzoo export {model.name} --force"
         )
-    return Source(path=path, identity=identity, precision=precision, subject=model.name)
+    return Source(path=path, identity=identity, precision=precision, subject=model.name, kind=kind)
 
 
 def file_sources(files: Iterable[Path], precisions: list[str] | None) -> list[Source]:
@@ -112,11 +117,11 @@ def _named(path: Path, precisions: list[str] | None) -> list[Source]:
     stamp, sidecar = engines.read_source(path, None)
     identity, own = (sidecar.identity, sidecar.precision) if sidecar else read_foreign(path, stamp.sha256)
     for name in precisions or ():
-        if PRECISIONS[name].graph != own:
+        if own not in PRECISIONS[name].graphs:
             raise UsageError(f"{path} is {own}: it cannot be used as {name}.")
     return [
-        Source(path=path, identity=identity, precision=name, subject=f"--onnx {quote(str(path))}")
-        for name in precisions or [own]
+        Source(path=path, identity=identity, precision=name, subject=f"--onnx {quote(str(path))}", kind=own)
+        for name in precisions or [precision_of(own)]
     ]
 
 
@@ -135,21 +140,33 @@ def pairs(sources: Iterable[Source], batches: list[int] | None, usual: Iterable[
 
 
 def select_sources(
-    models: Names | None, onnx: Files | None, precision: Names | None, folder: Path
+    models: Names | None, onnx: Files | None, precision: Names | None, folder: Path, *, for_engines: bool = False
 ) -> tuple[list[Source], list[str]]:
     """The sources of models (None: all), or of the files `onnx`, and their precisions; None means fp32, or a file's own.
 
-    Raises UsageError for both models and files, and StoreError for a file that cannot be used.
+    `for_engines` if engines will be built of them. Raises UsageError for both models and files, and StoreError for a file that
+    cannot be used.
     """
     given = None if precision is None else select_precisions(precision)
     if onnx is None:
-        sources = model_sources(select_models(models), given, folder)
+        sources = model_sources(select_models(models), given, folder, for_engines=for_engines)
     elif models is not None:
         raise UsageError("Give either model names or --onnx FILE, not both.")
     else:
         files = [onnx] if isinstance(onnx, str | os.PathLike) else onnx
         sources = file_sources(map(Path, files), given)
+    for source in sources if for_engines else ():
+        check_kind(source, for_engines=True)
     return sources, list(dict.fromkeys(source.precision for source in sources))
+
+
+def check_kind(source: Source, *, for_engines: bool) -> None:
+    """Raise UsageError for a quantized graph that is for processors where TensorRT takes it, or the other way round."""
+    graphs = PRECISIONS[source.precision].graphs
+    wanted = graphs[-1 if for_engines else 0]
+    if source.kind and source.kind in graphs and source.kind != wanted:
+        place = "TensorRT" if for_engines else "processors"
+        raise UsageError(f"{source.path} is {source.kind}, which is not for {place}: take the export that is {wanted}.")
 
 
 class ArtifactPaths(Record, frozen=True, kw_only=True):
@@ -178,6 +195,7 @@ class ArtifactPaths(Record, frozen=True, kw_only=True):
                 )
             return source
         if self.engines is None:
+            check_kind(source, for_engines=False)
             return source
         engine = self.engines / engines.engine_name(source.identity, source.precision, batch)
         identity = source.identity

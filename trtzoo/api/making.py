@@ -10,7 +10,7 @@ from rich.progress import TaskID
 from trtzoo.api import selection
 from trtzoo.api.artifacts import pairs, require_some, select_sources
 from trtzoo.api.selection import Files, Folder, Names, Sizes
-from trtzoo.artifacts.graphs import ExportOrder
+from trtzoo.artifacts.graphs import CALIBRATION_METHODS, DEFAULT_METHOD, Calibration, ExportOrder
 from trtzoo.builder import plan
 from trtzoo.builder.options import check_options
 from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildOrder, BuildResult, BuildSettings
@@ -18,14 +18,17 @@ from trtzoo.builder.targets import check_names, choose_target
 from trtzoo.core.console import ALERT, log, progress_bars
 from trtzoo.core.errors import UsageError
 from trtzoo.core.files import size_text
-from trtzoo.core.precisions import PRECISIONS, check_tf32
+from trtzoo.core.modules import require_module
+from trtzoo.core.precisions import GRAPHS, PRECISIONS, check_tf32
 from trtzoo.core.records import Batch, is_plain
 from trtzoo.exporter.plan import ExportResult
 from trtzoo.exporter.plan import export as export_model
 from trtzoo.hardware import probes
-from trtzoo.models.sources import locate
+from trtzoo.images.dataset import DataSet, read_calibration
+from trtzoo.models.sources import SEEDED, locate
 from trtzoo.models.table import FILE, find_model, zoo
 
+CALIBRATION_IMAGES, SYNTHETIC_IMAGES = 512, 16
 FALLBACK = """SEEDED WEIGHTS: Could not download the published weights; using seeded ones. Latency is valid, accuracy is not.
 %s To fail instead: --weights paddle"""
 
@@ -41,6 +44,9 @@ def export(
     classes: int = 1000,
     input_size: int = 224,
     name: str | None = None,
+    calibration: Folder | None = None,
+    images: int | None = None,
+    method: str | None = None,
     onnx_dir: Folder = "onnx",
     force: bool = False,
     on_result: Callable[[ExportResult], None] | None = None,
@@ -49,8 +55,10 @@ def export(
 
     `weights` is paddle, torchvision, timm, seeded, or a file; by default that of the zoo's row, or paddle's, or seeded ones if
     they cannot be downloaded, with a warning. A file that is up to date is kept unless `force`, and so is one with other
-    weights; `name` is another name for the files of one model. `on_result` receives each record as it is made. A file that
-    could not be made has `error` set. Raises UsageError and WeightsError before anything is made.
+    weights; `name` is another name for the files of one model. int8 needs photographs in the folder `calibration`; at most
+    `images` (512) set the scales, by `method` (mse, minmax, percentile or entropy); with seeded weights, synthetic images do.
+    `on_result` receives each record as it is made. A file that could not be made has `error` set. Raises UsageError, DataError
+    and WeightsError before anything is made.
 
     >>> import trtzoo
     >>> (small,) = trtzoo.export("dpn68", weights="seeded", classes=10, input_size=32)
@@ -59,10 +67,12 @@ def export(
     """
     if io not in ("fp32", "fp16"):
         raise UsageError(f"--io {io!r}: choose fp32 or fp16.")
-    graphs = dict.fromkeys(PRECISIONS[name].graph for name in selection.select_precisions(precision))
-    if io == "fp16" and "fp16" not in graphs:
+    graphs = dict.fromkeys(kind for name in selection.select_precisions(precision) for kind in PRECISIONS[name].graphs)
+    if io == "fp16" and not any(GRAPHS[graph].floats == "fp16" for graph in graphs):
         raise UsageError("--io fp16 is the input and output of an FP16 graph. Add --precision fp16, or leave it out.")
-    types = {graph: io if graph == "fp16" else "fp32" for graph in graphs}
+    types = {graph: io if GRAPHS[graph].floats == "fp16" else "fp32" for graph in graphs}
+    quantized = [graph for graph in graphs if GRAPHS[graph].quantized]
+    data = read_calibration_data(calibration, images, method, quantized)
     fixed: Batch = "dynamic" if batch == "dynamic" else selection.select_batch(batch)
     if name is not None and not (is_plain(name) and re.fullmatch(r"[\w.+-]+", name)):
         raise UsageError(f"--name {name!r} is not a name of letters, digits and . _ + -")
@@ -76,6 +86,15 @@ def export(
         raise UsageError(f"--name is for one model, and these are {len(checkpoints)}.")
     if reason := next((checkpoint.fallback for _, checkpoint in checkpoints if checkpoint.fallback), ""):
         log.log(ALERT, FALLBACK, reason)
+    if quantized and data is None and (trained := [row.name for row, each in checkpoints if each.source != SEEDED]):
+        raise UsageError(f"{quantized[0]} needs photographs like those that {trained[0]} will see. Add --calibration DIR")
+    data = data or DataSet(synthetic=SYNTHETIC_IMAGES)
+    source = Calibration(
+        data=data.name if data.photographs else "synthetic",
+        fingerprint=data.fingerprint,
+        images=len(data.photographs) or data.synthetic,
+        method=next((each for each in CALIBRATION_METHODS if each == method), DEFAULT_METHOD),
+    )
     records = []
     with progress_bars() as bars:
         bar = bars.add_task("exporting", total=len(checkpoints) * len(graphs))
@@ -91,15 +110,37 @@ def export(
                     opset=opset,
                     classes=classes,
                     size=input_size,
+                    calibration=source if graph in quantized else None,
                 )
                 for graph, kind in types.items()
             ]
-            for record in export_model(model, checkpoint, orders, Path(onnx_dir), force=force):
+            for record in export_model(model, checkpoint, orders, Path(onnx_dir), calibration=data, force=force):
                 records.append(record)
                 bars.advance(bar)
                 if on_result:
                     on_result(record)
     return records
+
+
+def read_calibration_data(
+    folder: Folder | None, images: int | None, method: str | None, quantized: list[str]
+) -> DataSet | None:
+    """The photographs in the folder, None without one. Raises UsageError for options that do not go together."""
+    given = {"--calibration": folder, "--images": images, "--method": method}
+    if not quantized and (useless := [option for option, value in given.items() if value is not None]):
+        raise UsageError(f"{useless[0]} is for precisions with INT8. Add --precision int8, or leave it out.")
+    if method not in (None, *CALIBRATION_METHODS):
+        raise UsageError(f"--method {method!r}: choose {', '.join(CALIBRATION_METHODS)}.")
+    if images is not None and folder is None:
+        raise UsageError("--images is the number of photographs of --calibration DIR, which is missing.")
+    if folder is None:
+        return None
+    for module in ("cv2", "PIL"):
+        require_module("trtzoo export --calibration", module=module, extra="eval")
+    data = read_calibration(Path(folder), limit=images or CALIBRATION_IMAGES)
+    for note in data.notes:
+        log.warning(note)
+    return data
 
 
 def build(
@@ -142,7 +183,7 @@ def build(
     mine-e10c6bc7-fp32-b1.engine ok
     mine-e10c6bc7-fp32-b4.engine ok
     """
-    sources, precisions = select_sources(models, onnx, precision, Path(onnx_dir))
+    sources, precisions = select_sources(models, onnx, precision, Path(onnx_dir), for_engines=True)
     batches = None if batch is None else selection.select_batches(batch)
     check_names(gpu, flavour)
     target = choose_target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"), device=device)

@@ -9,7 +9,7 @@ from pathlib import Path
 from trtzoo.artifacts import engines
 from trtzoo.core.errors import MachineError, UsageError
 from trtzoo.core.modules import require_module
-from trtzoo.core.precisions import check_tf32, find_precision
+from trtzoo.core.precisions import PRECISIONS, check_tf32, find_precision
 from trtzoo.core.records import Device
 from trtzoo.hardware import probes
 from trtzoo.hardware.devices import choose_device
@@ -81,6 +81,9 @@ def select_runtime(
     require_module(row.name, module=row.module, remedy=row.installer)
     if chosen.kind == "cpu" and "tf32" in precisions:
         raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor use --precision fp32.")
+    if not row.quantized and (integers := [name for name in precisions if PRECISIONS[name].quantized]):
+        names = ", ".join(each.name for each in own if each.quantized)
+        raise UsageError(f"{row.name} does not compute {integers[0]} graphs in integers; these do: {names}.")
     if chosen.kind == "gpu":
         check_tf32(precisions, chosen.name, chosen.sm)
     return chosen, row

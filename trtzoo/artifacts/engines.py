@@ -13,6 +13,7 @@ import msgspec
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import encode, read_record, sha256_file, sidecar_path
+from trtzoo.core.precisions import GRAPHS, precision_of
 from trtzoo.core.records import MAX_BATCH, SCHEMA, Identity, Record, Weights, are_not_negative, check, is_plain
 from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu, card_title
 
@@ -213,8 +214,8 @@ def read_source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | N
     external data is not in the ONNX file's folder, or if the file differs from the one that its sidecar describes.
     """
     if not onnx.is_file():
-        name = re.fullmatch(r"(.+)-(fp32|fp16)", onnx.stem)
-        remedy = f" Run: trtzoo export {quote(name[1])} --precision {name[2]}" if name else ""
+        name = re.fullmatch(rf"(.+?)-({'|'.join(sorted(GRAPHS, key=len, reverse=True))})", onnx.stem)
+        remedy = f" Run: trtzoo export {quote(name[1])} --precision {precision_of(name[2])}" if name else ""
         raise StoreError(f"There is no {onnx}.{remedy}")
     path = sidecar_path(onnx)
     if not path.is_file():
@@ -227,7 +228,7 @@ def read_source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | N
     stamp = stamp_file(onnx, known)
     sidecar = read_record(path, OnnxSidecar)
     if sidecar.sha256 != stamp.sha256:
-        remedy = f"trtzoo export {quote(sidecar.model)} --precision {quote(sidecar.precision)} --force"
+        remedy = f"trtzoo export {quote(sidecar.model)} --precision {precision_of(quote(sidecar.precision))} --force"
         raise StoreError(f"{onnx} is not the file that {path.name} describes: it was changed or truncated. Run: {remedy}")
     return stamp, sidecar
 

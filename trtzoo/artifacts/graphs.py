@@ -1,12 +1,52 @@
 """Exported ONNX files: the order for one, and the sidecar that describes it."""
 
-from typing import Literal
+from typing import Literal, get_args
 
+from msgspec.structs import replace
+
+from trtzoo.core.precisions import GRAPHS
 from trtzoo.core.records import MAX_BATCH, SCHEMA, Batch, GoldenCheck, Identity, Record, Weights, check, is_plain
+
+CalibrationMethod = Literal["mse", "minmax", "percentile", "entropy"]
+CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
+DEFAULT_METHOD: CalibrationMethod = "mse"
+
+
+class Calibration(Record, frozen=True, kw_only=True):
+    """What the scales of a quantized graph come from: `images` of the data set `data`, or "synthetic" ones."""
+
+    data: str
+    fingerprint: str
+    images: int
+    method: CalibrationMethod
+
+    def __post_init__(self) -> None:
+        check(self, data=is_plain(self.data), images=self.images > 0)
+
+
+class Quantization(Record, frozen=True, kw_only=True):
+    """How a graph is quantized. `scales` are those of the activations, by tensor; weights' are in the file, one per channel.
+
+    `convolutions` of `all_convolutions` compute in the quantized type. `kept` are blocks that stay in floating point.
+    `unreadable` of the calibration's images could not be read.
+    """
+
+    calibration: Calibration
+    scales: dict[str, float]
+    convolutions: int
+    all_convolutions: int
+    kept: tuple[str, ...] = ()
+    unreadable: int = 0
+
+    def __post_init__(self) -> None:
+        check(self, scales=all(0 < scale < 1e30 for scale in self.scales.values()))
 
 
 class ExportOrder(Record, frozen=True, kw_only=True):
-    """An ONNX file to export. `size` is the height and width of an image in pixels, `name` another name than the model's."""
+    """An ONNX file to export. `precision` is its kind, in GRAPHS, and `name` another name than the model's.
+
+    `size` is the height and width of an image in pixels. A quantized graph has a `calibration`.
+    """
 
     model: str
     name: str = ""
@@ -16,6 +56,22 @@ class ExportOrder(Record, frozen=True, kw_only=True):
     opset: int = 17
     classes: int = 1000
     size: int = 224
+    calibration: Calibration | None = None
+
+    @property
+    def in_floats(self) -> "ExportOrder":
+        """The order of the same network in FP32, as it is calibrated."""
+        return replace(self, name="", precision="fp32", io="fp32", batch="dynamic", opset=17)
+
+    @property
+    def graph_opset(self) -> int:
+        """The graph's opset: at least what its kind needs."""
+        return max(self.opset, GRAPHS[self.precision].opset)
+
+    @property
+    def floats(self) -> str:
+        """The type of the graph's floating-point tensors."""
+        return GRAPHS[self.precision].floats
 
     @property
     def file_name(self) -> str:
@@ -63,6 +119,7 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
     golden_sha256: str
     check: GoldenCheck
     versions: dict[str, str]
+    quantization: Quantization | None = None
 
     def __post_init__(self) -> None:
         names = {name: is_plain(getattr(self, name)) for name in ("golden", "model", "precision")}

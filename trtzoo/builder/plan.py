@@ -32,7 +32,7 @@ from trtzoo.hardware.gpu_lock import exclusive_gpu
 
 COMMAND = module_command("trtzoo.builder.tensorrt_worker")
 WORKSPACE = 1 << 30  # bytes of scratch memory that kernels may use
-CODE = ("tensorrt_worker.py", "layer_types.py", "options.py")  # our code that decides an engine
+CODE = ("tensorrt_worker.py", "layer_types.py", "options.py", "widening.py")  # our code that decides an engine
 TIMEOUT = 3600.0  # seconds after which a build is stopped; the slowest build ahead of time took six
 BYTES_PER_JOB = 3 << 29
 

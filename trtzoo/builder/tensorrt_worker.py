@@ -19,6 +19,7 @@ from typing import Any
 from trtzoo.artifacts.engines import LayerTypes, Recipe, TensorSpec, switch
 from trtzoo.builder.layer_types import COMPUTE, check_precision, count_types, graph_types, layer_types
 from trtzoo.builder.options import OPTIONS
+from trtzoo.builder.widening import widened
 from trtzoo.core.errors import BuildError
 from trtzoo.core.files import replacing
 from trtzoo.core.precisions import PRECISIONS
@@ -84,17 +85,21 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
     options = [name for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED") if hasattr(flags, name)]
     network = builder.create_network(sum(1 << int(getattr(flags, name)) for name in options))
     typed = hasattr(flags, "STRONGLY_TYPED") or not hasattr(trt.BuilderFlag, "FP16")  # TensorRT from 10 on, and TensorRT-RTX
-    parser = parse(trt, network, logger, job)
+    quantized = PRECISIONS[recipe.precision].quantized
+    parser = parse(trt, network, logger, job, model=widened(Path(job.onnx)) if quantized and not typed else None)
     parsed = [network.get_layer(index) for index in range(network.num_layers)]
-    if typed:
+    if typed and not quantized:
         layers = count_types(
             "network", [(each.type.name, each.get_output(0).dtype.name) for each in parsed if each.num_outputs]
         )
-    else:  # TensorRT 8 says FLOAT of every tensor that it has not yet chosen a type for
+    else:  # TensorRT says FLOAT or HALF of what it dequantizes, and TensorRT 8 FLOAT of all that it has not chosen a type for
         layers = graph_types(Path(job.onnx))
     check_precision(layers, recipe.precision, name=Path(job.onnx).name)
     config = configure(trt, builder, job, typed=typed)
-    if not typed and PRECISIONS[recipe.precision].graph == "fp16":
+    if not typed and quantized:
+        for flag in (trt.BuilderFlag.INT8, trt.BuilderFlag.FP16):
+            config.set_flag(flag)
+    elif not typed and PRECISIONS[recipe.precision].graph == "fp16":
         constrain(trt, config, parsed, layers)
     if hasattr(trt, "IProgressMonitor"):  # TensorRT 8 has none: the parent ends its process to cancel it
         config.progress_monitor = progress_monitor(trt, report, stopped)
@@ -131,13 +136,13 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
     )
 
 
-def parse(trt: Any, network: Any, logger: Any, job: BuildJob) -> Any:
-    """Fill the network from the ONNX file and return the parser, which must outlive the build.
+def parse(trt: Any, network: Any, logger: Any, job: BuildJob, *, model: bytes | None = None) -> Any:
+    """Fill the network from the ONNX file, or from `model` in its place, and return the parser, which must outlive the build.
 
     The input gets its final shape: the engine is then optimised for one batch and decides nothing at run time.
     """
     name, batch, parser = Path(job.onnx).name, job.recipe.batch, trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(job.onnx):
+    if not (parser.parse_from_file(job.onnx) if model is None else parser.parse(model)):
         errors = [parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
         raise BuildError(f"TensorRT cannot read {name}: " + ("; ".join(errors) or logger.reason()))
     if not network.num_layers:

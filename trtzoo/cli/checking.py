@@ -16,14 +16,15 @@ from trtzoo.cli.application import command, forward
 from trtzoo.cli.lines import EvalLine, eval_line, print_line
 from trtzoo.core.console import log, print_result, progress_bars
 from trtzoo.core.errors import DataError, TrtzooError, UsageError
+from trtzoo.core.precisions import PRECISIONS
 from trtzoo.images.dataset import DataSet
 from trtzoo.report.published import document
 from trtzoo.report.results import weights_text
 from trtzoo.report.tables import parity as report
 from trtzoo.report.tables.accuracy import comparable
 from trtzoo.report.tables.formats import render
-from trtzoo.verification.check import block_divergences
-from trtzoo.verification.tolerances import ParityVerdict
+from trtzoo.verification.check import block_divergences, quantized_blocks
+from trtzoo.verification.tolerances import BlockError, Divergence, ParityVerdict
 
 
 @command("eval")
@@ -120,7 +121,11 @@ def parity(
     classes: options.ClassFile = None,
     labels: options.Labels = None,
     layers: Annotated[
-        bool, Option("--layers", help="Compare the FP16 graph with the FP32 graph block by block, in ONNX Runtime.")
+        bool,
+        Option(
+            "--layers",
+            help="Compare the FP16 graph, or that of --precision int8, with the FP32 graph block by block, in ONNX Runtime.",
+        ),
     ] = False,
     form: options.Format = "rich",
     onnx_dir: options.OnnxFolder = Path("onnx"),
@@ -129,19 +134,21 @@ def parity(
     """Compare engines with the PyTorch reference on the same images, each engine at its own batch size.
 
     Exit code 1 if one fails. The table's caption has the limits of each precision. A plain folder of photographs without labels
-    is enough. --layers names the first block at which FP16 leaves tolerance.
+    is enough. --layers names the first block at which FP16 leaves tolerance, or ranks the blocks of INT8 by the error they add.
 
     Examples: trtzoo parity densenet121 --data photographs; trtzoo parity --all --precision fp32,fp16 --batch 1,8;
-    trtzoo parity dpn131 --layers
+    trtzoo parity dpn131 --layers; trtzoo parity dpn131 --layers --precision int8 --data photographs
     """
     models, onnx = options.select(models, every), onnx or None
     if layers:
         given = {"--onnx": onnx, "--batch": batch, "--runtime": runtime}
         if unused := [name for name, value in given.items() if value]:
             raise UsageError(f"--layers compares a model's two graphs in ONNX Runtime. Leave out {', '.join(unused)}.")
-        selection.select_runtime(gpu, runtime, selection.select_precisions(precision or "fp32"), device=device)
+        precisions = selection.select_precisions(precision or "fp32")
+        selection.select_runtime(gpu, runtime, precisions, device=device)
+        quantized = next((name for name in precisions if PRECISIONS[name].quantized), None)
         images = checking.image_reader(data, limit=limit, classes=classes, labels=labels)
-        return _compare_layers(selection.select_models(models), images, onnx_dir, form)
+        return _compare_layers(selection.select_models(models), images, onnx_dir, form, quantized)
     arguments, missing = locals(), list[TrtzooError]()
     verdicts = forward(api.parity, arguments, on_result=_log, on_missing=missing.append)
     for error in missing:
@@ -163,25 +170,32 @@ def _log(verdict: ParityVerdict) -> None:
     log.info("%s %s", verdict.title, "fails" if verdict.reasons else "passes")
 
 
-def _compare_layers(models: list[str], images: Callable[[int], DataSet], onnx: Path, form: str) -> bool:
-    """Print every model's blocks and the first of each that leaves tolerance; return whether one does, or a model fails."""
+def _compare_layers(models: list[str], images: Callable[[int], DataSet], onnx: Path, form: str, quantized: str | None) -> bool:
+    """Print every model's blocks and the first of each that leaves tolerance; return whether one does, or a model fails.
+
+    The blocks are FP16's, or those of the precision `quantized`.
+    """
     shown, failed = [], False
     for model in models:
-        fp32, fp16 = (find_graph(onnx, model, kind) for kind in ("fp32", "fp16"))
+        fp32, other = (find_graph(onnx, model, kind) for kind in ("fp32", PRECISIONS[quantized or "fp16"].graph))
+        found: list[Divergence] | list[BlockError]
         try:
             with progress_bars() as bars:
                 bars.add_task(f"comparing the blocks of {model}", total=None)
-                blocks = block_divergences(model, fp32, fp16, images)
+                if quantized:
+                    found = quantized_blocks(model, fp32, other, quantized, images)
+                else:
+                    found = block_divergences(model, fp32, other, images)
         except DataError:
             raise
         except TrtzooError as error:
             failed = True
             log.error("%s: %s", model, error)
             continue
-        shown.append(report.layer_table(model, blocks))
-        diverged = report.first_divergence(blocks) is not None
+        shown.append(report.layer_table(model, found))
+        diverged = any(not row.error <= row.limit for row in found)
         failed |= diverged
-        log.log(logging.ERROR if diverged else logging.INFO, "%s: %s", model, report.divergence_sentence(blocks))
+        log.log(logging.ERROR if diverged else logging.INFO, "%s: %s", model, report.layer_sentence(found))
     if shown:
         print(render(shown, form), end="")
     return failed

@@ -8,6 +8,7 @@ from typer import Option
 
 from trtzoo import api
 from trtzoo.artifacts.engines import EngineSidecar
+from trtzoo.artifacts.graphs import CALIBRATION_METHODS, DEFAULT_METHOD
 from trtzoo.builder.options import OPTIONS
 from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildResult
 from trtzoo.cli import options
@@ -48,12 +49,26 @@ def export(
     name: Annotated[
         str | None, Option(help="Another name for the file of one model, to keep an export with other weights.")
     ] = None,
+    calibration: Annotated[
+        Path | None, Option(help="For INT8: photographs that set the scales, such as some of the training set.", metavar="DIR")
+    ] = None,
+    images: Annotated[
+        int | None, Option(help="Use at most this many of them, spread over all classes (default: 512).", min=1)
+    ] = None,
+    method: Annotated[
+        str | None,
+        Option(
+            help=f"How ranges of activations become scales: {', '.join(CALIBRATION_METHODS)} (default: {DEFAULT_METHOD}).",
+            autocompletion=options.one_of(CALIBRATION_METHODS),
+        ),
+    ] = None,
     onnx_dir: options.OnnxFolder = Path("onnx"),
     force: Annotated[bool, Option("--force", help="Re-export even if up to date.")] = False,
 ) -> bool:
     """Export networks to ONNX files, each checked against float64 before it is written.
 
-    Examples: trtzoo export dpn131; trtzoo export --all --precision fp32,fp16; trtzoo export densenet121 --weights my.pth
+    Examples: trtzoo export dpn131; trtzoo export --all --precision fp32,fp16; trtzoo export densenet121 --weights my.pth;
+    trtzoo export dpn68 --precision int8 --calibration photographs
     """
     models = options.select(models, every)
     return any(record.error for record in forward(api.export, locals(), on_result=partial(_print, form)))

@@ -60,12 +60,12 @@ OwnPrecisions = Annotated[
     str | None,
     Option(
         "--precision",
-        help="Comma list of fp32, tf32, fp16 (default: fp32; with --onnx the file's).",
+        help=f"Comma list of {', '.join(PRECISIONS)} (default: fp32; with --onnx the file's).",
         autocompletion=list_of(PRECISIONS),
     ),
 ]
 OwnBatches = Annotated[str | None, Option("--batch", help="Comma list of batch sizes (default: 1,4,8, or a file's only one).")]
-Precisions = Annotated[str, Option(help="Comma list of fp32, tf32, fp16.", autocompletion=list_of(PRECISIONS))]
+Precisions = Annotated[str, Option(help=f"Comma list of {', '.join(PRECISIONS)}.", autocompletion=list_of(PRECISIONS))]
 Batches = Annotated[str, Option(help="Comma list of batch sizes.")]
 DEVICES = ["auto", "cpu", *GPUS]
 Gpu = Annotated[

@@ -1,4 +1,4 @@
-"""PRECISIONS, one table of precisions.toml each: a new precision is a new table."""
+"""PRECISIONS, one table of precisions.toml each: a new precision is a new table. GRAPHS are the kinds of ONNX files."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -9,18 +9,46 @@ from trtzoo.core.errors import UsageError, find_row
 from trtzoo.core.modules import read_rows
 
 
+class Graph(msgspec.Struct, frozen=True):
+    """A kind of ONNX file: the type of its floating-point tensors, and the type to which Q/DQ nodes quantize the others."""
+
+    floats: Literal["fp32", "fp16"]
+    quantized: Literal["", "int8"] = ""
+    opset: int = 13  # at least; QuantizeLinear takes scales in FP16 from 19 on
+
+
+GRAPHS = {
+    "fp32": Graph("fp32"),
+    "fp16": Graph("fp16"),
+    "int8": Graph("fp32", "int8"),
+    "int8-fp16": Graph("fp16", "int8", opset=19),
+}
+
+
 class Precision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A number format. `graph` is the type of weights and activations in the ONNX file.
+    """A number format. `graph` is the kind of its ONNX file, in GRAPHS; `engine_graph` is what TensorRT takes, if another.
 
     `tolerance` bounds max|logit - reference| / max|reference| against float64; `winograd_tolerance` does where a runtime's
-    kernels may compute 3x3 convolutions by Winograd's algorithm (None: the same).
+    kernels may compute 3x3 convolutions by Winograd's algorithm (None: the same). `least_cosine` bounds the cosine of an
+    image's logits and the reference's: quantized precisions have it, and are judged by classes (verification/tolerances.py).
     """
 
     name: str
-    graph: Literal["fp32", "fp16"]
+    graph: str
     tolerance: float
+    engine_graph: str = ""
     winograd_tolerance: float | None = None
+    least_cosine: float | None = None
     tf32: bool = False
+
+    @property
+    def graphs(self) -> list[str]:
+        """The kinds of ONNX files that an export writes."""
+        return list(filter(None, (self.graph, self.engine_graph)))
+
+    @property
+    def quantized(self) -> bool:
+        return bool(GRAPHS[self.graph].quantized)
 
 
 PRECISIONS = read_rows("trtzoo.core", "precisions.toml", Precision)
@@ -29,6 +57,11 @@ PRECISIONS = read_rows("trtzoo.core", "precisions.toml", Precision)
 def find_precision(name: str) -> Precision:
     """The precision called `name`, in any case. Raises UsageError if there is none."""
     return find_row("precision", name, PRECISIONS)
+
+
+def precision_of(graph: str) -> str:
+    """The precision of an ONNX file of this kind: the first one that uses it."""
+    return next((row.name for row in PRECISIONS.values() if graph in row.graphs), graph)
 
 
 def check_tf32(names: Iterable[str], gpu: str, sm: int) -> None:

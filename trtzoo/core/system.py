@@ -107,3 +107,16 @@ def die_with_parent() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+INT8_INSTRUCTIONS = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX VNNI", "asimddp": "dot product"}
+"""Flags of processors with instructions for sums of INT8 products, the fastest first."""
+
+
+def int8_instructions(root: Path = ROOT) -> str:
+    """The processor's instructions for INT8: those above that it has, "none", or "unknown" where the system does not say."""
+    try:
+        flags = re.search(r"^(?:flags|Features)\s*:(.*)$", (root / "proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return "unknown"
+    return ", ".join(name for flag, name in INT8_INSTRUCTIONS.items() if flags and flag in flags[1].split()) or "none"

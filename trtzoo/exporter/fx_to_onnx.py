@@ -183,10 +183,10 @@ def _split_parts(node: fx.Node) -> list[tuple[str, slice]]:
 def translate(network: nn.Module, order: ExportOrder) -> OnnxGraph:
     """An eval-mode network as a graph: images (batch, 3, size, size) of type `io` → logits (batch, classes) of the same type.
 
-    Weights and activations have type `precision`; the number of classes is the network's. Raises ExportError for an operation
+    Weights and activations have the type `floats`; the number of classes is the network's. Raises ExportError for an operation
     that has no row in OPERATIONS.
     """
-    graph, precision, io = OnnxGraph(order.model, order.precision, order.opset), order.precision, order.io
+    graph, precision, io = OnnxGraph(order.model, order.floats, order.graph_opset), order.floats, order.io
     traced = fx.symbolic_trace(network).graph
     values: dict[fx.Node, Value] = {}
     for node in traced.nodes:

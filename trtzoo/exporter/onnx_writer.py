@@ -42,9 +42,11 @@ class Weight:
             if self.scale is None:
                 array = np.ascontiguousarray(self.values, self.dtype)
             else:
-                array = np.empty(self.values.shape, self.dtype)
+                array = np.empty(self.values.shape, np.float64 if self.dtype == np.int8 else self.dtype)
                 factors = self.scale.reshape(-1, *[1] * (array.ndim - 1))
                 np.multiply(self.values, factors, out=array, casting="same_kind")
+            if self.dtype == np.int8:
+                array = np.rint(array).astype(np.int8)
         if not np.isfinite(array).all():
             raise ExportError(f"{self.name} does not fit {self.dtype}, whose largest value is {np.finfo(self.dtype).max:g}.")
         return array
@@ -62,7 +64,7 @@ class Weight:
 
 @dataclass
 class OnnxGraph:
-    """Nodes and weights of one ONNX graph, in one floating-point type."""
+    """Nodes and weights of one ONNX graph, in one floating-point type, `precision`."""
 
     name: str
     precision: str
@@ -90,7 +92,7 @@ class OnnxGraph:
         """
         model = self.skeleton()
         for weight in self.weights.values():
-            if weight.dtype.kind == "i":
+            if weight.dtype == np.int64:
                 model.graph.initializer.append(numpy_helper.from_array(weight.values, weight.name))
             else:
                 model.graph.input.append(helper.make_tensor_value_info(weight.name, weight.element, weight.values.shape))

@@ -18,14 +18,15 @@ from trtzoo.artifacts import golden
 from trtzoo.artifacts.graphs import ExportOrder, OnnxSidecar
 from trtzoo.core.errors import ExportError, StoreError, TrtzooError
 from trtzoo.core.files import encode, read_sidecar, replacing, sha256_file, sidecar_path
-from trtzoo.core.precisions import PRECISIONS
+from trtzoo.core.precisions import PRECISIONS, precision_of
 from trtzoo.core.records import Record
+from trtzoo.images.dataset import DataSet
 from trtzoo.models.sources import FILE, SEEDED, Checkpoint
 from trtzoo.models.table import Model, zoo
 
 PACKAGES = ("trtzoo", "torch", "onnx", "numpy")  # the packages that decide an export's bytes
 # our code that decides an export's bytes: a change of it makes every export out of date
-CODE = ("exporter", "artifacts/golden.py", "core/precisions.py", "core/precisions.toml", "models")
+CODE = ("exporter", "artifacts/blocks.py", "artifacts/golden.py", "core/precisions.py", "core/precisions.toml", "models")
 
 
 class ExportResult(Record, frozen=True, kw_only=True):
@@ -41,48 +42,66 @@ class ExportResult(Record, frozen=True, kw_only=True):
 
 
 def export(
-    model: Model, checkpoint: Checkpoint, orders: list[ExportOrder], folder: Path, *, force: bool = False
+    model: Model,
+    checkpoint: Checkpoint,
+    orders: list[ExportOrder],
+    folder: Path,
+    *,
+    calibration: DataSet | None = None,
+    force: bool = False,
 ) -> Iterator[ExportResult]:
     """Run the orders of one model and yield each result; a failed order does not stop the others or leave partial files.
 
     A file whose inputs have not changed is not exported again unless `force`. A file with other weights is not replaced,
-    either: it stays if the wanted weights could not be downloaded, else the order fails.
+    either: it stays if the wanted weights could not be downloaded, else the order fails. Quantized graphs need images, the
+    `calibration`.
     """
-    from trtzoo.exporter import fx_to_onnx
+    from trtzoo.exporter import fx_to_onnx, quantized
     from trtzoo.models import weights
     from trtzoo.runtimes import onnxruntime
 
     load = cache(partial(weights.load, model, checkpoint))  # the network is shared by all files
 
     @cache
-    def golden_sample(classes: int, size: int) -> golden.Golden:
-        images, (network, _) = golden.images(size), load(classes=classes)
+    def golden_sample(floats: ExportOrder) -> golden.Golden:
+        network, _ = load(classes=floats.classes)
+        if floats.calibration and calibration:
+            return quantized.golden_sample(network, floats, calibration, checkpoint.preprocessing(floats.size))
+        images = golden.images(floats.size)
         return golden.Golden(images, fx_to_onnx.reference_logits(network, images))
 
     def make(order: ExportOrder, path: Path, inputs: str) -> OnnxSidecar:
         """Write the graph, verified by ONNX Runtime's logits, to `path`, and its golden sample and sidecar beside it."""
         network, record = load(classes=order.classes)
-        sha256 = fx_to_onnx.translate(network, order).write(path)
-        sample, sample_path = golden_sample(order.classes, order.size), path.with_suffix(".npz")
+        preprocessing, quantization = checkpoint.preprocessing(order.size), None
+        if order.calibration and calibration:
+            key = inputs_sha256(order.in_floats, checkpoint, model)
+            graph, quantization = quantized.quantized_graph(network, order, calibration, preprocessing, key)
+        else:
+            graph = fx_to_onnx.translate(network, order)
+        sha256 = graph.write(path)
+        sample, sample_path = golden_sample(order.in_floats), path.with_suffix(".npz")
         sample.save(sample_path)
         images, expected = sample.batch(golden.IMAGES if order.batch == "dynamic" else order.batch)
-        with closing(onnxruntime.Session(path, batch=len(images))) as session:
+        with closing(onnxruntime.Session(path, batch=len(images), optimised=quantization is None)) as session:
             logits, runtime = session.infer(images), session.versions
         own = checkpoint.path  # published checkpoints are found again by their source
         facts = asdict(order)
         name = facts.pop("name") or order.model
+        del facts["calibration"]
         sidecar = OnnxSidecar(
-            **facts | {"model": name, "network": model.network},
+            **facts | {"model": name, "network": model.network, "opset": order.graph_opset},
+            quantization=quantization,
             params=model.params if order.classes == 1000 else 0,
             macs=model.macs if (order.classes, order.size) == (1000, 224) else 0,
-            weights=replace(record, preprocessing=checkpoint.preprocessing(order.size)),
+            weights=replace(record, preprocessing=preprocessing),
             checkpoint="" if own is None or "://" in checkpoint.origin else str(own.absolute()),
             inputs_sha256=inputs,
             sha256=sha256,
             bytes=path.stat().st_size,
             golden=sample_path.name,
             golden_sha256=sha256_file(sample_path),
-            check=golden.check_logits(logits, expected, tolerance=PRECISIONS[order.precision].tolerance),
+            check=golden.check_logits(logits, expected, tolerance=PRECISIONS[precision_of(order.precision)].tolerance),
             versions={name: version(name) for name in PACKAGES} | runtime,
         )
         sidecar_path(path).write_bytes(encode(sidecar))

@@ -12,8 +12,9 @@ class file, or sorted. Nothing is downloaded.
 import hashlib
 import os
 import re
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
@@ -297,3 +298,41 @@ def _lines(path: Path) -> list[str]:
         return read_lines(path)
     except UnreadableError as error:
         raise DataError(f"{path} cannot be read: {error}.") from error
+
+
+# --- for calibration ---
+
+
+def read_calibration(folder: Path, *, limit: int) -> DataSet:
+    """At most `limit` photographs of a folder, spread over its classes; or of a folder of images without classes.
+
+    The same images are chosen in every layout. Raises DataError for a folder without images, or with one class only.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.")
+    notes: list[str] = []
+    try:
+        plain, label_file = unlabelled_images(folder), _label_list(folder)
+        images = [(path, "") for path in plain]
+        if not plain:
+            images = _read_labels(label_file, folder, notes) if label_file else _class_folders(folder, notes)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
+    if not images:
+        raise DataError(f"{folder} holds no images ({', '.join(SUFFIXES)}) to calibrate with.")
+    classes = defaultdict[str, list[Path]](list)
+    for path, name in sorted(images, key=lambda row: (row[1], hashlib.sha256(os.fsencode(row[0].name)).digest(), row[0])):
+        classes[name].append(path)
+    if len(classes) == 1 and not plain:
+        raise DataError(
+            f"{folder} has images of one class only, {next(iter(classes))!r}, and their ranges are not those of the others. "
+            "Add images of other classes"
+        )
+    chosen = [path for turn in zip_longest(*classes.values()) for path in turn if path][:limit]
+    if len(chosen) < limit:
+        notes.append(f"{folder} has {len(chosen)} images, and {limit} were asked for: all of them are used.")
+    with ThreadPoolExecutor(4) as threads:
+        rows = sorted(zip(threads.map(_digest, chosen), chosen, strict=True))
+    fingerprint = hashlib.sha256("".join(f"{digest}\n" for digest, _ in rows).encode()).hexdigest()
+    photographs = tuple(Photograph(path) for _, path in rows)
+    return DataSet(folder=folder, photographs=photographs, fingerprint=fingerprint, notes=tuple(notes))

@@ -13,6 +13,7 @@ from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.arrays import Array
 from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.records import Sample
+from trtzoo.core.system import int8_instructions
 
 OUT_OF_MEMORY = ("out of memory", "Failed to allocate memory", "CUDNN_STATUS_ALLOC_FAILED")
 
@@ -101,3 +102,10 @@ def set_tf32(allowed: bool) -> None:
 def float32_settings(path: Path) -> dict[str, str]:
     """The settings of a session that computes in float32: they say so if the exported file has another precision."""
     return {} if read_record(sidecar_path(path), OnnxSidecar).precision == "fp32" else {"arithmetic": "float32"}
+
+
+def int8_settings(path: Path) -> dict[str, str]:
+    """The settings of a session on a processor that computes a quantized file in integers: by which instructions."""
+    if not sidecar_path(path).is_file() or read_record(sidecar_path(path), OnnxSidecar).quantization is None:
+        return {}
+    return {"int8 instructions": int8_instructions()}

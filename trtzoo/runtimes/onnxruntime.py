@@ -13,22 +13,31 @@ from trtzoo.core.errors import MachineError
 from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.system import available_cores
 from trtzoo.hardware.onnx_providers import CUDA, TENSORRT, load_libraries, provider_problem
-from trtzoo.runtimes.host_timed import HostSession, StagedSession, memory_errors, set_tf32
+from trtzoo.runtimes.host_timed import HostSession, StagedSession, int8_settings, memory_errors, set_tf32
+
+WITHOUT_SATURATION = ("session.x64quantprecision", "1")
+"""With AVX2 and without VNNI, sums of two products of INT8 and UINT8 have 16 bits, which overflow. This prevents it."""
 
 Provider = tuple[str, dict[str, Any]]  # an execution provider's name and options
 
 
 class Session(HostSession):
-    """One ONNX file on the CPU. Input and output keep their place between samples."""
+    """One ONNX file on the CPU. Input and output keep their place between samples.
 
-    def __init__(self, path: Path, *, batch: int, threads: int = 0) -> None:
+    Unless `optimised`, every node is computed as it is: ONNX Runtime makes wrong graphs of Q/DQ nodes with scales in FP16.
+    """
+
+    def __init__(self, path: Path, *, batch: int, threads: int = 0, optimised: bool = True) -> None:
         options = onnxruntime.SessionOptions()
+        if not optimised:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry(*WITHOUT_SATURATION)
         options.intra_op_num_threads = self.threads = threads or available_cores()
         self._session = _open(path, options, [("CPUExecutionProvider", {})])
         (source,) = self._session.get_inputs()
         self._input, self._type = source.name, _type(source)
         self._images: dict[str, Array] = {}
-        self.settings = {}
+        self.settings = int8_settings(path)
         self.versions = {"onnxruntime": onnxruntime.__version__}
 
     def infer(self, images: Array) -> Array:

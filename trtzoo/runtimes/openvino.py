@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, in float32: its default may be bfloat16, which is another precision."""
+"""OpenVINO on the CPU, quantized graphs in integers, others in float32: its default may be bfloat16, another precision."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import openvino
 
 from trtzoo.core.arrays import Array
 from trtzoo.core.system import available_cores
-from trtzoo.runtimes.host_timed import HostSession, float32_settings
+from trtzoo.runtimes.host_timed import HostSession, float32_settings, int8_settings
 
 
 class Session(HostSession):
@@ -24,7 +24,7 @@ class Session(HostSession):
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
         self._compute = self._request.infer
         self._type = self._request.get_input_tensor().data.dtype.type
-        self.settings = float32_settings(path)
+        self.settings = int8_settings(path) or float32_settings(path)
         self.versions = {"openvino": openvino.__version__.split("-")[0]}
 
     def infer(self, images: Array) -> Array:

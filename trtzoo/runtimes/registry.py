@@ -39,7 +39,8 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `reads` is the kind of artifact: an exported graph, or an engine built from it. The runtime needs the Python module
     `module`, which the command `installer` installs. `winograd` says whether its kernels may compute 3x3 convolutions by
-    Winograd's algorithm, which rounds more. A `hidden` one is for tests: it computes nothing, and no list offers it.
+    Winograd's algorithm, which rounds more; `quantized`, whether they compute quantized graphs in integers. A `hidden` one is
+    for tests: it computes nothing, and no list offers it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     installer: str = "trtzoo setup"
     reads: Literal["graph", "engine"] = "graph"
     winograd: bool = False
+    quantized: bool = False
     hidden: bool = False
 
     def tolerance(self, precision: str) -> float:

@@ -16,13 +16,15 @@ from msgspec.structs import replace
 from trtzoo.artifacts.engines import EngineSidecar, build_command
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.artifacts.subjects import Candidate, Subject, open_subject
+from trtzoo.core.arrays import Array
 from trtzoo.core.errors import DataError, ImageError, MissingError, RunError, StoreError, TrtzooError
 from trtzoo.core.files import read_record, sidecar_path
+from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Identity
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.images.dataset import DataSet
 from trtzoo.models.sources import SEEDED
-from trtzoo.verification.tolerances import Divergence, ParityVerdict, compare, judge
+from trtzoo.verification.tolerances import BlockError, Divergence, ParityVerdict, compare, judge
 from trtzoo.verification.worker import ImageInputs, LogitsResult, LogitsTask, read_images
 
 REFERENCE = "pytorch"
@@ -133,13 +135,30 @@ def block_divergences(model: str, fp32: Path, fp16: Path, images: Callable[[int]
     """
     from trtzoo.verification.layerwise import layer_divergences
 
+    return layer_divergences(fp32, fp16, _layerwise_images(model, fp32, fp16, "fp16", images))
+
+
+def quantized_blocks(
+    model: str, fp32: Path, quantized: Path, precision: str, images: Callable[[int], DataSet]
+) -> list[BlockError]:
+    """The blocks of a network's quantized graph by the error that each adds, on the first LAYERWISE_IMAGES images.
+
+    Raises as `block_divergences` does.
+    """
+    from trtzoo.verification.sensitivity import block_errors
+
+    inputs = _layerwise_images(model, fp32, quantized, precision, images)
+    return block_errors(fp32, quantized, inputs, least_cosine=PRECISIONS[precision].least_cosine or 0.0)
+
+
+def _layerwise_images(model: str, fp32: Path, other: Path, precision: str, images: Callable[[int], DataSet]) -> Array:
     subject = open_subject(fp32, remedy=f"trtzoo export {model} --precision fp32")
-    other = open_subject(fp16, remedy=f"trtzoo export {model} --precision fp16")
-    here, there = subject.sidecar, other.sidecar
+    here, there = subject.sidecar, open_subject(other, remedy=f"trtzoo export {model} --precision {precision}").sidecar
     if (here.weights, here.size, here.classes) != (there.weights, there.size, there.classes):
-        raise StoreError(f"{fp32} and {fp16} have different weights. Run: trtzoo export {model} --precision fp32,fp16")
-    selected = images(subject.sidecar.classes)
+        remedy = f"trtzoo export {model} --precision fp32,{precision}"
+        raise StoreError(f"{fp32} and {other} have different weights. Run: {remedy}")
+    selected = images(here.classes)
     readable = list(islice(read_images(_inputs(subject, selected), {}), LAYERWISE_IMAGES))
     if not readable:
         raise DataError(f"None of {len(selected.photographs)} images can be read.")
-    return layer_divergences(fp32, fp16, np.stack(readable))
+    return np.stack(readable)

@@ -1,7 +1,6 @@
 """Where an FP16 graph diverges from the FP32 graph of the same network: the outputs of each block, by ONNX Runtime."""
 
 import math
-import re
 from itertools import accumulate
 from pathlib import Path
 
@@ -10,13 +9,11 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
+from trtzoo.artifacts.blocks import node_blocks
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import RunError
 from trtzoo.core.system import available_cores
 from trtzoo.verification.tolerances import Divergence, block_limit
-
-BLOCK = re.compile(r"features_(denseblock\d+_denselayer\d+|transition\d+|conv[2-5]_\d+)(?=_|$)")
-"""A node's name is its module's path. Functions between modules (Concat, Split, Add) belong to the block before them."""
 
 
 def layer_divergences(fp32: Path, fp16: Path, images: Array) -> list[Divergence]:
@@ -35,7 +32,7 @@ def layer_divergences(fp32: Path, fp16: Path, images: Array) -> list[Divergence]
         for tensor, expected, actual in zip(statistics.values(), *computed, strict=True):
             tensor.add(expected.astype(np.float64), actual.astype(np.float64))
     layers = accumulate(int(node.op_type in ("Conv", "BatchNormalization")) for node in reference.graph.node)
-    depths = dict(zip(_node_blocks(reference.graph), layers, strict=True))  # of each block's last node
+    depths = dict(zip(node_blocks(reference.graph.node), layers, strict=True))  # of each block's last node
     found = []
     for block, names in outputs.items():
         tensors = [statistics[name] for name in names]
@@ -102,7 +99,7 @@ def blocks(graph: onnx.GraphProto) -> dict[str, list[str]]:
     """Each block's outputs: its tensors that other blocks or the caller use, in the order of the nodes."""
     owner: dict[str, str] = {}
     outputs: dict[str, list[str]] = {}
-    for node, block in zip(graph.node, _node_blocks(graph), strict=True):
+    for node, block in zip(graph.node, node_blocks(graph.node), strict=True):
         for name in node.input:
             if owner.get(name, block) != block and name not in outputs[owner[name]]:
                 outputs[owner[name]].append(name)
@@ -111,15 +108,3 @@ def blocks(graph: onnx.GraphProto) -> dict[str, list[str]]:
     for output in graph.output:
         outputs[owner[output.name]].append(output.name)
     return {name: tensors for name, tensors in outputs.items() if tensors}
-
-
-def _node_blocks(graph: onnx.GraphProto) -> list[str]:
-    """The name of each node's block, from stem to head."""
-    found, block = [], "stem"
-    for node in graph.node:
-        if match := BLOCK.match(node.name):
-            block = match[1].replace("_denselayer", ".denselayer")
-        elif block != "stem" and node.name.startswith(("features_", "pool", "classifier")):
-            block = "head"
-        found.append(block)
-    return found

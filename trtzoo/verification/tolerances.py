@@ -24,6 +24,12 @@ The RMS over all logits may be a quarter of that, as for noise; this detects an 
 limit. At least 99 % of the reference's top-1 must be kept, as in MLPerf Inference, if classes are meaningful: with trained
 weights and on photographs. Seeded weights and synthetic images have near ties everywhere. Top-5 sets, cosine, margin and
 McNemar's p are reported but not judged: they explain a failure or a narrow pass.
+
+int8   Eight bits are no matter of last digits: a step is 1/127 of a tensor's largest value, or about 5 % of its RMS.
+       So the classes judge, where they are meaningful, and images must prove it: the lower 95 % limit of the share of the
+       reference's right answers that are kept is at least 99 %. It is Tango's score interval of a paired difference (1998),
+       the non-inferiority form of McNemar's test. Without a loss, it takes 268 images. Beside it, the cosine of every image's
+       logits and the reference's is at least 0.9: the error is less than half of the logits.
 """
 
 import math
@@ -89,6 +95,19 @@ class ParityVerdict(Record, frozen=True, kw_only=True):
         return f"{self.model} {self.precision} batch {self.batch} {self.runtime}"
 
 
+class BlockError(msgspec.Struct, frozen=True):
+    """What one block of a quantized graph adds, if it alone is quantized.
+
+    `error` is the RMS of the logits' change / their RMS, `share` the block's part of the sum of all squares. `limit` bounds
+    `error`: half of that at which the cosine of the logits is the least allowed.
+    """
+
+    block: str
+    error: float
+    share: float
+    limit: float
+
+
 class Divergence(msgspec.Struct, frozen=True):
     """The difference of a block's FP16 and FP32 tensors over all images, in its worst channel.
 
@@ -103,6 +122,7 @@ class Divergence(msgspec.Struct, frozen=True):
     overflows: int
 
 
+CONFIDENCE = 1.6449  # standard deviations: 95 %, one-sided
 RMS_SHARE = 0.25  # the limit of the RMS of all differences / the limit of one
 
 
@@ -167,6 +187,27 @@ def mcnemar(lost: int, won: int) -> float:
     return float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
 
 
+def kept_limit(*, known: int, lost: int, won: int, images: int) -> float:
+    """The lower 95 % confidence limit of the share that is kept of `known` right answers, from the paired outcomes of `images`.
+
+    Tango's score limit of (won - lost) / images: the difference that these outcomes only just do not exclude.
+    """
+    low, high = -1.0, (won - lost) / images
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _score(middle, lost, won, images) >= CONFIDENCE else (low, middle)
+    return 1 + low * images / max(known, 1)
+
+
+def _score(difference: float, lost: int, won: int, images: int) -> float:
+    """The distance of the outcomes from a true difference, in the standard deviations that they would have then."""
+    linear = -won - lost + (2 * images - won + lost) * difference
+    constant = -lost * difference * (1 - difference)
+    losing = (math.sqrt(max(linear**2 - 8 * images * constant, 0)) - linear) / (4 * images)
+    variance = images * (2 * losing + difference * (1 - difference))
+    return (won - lost - images * difference) / math.sqrt(variance) if variance > 0 else math.inf
+
+
 def block_limit(layers: int) -> float:
     """The limit of Divergence.error after a number of layers.
 
@@ -180,6 +221,8 @@ def judge(precision: str, runtime: str, metrics: PairedMetrics, *, classes_count
 
     Without labels the reference's classes count as right.
     """
+    if PRECISIONS[precision].least_cosine is not None:
+        return _judge_quantized(precision, metrics, classes_count=classes_count)
     reasons, limit = [], parity_limit(precision, runtime)
     if not metrics.error <= limit:
         reasons.append(f"a logit differs by {metrics.error:.2g} of max|logit| (limit for {precision}: {limit:.2g})")
@@ -194,3 +237,25 @@ def judge(precision: str, runtime: str, metrics: PairedMetrics, *, classes_count
     if classes_count and not known and metrics.same_top1 < MIN_TOP1_KEPT * images:
         reasons.append(f"{metrics.flips} of {images} images have another class than the reference's (limit 1%)")
     return reasons
+
+
+def _judge_quantized(precision: str, metrics: PairedMetrics, *, classes_count: bool) -> list[str]:
+    reasons, least = [], PRECISIONS[precision].least_cosine or 0.0
+    if not metrics.cosine >= least:
+        reasons.append(f"the logits of an image have cosine {metrics.cosine:.3f} with the reference's (at least {least:g})")
+    if classes_count and (kept := top1_kept(metrics)) < MIN_TOP1_KEPT:
+        known, images = metrics.labelled, metrics.images
+        what = f"{known.lost} lost, {known.won} won" if known else f"{metrics.flips} with another class"
+        reasons.append(
+            f"{images} images ({what}) do not prove that {MIN_TOP1_KEPT:.0%} of the reference's top-1 is kept: the lower 95 % "
+            f"limit is {kept:.1%}"
+        )
+    return reasons
+
+
+def top1_kept(metrics: PairedMetrics) -> float:
+    """The lower 95 % limit of the share of the reference's right answers that are kept. Without labels, all are right."""
+    known, images = metrics.labelled, metrics.images
+    if known:
+        return kept_limit(known=known.reference, lost=known.lost, won=known.won, images=images)
+    return kept_limit(known=images, lost=metrics.flips, won=0, images=images)

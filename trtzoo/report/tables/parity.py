@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable
 
+from trtzoo.core.precisions import PRECISIONS
 from trtzoo.report.results import weights_text
 from trtzoo.report.tables.model import Column, Table, Value, caption, make_table
 from trtzoo.verification import tolerances
-from trtzoo.verification.tolerances import Divergence, LabelledOutcome, PairedMetrics, ParityVerdict
+from trtzoo.verification.tolerances import BlockError, Divergence, LabelledOutcome, PairedMetrics, ParityVerdict
 
 Columns = tuple[Column[ParityVerdict], ...]
 
@@ -42,6 +43,7 @@ CLASS_COLUMNS: Columns = (
     Column("images", _metric(lambda metrics: metrics.images)),
     Column("same top-1", _metric(lambda metrics: metrics.same_top1 / metrics.images), "{:.2%}"),
     Column("same top-5", _metric(lambda metrics: metrics.same_top5 / metrics.images), "{:.2%}"),
+    Column("kept, at least", _metric(tolerances.top1_kept), "{:.2%}"),
     Column("flips", _metric(lambda metrics: metrics.flips)),
     Column("margin", _metric(lambda metrics: metrics.margin if metrics.flips else None), "{:.1e}"),
     Column("ref. right", _labelled(lambda outcome: outcome.reference)),
@@ -58,12 +60,28 @@ LAYER_COLUMNS: tuple[Column[Divergence], ...] = (
     Column("overflows", lambda row: row.overflows),
     Column("verdict", lambda row: "passes" if row.error <= row.limit else "FAILS"),
 )
+BLOCK_COLUMNS: tuple[Column[BlockError], ...] = (
+    Column("Block", lambda row: row.block),
+    Column("adds", lambda row: row.error, "{:.1e}"),
+    Column("share", lambda row: row.share, "{:.1%}"),
+    Column("allowed", lambda row: row.limit, "{:.1e}"),
+    Column("verdict", lambda row: "passes" if row.error <= row.limit else "FAILS"),
+)
+
+
+def _limit_text(precision: str, error: float) -> str:
+    least = PRECISIONS[precision].least_cosine
+    return (
+        f"{precision} {error:.1e} and RMS {error * tolerances.RMS_SHARE:.1e}"
+        if least is None
+        else f"{precision} cosine {least:g}"
+    )
 
 
 def tables(verdicts: list[ParityVerdict], images: str) -> list[Table]:
     """Make the tables of logits and of classes. `images` describes the images. A failed engine's reasons are notes."""
     allowed = {(row.precision, row.runtime): tolerances.parity_limit(row.precision, row.runtime) for row in verdicts}
-    limits = [f"{name} {error:.1e} and RMS {error * tolerances.RMS_SHARE:.1e}" for (name, _), error in allowed.items()]
+    limits = [_limit_text(name, error) for (name, _), error in allowed.items()]
     sources = dict.fromkeys(weights_text(row.weights) for row in verdicts if row.weights)
     versions = dict.fromkeys(f"{name} {version}" for row in verdicts for name, version in row.versions.items())
     runtimes = dict.fromkeys(row.runtime for row in verdicts)
@@ -96,6 +114,18 @@ def divergence_sentence(found: list[Divergence]) -> str:
     return caption("agrees", count=len(found), row=max(found, key=lambda row: row.error / row.limit))
 
 
-def layer_table(model: str, found: list[Divergence]) -> Table:
-    """Make the table of each block's divergence."""
-    return make_table(f"{model}, block by block", LAYER_COLUMNS, found, (f"{divergence_sentence(found)}.", caption("layers")))
+def layer_sentence(found: list[Divergence] | list[BlockError]) -> str:
+    """Describe the block that matters most: `divergence_sentence`'s, or of a quantized graph the one that adds the most."""
+    errors = [row for row in found if isinstance(row, BlockError)]
+    return (
+        caption("adds", row=errors[0]) if errors else divergence_sentence([row for row in found if isinstance(row, Divergence)])
+    )
+
+
+def layer_table(model: str, found: list[Divergence] | list[BlockError]) -> Table:
+    """Make the table of each block's divergence, or of the error that each block of a quantized graph adds."""
+    sentence = f"{layer_sentence(found)}."
+    if errors := [row for row in found if isinstance(row, BlockError)]:
+        return make_table(f"{model}, the error of each block alone", BLOCK_COLUMNS, errors, (sentence, caption("alone")))
+    blocks = [row for row in found if isinstance(row, Divergence)]
+    return make_table(f"{model}, block by block", LAYER_COLUMNS, blocks, (sentence, caption("layers")))

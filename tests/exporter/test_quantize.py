@@ -1,0 +1,219 @@
+"""Which tensors are quantized, with which scales: the rules of exporter/quantize.py, one test each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from trtzoo.artifacts import golden
+from trtzoo.artifacts.graphs import Calibration, ExportOrder
+from trtzoo.core.errors import ExportError
+from trtzoo.exporter.calibrate import activation_ranges, least_squares
+from trtzoo.exporter.fx_to_onnx import affine, translate
+from trtzoo.exporter.onnx_writer import OnnxGraph
+from trtzoo.exporter.quantize import SHARED, place, quantize, round_up
+from trtzoo.models.seeded import seed
+from trtzoo.models.table import MODELS, build_network
+
+NAMES = ("densenet121", "dpn68")
+IMAGES = golden.images(32, 2)
+CALIBRATION = Calibration(data="synthetic", fingerprint="", images=2, method="minmax")
+
+
+class Network:
+    """A seeded network of ten classes at 32x32, and its ranges on two images."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.module = name, seed(build_network(MODELS[name], classes=10, device="meta"))
+        self.ranges = activation_ranges(self.graph("fp32"), IMAGES, "minmax")
+
+    def graph(self, kind: str) -> OnnxGraph:
+        return translate(self.module, ExportOrder(model=self.name, precision=kind, classes=10, size=32))
+
+    def quantized(self, kind: str, *, kept: tuple[str, ...] = (), ranges: dict[str, float] | None = None) -> onnx.ModelProto:
+        graph = self.graph(kind)
+        self.quantization = quantize(graph, ranges or self.ranges, CALIBRATION, kept=kept)
+        graph.check()
+        model = graph.skeleton()
+        model.graph.initializer.extend(numpy_helper.from_array(one.rounded(), name) for name, one in graph.weights.items())
+        for tensor, weight in zip(model.graph.initializer, graph.weights.values(), strict=True):
+            tensor.dims[:] = weight.values.shape
+        return model
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Callable[[str], Network]]:
+    networks = cache(Network)
+    yield networks
+    networks.cache_clear()
+
+
+@pytest.fixture(params=NAMES)
+def network(request: pytest.FixtureRequest, made: Callable[[str], Network]) -> Network:
+    return made(request.param)
+
+
+@pytest.fixture
+def dpn68(made: Callable[[str], Network]) -> Network:
+    return made("dpn68")
+
+
+def producers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    return {name: node for node in model.graph.node for name in node.output}
+
+
+def convolutions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    return [node for node in model.graph.node if node.op_type == "Conv"]
+
+
+def is_dequantized(model: onnx.ModelProto, name: str) -> bool:
+    maker = producers(model).get(name)
+    return maker is not None and maker.op_type == "DequantizeLinear"
+
+
+@pytest.mark.parametrize("kind", ["int8", "int8-fp16"])
+def test_all_convolutions_but_stem_and_classifier_have_integers_on_both_sides(network: Network, kind: str) -> None:
+    model = network.quantized(kind)
+    stem, *inner, classifier = convolutions(model)
+    for node in inner:
+        assert is_dequantized(model, node.input[0]) and is_dequantized(model, node.input[1]), node.name
+    for node in (stem, classifier):
+        assert not any(is_dequantized(model, name) for name in node.input)
+    assert (network.quantization.convolutions, network.quantization.all_convolutions) == (len(inner), len(inner) + 2)
+
+
+def test_weights_are_stored_in_int8_within_half_a_step_of_the_folded_ones(network: Network) -> None:
+    model, whole = network.quantized("int8"), network.graph("fp32")
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in convolutions(model)[1:-1]:
+        name = node.input[1].removesuffix(".dequantized")
+        values, scales = numpy_helper.to_array(stored[name]), numpy_helper.to_array(stored[f"{name}.scale"])
+        assert values.dtype == np.int8 and scales.shape == (len(values),) and np.abs(values.astype(int)).max() == 127
+        steps = scales.astype(np.float64).reshape(-1, 1, 1, 1)
+        assert np.abs(values * steps - whole.weights[name].rounded()).max() <= (0.501 * steps).max()
+
+
+def test_batch_normalization_is_folded_into_the_weights_before_they_are_quantized(dpn68: Network) -> None:
+    network = dpn68
+    weight = network.quantized("int8")
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in weight.graph.initializer}
+    block = network.module.get_submodule("features.conv3_1.c1x1_a")
+    following = network.module.get_submodule("features.conv3_1.c3x3_b.bn")
+    factors, _ = affine(following)  # type: ignore[arg-type] # it is a BatchNorm2d
+    expected = block.conv.weight.detach().numpy()[:, :, 0, 0] * factors[:, None]  # type: ignore[union-attr, operator]
+    name = "features.conv3_1.c1x1_a.conv.weight"
+    found = stored[name][:, :, 0, 0] * stored[f"{name}.scale"][:, None]
+    assert np.abs(found - expected).max() <= 0.501 * stored[f"{name}.scale"].max()
+
+
+def test_gpus_get_fp16_and_int8_only_and_processors_bytes_without_sign_after_relu(network: Network) -> None:
+    kinds = {
+        kind: {onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in network.quantized(kind).graph.initializer}
+        for kind in ("int8", "int8-fp16")
+    }
+    assert kinds == {"int8": {"FLOAT", "INT8", "UINT8"}, "int8-fp16": {"FLOAT16", "INT8"}}
+    assert network.quantized("int8").opset_import[0].version == 17
+    assert network.quantized("int8-fp16").opset_import[0].version == 19
+
+
+def test_an_addition_takes_the_path_around_from_int8_and_on_gpus_its_branch_as_the_convolution_gives_it(dpn68: Network) -> None:
+    network = dpn68
+    for kind, branch_is_quantized in (("int8", True), ("int8-fp16", False)):
+        model = network.quantized(kind)
+        additions = [node for node in model.graph.node if node.op_type == "Add"]
+        assert len(additions) == sum(MODELS["dpn68"].arguments["blocks"])
+        for node in additions:
+            assert is_dequantized(model, node.input[0]) and is_dequantized(model, node.input[1]) == branch_is_quantized
+
+
+def test_parts_of_a_concatenation_share_a_scale_and_so_does_its_result(network: Network) -> None:
+    ranges = {name: 1.0 + index % SHARED for index, name in enumerate(network.ranges)}
+    model = network.quantized("int8-fp16", ranges=ranges)
+    joins = [node for node in model.graph.node if node.op_type == "Concat"]
+    assert len(joins) > 20
+    for node in joins:
+        names = [name.removesuffix(".dequantized") for name in (*node.input, *node.output)]
+        (scale,) = {network.quantization.scales[name] for name in names}
+        assert scale >= max(ranges[name] for name in names) / 127
+
+
+def test_parts_of_very_different_ranges_keep_their_own_scales_and_are_joined_in_floating_point(
+    made: Callable[[str], Network],
+) -> None:
+    network = made("densenet121")
+    part = "features_denseblock2_denselayer5_conv2"
+    model = network.quantized("int8-fp16", ranges=network.ranges | {part: 2 * SHARED * max(network.ranges.values())})
+    scales = network.quantization.scales
+    second = {name: scale for name, scale in scales.items() if "denseblock2" in name and name.endswith("conv2")}
+    assert len(set(second.values())) > 5
+    joins = [node for node in model.graph.node if node.op_type == "Concat" and part + ".dequantized" in node.input]
+    assert joins and not any(node.output[0] in scales for node in joins)
+
+
+def test_kept_blocks_stay_in_floating_point(network: Network) -> None:
+    block = {"densenet121": "denseblock3.denselayer7", "dpn68": "conv4_5"}[network.name]
+    model = network.quantized("int8-fp16", kept=(block,))
+    own = [node for node in convolutions(model) if f"{block.replace('.', '_')}_" in node.name]
+    assert len(own) >= 2 and not any(is_dequantized(model, node.input[1]) for node in own)
+    assert network.quantization.kept == (block,)
+    assert network.quantization.convolutions == network.quantization.all_convolutions - 2 - len(own)
+
+
+def test_a_tensor_that_is_always_zero_has_no_scale_and_is_named(network: Network) -> None:
+    name = next(iter(network.ranges))
+    with pytest.raises(ExportError, match=f"{name} is 0 on all calibration images, so it has no scale"):
+        network.quantized("int8", ranges=network.ranges | {name: 0.0})
+
+
+def test_a_tensor_that_is_not_finite_is_refused_by_name(dpn68: Network) -> None:
+    image = np.full((3, 32, 32), 3e38, np.float32)
+    with pytest.raises(ExportError, match=r"features_conv2_1_.* is (nan|inf) on a calibration image, so it has no scale"):
+        activation_ranges(dpn68.graph("fp32"), [image], "minmax")
+
+
+def test_a_quantized_graph_computes_nearly_what_its_network_does(network: Network) -> None:
+    whole = network.graph("fp32").skeleton()
+    whole.graph.initializer.extend(
+        numpy_helper.from_array(one.rounded(), name) for name, one in network.graph("fp32").weights.items()
+    )
+    expected = logits(whole)
+    for kind in ("int8", "int8-fp16"):
+        error = np.abs(logits(network.quantized(kind)) - expected).max() / np.abs(expected).max()
+        assert 1e-4 < error < 0.4, (kind, error)
+
+
+def logits(model: onnx.ModelProto) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"images": IMAGES})[0]).astype(np.float64)
+
+
+@pytest.mark.parametrize("value", [1e-7, 3e-5, 0.0123, 1 / 3, 1.0, 511 / 127, 300.0])
+def test_a_scale_is_the_same_number_in_fp16_and_never_too_small(value: float) -> None:
+    scale = round_up(value)
+    assert scale >= value and float(np.float16(scale)) == scale
+    assert scale <= value * (1 + 2**-7) or value < 2**-14  # below, FP16 has fewer digits
+
+
+def test_least_squares_cuts_an_outlier_and_keeps_a_full_range() -> None:
+    edges = np.linspace(-100, 100, 2049)
+    flat, peaked = np.ones(2048), np.where(np.abs(edges[:-1]) < 10, 1e6, 0.0)
+    assert least_squares(flat, edges) == pytest.approx(100, rel=0.03)
+    peaked[0] = 1
+    assert least_squares(peaked, edges) < 20
+
+
+def test_every_method_gives_every_tensor_a_range_up_to_its_maximum(dpn68: Network) -> None:
+    network = dpn68
+    names = place(network.graph("fp32")).tensors
+    assert set(network.ranges) == set(names)
+    for method in ("mse", "percentile"):
+        found = activation_ranges(network.graph("fp32"), IMAGES, method)
+        assert all(0.05 * network.ranges[name] < found[name] <= network.ranges[name] for name in names), method
