@@ -28,7 +28,7 @@ def import_trtexec(
     times: Annotated[Path, Argument(metavar="TIMES", help="The file of trtexec --exportTimes.")],
     model: Annotated[str, Option(help="Name from `trtzoo models`.", autocompletion=options.one_of(zoo))],
     gpu: Annotated[str, Option(help="The GPU's name, such as t4.", autocompletion=options.one_of(GPUS))],
-    precision: Annotated[str, Option(help="fp32, tf32 or fp16.", autocompletion=options.one_of(PRECISIONS))],
+    precision: Annotated[str, Option(help=f"{', '.join(PRECISIONS)}.", autocompletion=options.one_of(PRECISIONS))],
     batch: Annotated[str, Option(help="The batch size.")],
     release: Annotated[str, Option("--tensorrt", help="The version of TensorRT, for example 10.13.2.")],
     profile: Annotated[Path | None, Option(help="The file of trtexec --exportProfile.")] = None,

@@ -312,10 +312,11 @@ def read_calibration(folder: Path, *, limit: int) -> DataSet:
         raise DataError(f"There is no folder {folder}.")
     notes: list[str] = []
     try:
-        plain, label_file = unlabelled_images(folder), _label_list(folder)
-        images = [(path, "") for path in plain]
-        if not plain:
-            images = _read_labels(label_file, folder, notes) if label_file else _class_folders(folder, notes)
+        label_file, plain = _label_list(folder), not _subfolders(folder)
+        if label_file:
+            images = _read_labels(label_file, folder, notes)
+        else:
+            images = _images_below(folder, [folder], notes) if plain else _class_folders(folder, notes)
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
     if not images:
@@ -323,7 +324,7 @@ def read_calibration(folder: Path, *, limit: int) -> DataSet:
     classes = defaultdict[str, list[Path]](list)
     for path, name in sorted(images, key=lambda row: (row[1], hashlib.sha256(os.fsencode(row[0].name)).digest(), row[0])):
         classes[name].append(path)
-    if len(classes) == 1 and not plain:
+    if len(classes) == 1 and (label_file or not plain):
         raise DataError(
             f"{folder} has images of one class only, {next(iter(classes))!r}, and their ranges are not those of the others. "
             "Add images of other classes"
