@@ -18,8 +18,8 @@ def test_the_sizes_of_the_cache_and_of_the_folders_here_are_shown(trtzoo, tmp_pa
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(bytes(2_000_000))
     (tmp_path / "onnx" / "link").symlink_to("c.onnx")
-    *_, cache, onnx, engines, _ = trtzoo("doctor").stdout.splitlines()
-    assert cache == f"cache                   2 MB in 1 file, {tmp_path}/cache"
+    *_, cache, where, onnx, engines, _ = trtzoo("doctor").stdout.splitlines()
+    assert (cache, where) == ("cache                   2 MB in 1 file", f"  {tmp_path}/cache")
     assert onnx == "onnx                    4 MB in 3 files"
     assert engines == "engines                 0 kB in 0 files"
 

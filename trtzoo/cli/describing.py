@@ -14,7 +14,7 @@ from trtzoo.core.console import progress_bars
 from trtzoo.core.files import size_text
 from trtzoo.hardware.clocks import ClockPlan, plan_clocks
 from trtzoo.hardware.devices import choose_device, device_line, gpu_devices
-from trtzoo.hardware.doctor import FolderSize, Report, examine
+from trtzoo.hardware.doctor import Report, examine
 from trtzoo.hardware.gpus import GPUS
 from trtzoo.hardware.probes import ProbeResult
 from trtzoo.models.table import FAMILIES, zoo
@@ -118,17 +118,17 @@ def doctor_text(report: Report, width: int) -> str:
     found |= {name: _found(answer) for name, answer in report.found.items()}
     abilities = {row.name: f"{'yes' if row.can else 'no '}  {row.why}" for row in report.abilities}
     remedies = {row.name: row.remedy for row in report.abilities if row.remedy}
-    sizes = {row.name: _size(row) for row in report.folders}
+    sizes = {}
+    for row in report.folders:
+        sizes[row.name] = f"{size_text(row.bytes)} in {pluralize(row.files, 'file')}"
+        if row.path != row.name:  # in a line of its own: a path is not wrapped
+            sizes[f"  {row.path}"] = ""
     wrap = TextWrapper(width, subsequent_indent=" " * 24, break_long_words=False, break_on_hyphens=False)
     blocks = [
-        [wrap.fill(f"{name:<24}{value}") for name, value in block.items()] for block in (found, abilities, remedies, sizes)
+        [wrap.fill(f"{name:<24}{value}".rstrip()) for name, value in block.items()]
+        for block in (found, abilities, remedies, sizes)
     ]
     return "\n\n".join("\n".join(lines) for lines in blocks if lines)
-
-
-def _size(folder: FolderSize) -> str:
-    where = "" if folder.path == folder.name else f", {folder.path}"
-    return f"{size_text(folder.bytes)} in {pluralize(folder.files, 'file')}{where}"
 
 
 def _found(answer: ProbeResult) -> str:

@@ -95,7 +95,7 @@ DeviceFilter = Annotated[
     Option(
         "--device",
         "--gpu",
-        help="Only results of devices with one of these words in their name: cpu, gpu, t4 ...",
+        help="Only results of devices with one of these words in their name, such as cpu, gpu or t4.",
         autocompletion=list_of(["cpu", "gpu", *GPUS]),
     ),
 ]
