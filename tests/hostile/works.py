@@ -178,6 +178,8 @@ class Work:
         assert done.code == 0, str(done)
         assert self.found(folder) == self.usual, str(done)
         if leftovers(folder) and self.anew is not None:  # it had nothing to write: the next file that is written ends them
+            for path in folder.glob("cache/*/*.pdparams"):
+                path.unlink()
             done = self.run(folder, *self.anew)
         assert not leftovers(folder), (leftovers(folder), str(done))
 
@@ -201,6 +203,6 @@ WORKS = {
         Work("eval", ("eval", "--onnx", GRAPH, "--data", "data"), labelled, evaluations, ("--resume",), anew=()),
         Work("report", ("report",), measured, pages),
         Work("figures", ("figures",), measured, drawings),
-        Work("download", (), nothing, checkpoints, call=fetch),
+        Work("download", (), nothing, checkpoints, anew=(), call=fetch),
     )
 }
