@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from tests.foreign import deep
 from tests.making import tiny, unknown
 from trtzoo.artifacts import engines
 from trtzoo.core.files import sha256_file
@@ -19,29 +19,30 @@ from trtzoo.hardware.probes import run_probes
 
 VERSION = run_probes("tensorrt_rtx")["tensorrt_rtx"].version
 T4 = Path("engines/t4") / f"rtx-{VERSION}"
-LIGHT = Path(onnx.__file__).parent / "backend/test/data/light/light_densenet121.onnx"
+LIGHT = Path(onnx.__file__).parent / "backend/test/data/light/light_squeezenet.onnx"
 
 
 def error_of(done):
-    """stderr without the line that says what will be built."""
-    return "\n".join(line.rstrip() for line in done.stderr.splitlines() if line.strip() and "engine for Tesla T4" not in line)
+    """stderr without the lines that say what will be built, and of what."""
+    lines = [line.rstrip() for line in done.stderr.splitlines() if line.strip()]
+    return "\n".join(line for line in lines if "engine for Tesla T4" not in line and not line.startswith("Adopted "))
 
 
 def test_a_foreign_onnx_file_is_built_and_is_up_to_date_the_second_time(trtzoo, tmp_path):
     mine = sha256_file(tiny(tmp_path / "mine.onnx", dtype="fp16"))[:8]
     done = trtzoo("build", "--onnx", "mine.onnx", "--precision", "fp16")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{T4}/mine-{mine}-fp16-b1.engine  ")
+    assert done.stdout.startswith(f"{T4}/mine-io16-{mine}-fp16-b1.engine  ")
     assert "  layers FP16 100.0%  " in done.stdout
     assert f"1 engine for Tesla T4 (SM75), ahead of time by TensorRT-RTX {VERSION}, 1 at once, about 20 MB" in done.stderr
     again = trtzoo("build", "--onnx", "mine.onnx", "--precision", "fp16")
-    assert (again.returncode, again.stdout) == (0, f"{T4}/mine-{mine}-fp16-b1.engine  up to date\n")
+    assert (again.returncode, again.stdout) == (0, f"{T4}/mine-io16-{mine}-fp16-b1.engine  up to date\n")
 
 
-def test_the_densenet_of_the_onnx_package_is_built(trtzoo):
+def test_the_squeezenet_of_the_onnx_package_is_built(trtzoo):
     done = trtzoo("build", "--onnx", LIGHT)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{T4}/light_densenet121-{sha256_file(LIGHT)[:8]}-fp32-b1.engine  ")
+    assert done.stdout.startswith(f"{T4}/light_squeezenet-{sha256_file(LIGHT)[:8]}-fp32-b1.engine  ")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_the_densenet_of_the_onnx_package_is_built(trtzoo):
         (
             lambda path: unknown(path, "Relu", "Det", "Unique"),
             (),
-            "bad.onnx cannot be used: its output value2 is (unk__0), not (N, classes).",
+            "bad.onnx cannot be used: its output value2 is of unknown shape, not (N, classes).",
         ),
         (lambda path: tiny(path, batch=8), ("--batch", "4"), "bad.onnx takes batches of 8 only. Say --batch 8."),
         (
@@ -61,29 +62,23 @@ def test_the_densenet_of_the_onnx_package_is_built(trtzoo):
             ("--precision", "fp32"),
             "bad.onnx is fp16: it cannot be used as fp32.",
         ),
-        (tiny, ("--precision", "fp16"), "bad.onnx is fp32: it cannot be used as fp16."),
     ],
-    ids=["empty", "text", "truncated", "unknown operations", "fixed batch", "fp32 of fp16", "fp16 of fp32"],
+    ids=["empty", "text", "truncated", "unknown operations", "fixed batch", "fp32 of fp16"],
 )
 def test_a_file_that_cannot_be_built_is_refused_in_a_sentence(trtzoo, tmp_path, make, options, sentence):
     make(tmp_path / "bad.onnx")
     done = trtzoo("build", "--onnx", "bad.onnx", *options)
     assert done.returncode in (1, 2) and done.stdout == ""
-    assert done.stderr == f"trtzoo: {sentence}\n"
+    assert done.stderr.splitlines()[-1] == f"trtzoo: {sentence}"
     assert not (tmp_path / "engines").exists()
 
 
 def test_an_operation_that_tensorrt_does_not_know_is_named(trtzoo, tmp_path):
-    path = unknown(tmp_path / "bad.onnx", "Relu", "Det", "Unique")
-    model = onnx.load(path)
-    output = model.graph.output[0]
-    output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, [1, 5]))
-    onnx.save(model, path)
+    path = unknown(tmp_path / "bad.onnx", "Relu", "Det")  # (1, 3, 8, 8) → (1, 3)
+    name = f"bad-{sha256_file(path)[:8]}-fp32.onnx"
     done = trtzoo("build", "--onnx", "bad.onnx")
     assert (done.returncode, done.stdout) == (1, "")
-    assert error_of(done).partition(".engine: ")[2] == (
-        "TensorRT cannot read bad.onnx: node 1 node1 (Det): unsupported node; node 2 node2 (Unique): unsupported node"
-    )
+    assert error_of(done).partition(".engine: ")[2] == (f"TensorRT cannot read {name}: node 1 node1 (Det): unsupported node")
     assert not [path for path in (tmp_path / T4).iterdir() if path.name != ".locks"]
 
 
@@ -127,7 +122,7 @@ def start(folder, *options):
 
 
 def wait_for_a_build(folder):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not list((folder / "engines").rglob(".*.tmp-*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1)
@@ -160,7 +155,7 @@ def test_a_build_killed_at_any_point_leaves_no_engine_that_passes_for_complete(t
 
 
 def test_a_killed_builder_s_children_end_too(tmp_path):
-    shutil.copy(LIGHT, tmp_path / "mine.onnx")  # five seconds to build
+    deep(tmp_path / "mine.onnx", 300)  # seconds to build
     process = start(tmp_path)
     wait_for_a_build(tmp_path)
     pids = [path for path in Path("/proc").glob("[0-9]*") if _parent(path) == process.pid]
@@ -182,7 +177,7 @@ def _parent(process):
 
 
 def test_ctrl_c_cancels_the_build_and_keeps_finished_engines(tmp_path):
-    shutil.copy(LIGHT, tmp_path / "mine.onnx")
+    deep(tmp_path / "mine.onnx", 300)
     process = start(tmp_path)
     wait_for_a_build(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the children get it, too

@@ -58,6 +58,7 @@ def open_for_evaluation(candidate: Candidate) -> Subject:
         raise UsageError(f"{path} takes batches of {batch} only. Say --batch {batch}.")
     if weights is None:
         raise UsageError(f"{path} does not record its weights, so the preprocessing of its images is unknown.")
+    subject.check_square()
     if weights.source == "seeded":
         why = f" ({weights.fallback})" if weights.fallback else ""
         raise UsageError(

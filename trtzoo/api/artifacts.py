@@ -10,6 +10,7 @@ from shlex import quote
 from msgspec.structs import replace
 
 from trtzoo.accuracy.records import DEFAULT_BATCH
+from trtzoo.api.adopting import adopted, converted
 from trtzoo.api.selection import Files, Names, engines_folder, select_models, select_precisions
 from trtzoo.artifacts import engines
 from trtzoo.artifacts.foreign import read_foreign
@@ -29,7 +30,7 @@ class Source(Record, frozen=True, kw_only=True):
     """What is built or measured: an ONNX file, or an engine, and what it computes; `precision` is the one asked for.
 
     The file may not exist. `batch` is the only batch size of an engine; `subject` names the file's network in commands: a
-    model, or "--onnx FILE"; `kind` is a graph's, in GRAPHS.
+    model, or "--onnx FILE"; `kind` is a graph's, in GRAPHS. `given` is the file that the user named, if `path` is its copy.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Source(Record, frozen=True, kw_only=True):
     subject: str
     batch: int | None = None
     kind: str = ""
+    given: Path | None = None
 
     @property
     def remedy(self) -> str:
@@ -76,8 +78,7 @@ def model_sources(
     found = []
     for row in map(find_model, models):
         if row.file:
-            own = _named(row.file, precisions)
-            found += [replace(each, identity=replace(each.identity, model=row.name)) for each in own]
+            found += _named(row.file, precisions, folder, name=row.name)
         else:
             found += [_exported(row, precision, folder, for_engines=for_engines) for precision in precisions or ["fp32"]]
     return found
@@ -97,12 +98,16 @@ def _exported(model: Model, precision: str, folder: Path, *, for_engines: bool) 
     return Source(path=path, identity=identity, precision=precision, subject=model.name, kind=kind)
 
 
-def file_sources(files: Iterable[Path], precisions: list[str] | None) -> list[Source]:
-    """The files that the user names, at these precisions or their own. Raises StoreError or UsageError for an unusable one."""
-    return [source for path in dict.fromkeys(files) for source in _named(path, precisions)]
+def file_sources(files: Iterable[Path], precisions: list[str] | None, folder: Path) -> list[Source]:
+    """The files that the user names, at these precisions or their own; `folder` has the copies of those that are adopted.
+
+    Raises StoreError or UsageError for an unusable one.
+    """
+    return [source for path in dict.fromkeys(files) for source in _named(path, precisions, folder)]
 
 
-def _named(path: Path, precisions: list[str] | None) -> list[Source]:
+def _named(path: Path, precisions: list[str] | None, folder: Path, *, name: str | None = None) -> list[Source]:
+    """The file at these precisions; one that is adopted is called `name`, or as the file."""
     if not path.is_file():
         raise StoreError(f"There is no {path}.")
     if path.suffix == ".engine":
@@ -115,14 +120,20 @@ def _named(path: Path, precisions: list[str] | None) -> list[Source]:
         subject = f"--onnx {quote(engine.onnx.name)}"
         return [Source(path=path, identity=identity, precision=engine.precision, batch=engine.batch, subject=subject)]
     stamp, sidecar = engines.read_source(path, None)
-    identity, own = (sidecar.identity, sidecar.precision) if sidecar else read_foreign(path, stamp.sha256)
-    for name in precisions or ():
-        if own not in PRECISIONS[name].graphs:
-            raise UsageError(f"{path} is {own}: it cannot be used as {name}.")
-    return [
-        Source(path=path, identity=identity, precision=name, subject=f"--onnx {quote(str(path))}", kind=own)
-        for name in precisions or [precision_of(own)]
-    ]
+    file = read_foreign(path, stamp.sha256) if sidecar is None else None
+    found = []
+    for precision in precisions or [precision_of((sidecar or file).precision)]:  # type: ignore[union-attr] # it is one of the two
+        graph, facts = path, sidecar
+        if file:
+            graph, facts = adopted(file, precision, folder, name=name)
+        elif sidecar and sidecar.precision not in PRECISIONS[precision].graphs:
+            graph, facts = converted(path, sidecar, precision, path.parent)
+        assert facts is not None
+        subject = f"--onnx {quote(str(path))}"
+        found.append(
+            Source(path=graph, identity=facts.identity, precision=precision, subject=subject, kind=facts.precision, given=path)
+        )
+    return found
 
 
 def pairs(sources: Iterable[Source], batches: list[int] | None, usual: Iterable[int]) -> list[tuple[Source, int]]:
@@ -134,7 +145,7 @@ def pairs(sources: Iterable[Source], batches: list[int] | None, usual: Iterable[
     for source in sources:
         fixed = source.batch or (None if source.identity.batch == "dynamic" else source.identity.batch)
         if fixed and batches and batches != [fixed]:
-            raise UsageError(f"{source.path} takes batches of {fixed} only. Say --batch {fixed}.")
+            raise UsageError(f"{source.given or source.path} takes batches of {fixed} only. Say --batch {fixed}.")
         found += [(source, size) for size in batches or ([fixed] if fixed else usual)]
     return found
 
@@ -154,14 +165,19 @@ def select_sources(
         raise UsageError("Give either model names or --onnx FILE, not both.")
     else:
         files = [onnx] if isinstance(onnx, str | os.PathLike) else onnx
-        sources = file_sources(map(Path, files), given)
+        sources = file_sources(map(Path, files), given, folder)
     for source in sources if for_engines else ():
         check_kind(source, for_engines=True)
     return sources, list(dict.fromkeys(source.precision for source in sources))
 
 
 def check_kind(source: Source, *, for_engines: bool) -> None:
-    """Raise UsageError for a quantized graph that is for processors where TensorRT takes it, or the other way round."""
+    """Raise UsageError for a quantized graph that is for processors where TensorRT takes it, or the other way round.
+
+    A user's own file is for both: what TensorRT does not take of it is its builder's to say.
+    """
+    if source.identity.is_foreign:
+        return
     graphs = PRECISIONS[source.precision].graphs
     wanted = graphs[-1 if for_engines else 0]
     if source.kind and source.kind in graphs and source.kind != wanted:
@@ -187,6 +203,7 @@ class ArtifactPaths(Record, frozen=True, kw_only=True):
 
         Raises UsageError for an engine where graphs are run.
         """
+        self.check(source)
         if source.path.suffix == ".engine":
             if self.engines is None:
                 raise UsageError(
@@ -203,11 +220,20 @@ class ArtifactPaths(Record, frozen=True, kw_only=True):
             identity = built.identity or identity  # the engine came here without its graph
         return replace(source, path=engine, identity=identity, batch=batch)
 
+    def check(self, source: Source) -> None:
+        """Raise UsageError for PyTorch on a network that it has not: of an ONNX file it does not know the modules."""
+        if self.runtime.module == "torch" and source.identity.is_foreign:
+            raise UsageError(
+                f"{self.runtime.name} runs networks of trtzoo's own, and {source.given or source.path} is of another program. "
+                "Use --runtime onnxruntime or openvino"
+            )
+
     def candidate(self, source: Source, batch: int | None) -> Candidate:
         """The file to evaluate or compare, and the runtime's options. `batch` None means the file's, or a usual one."""
         options: dict[str, bool | int] = {"device": self.device.index} if self.device.kind == "gpu" else {}
         if self.engines is None and self.device.kind == "gpu":
             options["tf32"] = PRECISIONS[source.precision].tf32
+        self.check(source)
         fixed = source.identity.batch if source.identity.batch != "dynamic" else DEFAULT_BATCH
         file = source
         if self.engines is not None or source.path.suffix == ".engine":

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.progress import TaskID
 
 from trtzoo.api import selection
+from trtzoo.api.adopting import export_files
 from trtzoo.api.artifacts import pairs, require_some, select_sources
 from trtzoo.api.selection import Files, Folder, Names, Sizes
 from trtzoo.artifacts.graphs import CALIBRATION_METHODS, DEFAULT_METHOD, Calibration, ExportOrder
@@ -25,6 +26,7 @@ from trtzoo.exporter.plan import ExportResult
 from trtzoo.exporter.plan import export as export_model
 from trtzoo.hardware import probes
 from trtzoo.images.dataset import DataSet, read_calibration
+from trtzoo.models.preprocessing import with_preprocessing
 from trtzoo.models.sources import SEEDED, locate
 from trtzoo.models.table import FILE, find_model, zoo
 
@@ -36,11 +38,13 @@ FALLBACK = """SEEDED WEIGHTS: Could not download the published weights; using se
 def export(
     models: Names | None = None,
     *,
+    onnx: Files | None = None,
     weights: str | None = None,
-    precision: Names = "fp32",
+    preprocessing: str | None = None,
+    precision: Names | None = None,
     batch: int | str = "dynamic",
     opset: int = 17,
-    io: str = "fp32",
+    io: str | None = None,
     classes: int = 1000,
     input_size: int = 224,
     name: str | None = None,
@@ -51,37 +55,63 @@ def export(
     force: bool = False,
     on_result: Callable[[ExportResult], None] | None = None,
 ) -> list[ExportResult]:
-    """Export networks to checked ONNX files in `onnx_dir`: all of the zoo, or those with these names.
+    """Export networks to checked ONNX files in `onnx_dir`: all of the zoo, those with these names, or the user's files `onnx`.
 
     `weights` is paddle, torchvision, timm, seeded, or a file; by default that of the zoo's row, or paddle's, or seeded ones if
-    they cannot be downloaded, with a warning. A file that is up to date is kept unless `force`, and so is one with other
-    weights; `name` is another name for the files of one model. int8 needs photographs in the folder `calibration`; at most
-    `images` (512) set the scales, by `method` (mse, minmax, percentile or entropy); with seeded weights, synthetic images do.
-    `on_result` receives each record as it is made. A file that could not be made has `error` set. Raises UsageError, DataError
-    and WeightsError before anything is made.
+    they cannot be downloaded, with a warning. `preprocessing` (imagenet, timm or a .toml file) is that of photographs for own
+    files and own weights. `precision` is fp32, or of own files theirs. A file that is up to date is kept unless `force`, and so
+    is one with other weights; `name` is another name for the files of one model. int8 needs photographs in the folder
+    `calibration`; at most `images` (512) set the scales, by `method` (mse, minmax, percentile or entropy); with seeded weights,
+    synthetic images do. `on_result` receives each record as it is made. A file that could not be made has `error` set. Raises
+    UsageError, DataError, StoreError and WeightsError before anything is made.
 
     >>> import trtzoo
     >>> (small,) = trtzoo.export("dpn68", weights="seeded", classes=10, input_size=32)
     >>> print(small.path, small.error or "ok")
     onnx/dpn68-fp32-c10-s32.onnx ok
     """
-    if io not in ("fp32", "fp16"):
+    if io not in (None, "fp32", "fp16"):
         raise UsageError(f"--io {io!r}: choose fp32 or fp16.")
-    graphs = dict.fromkeys(kind for name in selection.select_precisions(precision) for kind in PRECISIONS[name].graphs)
+    given = None if precision is None else selection.select_precisions(precision)
+    if onnx is not None:
+        kinds = list(dict.fromkeys(PRECISIONS[each].graph for each in given or ()))
+        unused = {
+            "MODEL": models is not None,
+            "--weights": weights is not None,
+            "--batch": batch != "dynamic",
+            "--opset": opset != 17,
+            "--classes": classes != 1000,
+            "--input-size": input_size != 224,
+            "--calibration": calibration is not None,
+            "--images": images is not None,
+            "--method": method is not None,
+        }
+        check_name(name)
+        return export_files(
+            onnx,
+            kinds,
+            Path(onnx_dir),
+            unused=[option for option, used in unused.items() if used],
+            io=io,
+            name=name,
+            preprocessing=preprocessing,
+            force=force,
+            on_result=on_result,
+        )
+    graphs = dict.fromkeys(kind for each in given or ["fp32"] for kind in PRECISIONS[each].graphs)
     if io == "fp16" and not any(GRAPHS[graph].floats == "fp16" for graph in graphs):
         raise UsageError("--io fp16 is the input and output of an FP16 graph. Add --precision fp16, or leave it out.")
-    types = {graph: io if GRAPHS[graph].floats == "fp16" else "fp32" for graph in graphs}
+    types = {graph: io or "fp32" if GRAPHS[graph].floats == "fp16" else "fp32" for graph in graphs}
     quantized = [graph for graph in graphs if GRAPHS[graph].quantized]
     data = read_calibration_data(calibration, images, method, quantized)
     fixed: Batch = "dynamic" if batch == "dynamic" else selection.select_batch(batch)
-    if name is not None and not (is_plain(name) and re.fullmatch(r"[\w.+-]+", name)):
-        raise UsageError(f"--name {name!r} is not a name of letters, digits and . _ + -")
-    if name in zoo():
-        raise UsageError(f"--name {name} is a model's own name. Choose another")
+    check_name(name)
     rows = [find_model(name) for name in selection.select_models(models)]
     if all(row.family == FILE for row in rows):
         raise UsageError(f"{', '.join(row.name for row in rows)}: ONNX files of the zoo need no export.")
-    checkpoints = [(row, locate(row, weights)) for row in rows if row.family != FILE]
+    checkpoints = [
+        (row, with_preprocessing(locate(row, weights), preprocessing, input_size)) for row in rows if row.family != FILE
+    ]
     if name and len(checkpoints) > 1:
         raise UsageError(f"--name is for one model, and these are {len(checkpoints)}.")
     if reason := next((checkpoint.fallback for _, checkpoint in checkpoints if checkpoint.fallback), ""):
@@ -120,6 +150,14 @@ def export(
                 if on_result:
                     on_result(record)
     return records
+
+
+def check_name(name: str | None) -> None:
+    """Raise UsageError for a name that no file may have, or a model has."""
+    if name is not None and not (is_plain(name) and re.fullmatch(r"[\w.+-]+", name)):
+        raise UsageError(f"--name {name!r} is not a name of letters, digits and . _ + -")
+    if name in zoo():
+        raise UsageError(f"--name {name} is a model's own name. Choose another")
 
 
 def read_calibration_data(

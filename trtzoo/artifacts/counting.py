@@ -31,7 +31,7 @@ def count_graph(model: onnx.ModelProto) -> GraphCount:
     Multiply-accumulates are those of Conv, ConvTranspose, Gemm and MatMul at every output position; a bias adds none.
     """
     constants = dict(_constants(model.graph))
-    return GraphCount(_params(model.graph, constants), _macs(model, constants))
+    return GraphCount(_params(model.graph, constants), _macs(model))
 
 
 def _constants(graph: Any) -> Iterator[tuple[str, TensorProto]]:
@@ -60,10 +60,10 @@ def _is_parameter(tensor: TensorProto, operation: str) -> bool:
     return operation == "DequantizeLinear" or (tensor.data_type in FLOATS and len(tensor.dims) > 0)
 
 
-def _macs(model: onnx.ModelProto, constants: dict[str, TensorProto]) -> int | None:
+def _macs(model: onnx.ModelProto) -> int | None:
     costs = [(node, COSTS[node.op_type]) for node in model.graph.node if node.op_type in COSTS and not node.domain]
     try:
-        shapes = _shapes(model, constants)
+        shapes = known_shapes(model)
         return sum(cost(node, shapes) for node, cost in costs)
     except (KeyError, onnx.shape_inference.InferenceError):
         return None
@@ -91,8 +91,11 @@ COSTS: dict[str, Callable[[Any, dict[str, Shape]], int]] = {
 }
 
 
-def _shapes(model: onnx.ModelProto, constants: dict[str, TensorProto]) -> dict[str, Shape]:
-    """The shapes that are known, by onnx's inference for one image. Parameters become inputs, so none is copied."""
+def known_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    """The shapes that are known, by onnx's inference for one image. Parameters become inputs, so none is copied.
+
+    Raises onnx.shape_inference.InferenceError for a graph that contradicts itself.
+    """
     skeleton = onnx.ModelProto(ir_version=max(model.ir_version, 4))
     skeleton.opset_import.extend(model.opset_import)
     skeleton.functions.extend(model.functions)
@@ -111,7 +114,7 @@ def _shapes(model: onnx.ModelProto, constants: dict[str, TensorProto]) -> dict[s
         else:
             graph.initializer.append(tensor)
     inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True).graph
-    found: dict[str, Shape] = {name: tuple(tensor.dims) for name, tensor in constants.items()}
+    found: dict[str, Shape] = {name: tuple(tensor.dims) for name, tensor in _constants(model.graph)}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         sides = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(side.HasField("dim_value") for side in sides):

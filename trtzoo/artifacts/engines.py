@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from trtzoo.artifacts.graphs import OnnxSidecar
+from trtzoo.artifacts.graphs import OnnxSidecar, is_sidecar
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import encode, read_record, sha256_file, sidecar_path
 from trtzoo.core.precisions import GRAPHS, precision_of
@@ -117,8 +117,8 @@ class EngineSidecar(Record, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Height and width of an image in pixels."""
-        return self.inputs[0].shape[-1]
+        """Height of an image in pixels."""
+        return self.inputs[0].shape[-2]
 
     @property
     def classes(self) -> int:
@@ -218,7 +218,7 @@ def read_source(onnx: Path, known: Stamp | None) -> tuple[Stamp, OnnxSidecar | N
         remedy = f" Run: trtzoo export {quote(name[1])} --precision {precision_of(name[2])}" if name else ""
         raise StoreError(f"There is no {onnx}.{remedy}")
     path = sidecar_path(onnx)
-    if not path.is_file():
+    if not is_sidecar(path):
         external = [f"{name} {sha256_file(onnx.parent / name)}" for name in external_data(onnx)]
         stamp = stamp_file(onnx, None if external else known)
         if external:

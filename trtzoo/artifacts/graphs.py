@@ -1,11 +1,13 @@
 """Exported ONNX files: the order for one, and the sidecar that describes it."""
 
+from pathlib import Path
 from typing import Literal, get_args
 
 from msgspec.structs import replace
 
+from trtzoo.core.decoding import UnreadableError, decode_json, read_file
 from trtzoo.core.precisions import GRAPHS
-from trtzoo.core.records import MAX_BATCH, SCHEMA, Batch, GoldenCheck, Identity, Record, Weights, check, is_plain
+from trtzoo.core.records import MAX_BATCH, SCHEMA, Batch, GoldenCheck, Identity, Preprocessing, Record, Weights, check, is_plain
 
 CalibrationMethod = Literal["mse", "minmax", "percentile", "entropy"]
 CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
@@ -89,12 +91,38 @@ class ExportOrder(Record, frozen=True, kw_only=True):
         )
 
 
+class AdoptionOrder(Record, frozen=True, kw_only=True):
+    """A user's ONNX file to adopt. `name` is what it is called here, `io` the type of input and output."""
+
+    source: Path
+    identity: Identity
+    precision: str
+    io: str
+    preprocessing: Preprocessing
+    name: str
+
+    @property
+    def model(self) -> str:
+        return self.name
+
+    @property
+    def batch(self) -> Batch:
+        return self.identity.batch
+
+    @property
+    def file_name(self) -> str:
+        """Two files of one name differ in their hash."""
+        io = "io16" if self.io == "fp16" else ""
+        return "-".join(filter(None, (self.name, self.identity.sha256[:8], self.precision, io))) + ".onnx"
+
+
 class OnnxSidecar(Record, frozen=True, kw_only=True):
     """The JSON file beside an ONNX file: its inputs, its hash and its check against the golden sample.
 
     `model` is its name, `network` the row of MODELS that it is: empty for a foreign file, None in older files, whose model it
-    is. `checkpoint` is the path of the user's own weights on this machine, or empty. `bytes` is the size of the ONNX file.
-    `width` is that of an image if it is not `size`. `params` and `macs` are as in Identity.
+    is. `checkpoint` is the path of the user's own weights on this machine, of a foreign file the user's, or empty. `bytes` is
+    the size of the ONNX file. `width` is that of an image if it is not `size`. `params` and `macs` are as in Identity.
+    `reference` is what computed the golden sample, `rewrites` what was changed of a foreign file, in phrases.
     """
 
     schema: int = SCHEMA
@@ -112,6 +140,8 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
     macs: int = 0
     weights: Weights
     checkpoint: str = ""
+    reference: str = "float64"
+    rewrites: tuple[str, ...] = ()
     inputs_sha256: str
     sha256: str
     bytes: int
@@ -129,16 +159,28 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
 
     @property
     def identity(self) -> Identity:
+        network = self.model if self.network is None else self.network
         return Identity(
             model=self.model,
-            network=self.model if self.network is None else self.network,
+            network=network,
             weights=self.weights,
             classes=self.classes,
             height=self.size,
             width=self.width or self.size,
             io=self.io,
             batch=self.batch,
-            sha256=self.sha256,
+            sha256=self.sha256 if network else self.weights.sha256,
             params=self.params,
             macs=self.macs,
         )
+
+
+def is_sidecar(path: Path) -> bool:
+    """Whether a file is a sidecar of trtzoo's, intact or damaged. JSON of other programs is not; that of no program is."""
+    if not path.is_file():
+        return False
+    try:
+        content = decode_json(read_file(path))
+    except (UnreadableError, OSError):
+        return True
+    return isinstance(content, dict) and content.get("kind", "onnx") == "onnx" and {"schema", "golden"} <= content.keys()

@@ -7,7 +7,7 @@ import msgspec
 from trtzoo.artifacts.engines import EngineSidecar, build_command, read_sidecar_unchecked
 from trtzoo.artifacts.golden import Golden, load
 from trtzoo.artifacts.graphs import OnnxSidecar
-from trtzoo.core.errors import StoreError
+from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.files import read_sidecar, sha256_file
 from trtzoo.core.records import Device, Identity, Record
 
@@ -31,11 +31,28 @@ class Candidate(Record, frozen=True, kw_only=True):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """An ONNX file or engine. Images are (batch, 3, size, size), logits (batch, classes), as its sidecar says."""
+    """An ONNX file or engine. Images are (batch, 3, *sides), logits (batch, classes), as its sidecar says."""
 
     path: Path
     sidecar: OnnxSidecar | EngineSidecar
     golden: Golden
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of an image in pixels."""
+        if isinstance(self.sidecar, OnnxSidecar):
+            return self.sidecar.size, self.sidecar.width or self.sidecar.size
+        height, width = self.sidecar.inputs[0].shape[-2:]
+        return height, width
+
+    def check_square(self) -> None:
+        """Raise UsageError unless images are as high as wide: photographs are cropped to squares."""
+        height, width = self.sides
+        if height != width:
+            raise UsageError(
+                f"{self.path} takes images of {height}x{width} pixels, and trtzoo crops photographs to squares only. "
+                "Export the network for square images, or compare on synthetic ones: trtzoo parity without --data"
+            )
 
     @property
     def identity(self) -> Identity:
@@ -62,7 +79,7 @@ def open_subject(path: Path, *, remedy: str) -> Subject:
             "Copy it here, or export and build again."
         )
     sample = load(golden)
-    shapes = sample.images.shape[1:], sample.logits.shape[1:]
-    if shapes != ((3, sidecar.size, sidecar.size), (sidecar.classes,)):
+    shapes, subject = (sample.images.shape[1:], sample.logits.shape[1:]), Subject(path, sidecar, sample)
+    if shapes != ((3, *subject.sides), (sidecar.classes,)):
         raise StoreError(f"{golden} has {shapes[0]} images and {shapes[1]} logits, which {path}'s sidecar does not describe.")
-    return Subject(path, sidecar, sample)
+    return subject

@@ -25,7 +25,7 @@ from trtzoo.core.files import replacing
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Record
 from trtzoo.core.subprocesses import serve
-from trtzoo.hardware.gpus import FLAVOURS
+from trtzoo.hardware.gpus import FLAVOURS, GPUS
 from trtzoo.runtimes.trt_logger import make_logger
 
 GRACE = 3.0  # seconds that a cancelled build has to stop
@@ -107,7 +107,7 @@ def build(trt: Any, job: BuildJob, report: Report, stopped: threading.Event) -> 
         plan = builder.build_serialized_network(network, config)
         del parser  # not before: it owns the weights that the network points to
         if plan is None or stopped.is_set():
-            raise BuildError("cancelled" if stopped.is_set() else f"the build failed. {logger.reason()}")
+            raise BuildError("cancelled" if stopped.is_set() else failure(logger.reason(), recipe))
     information = ""
     if job.visible and (recipe.detailed or not typed):
         runtime = trt.Runtime(logger)
@@ -142,7 +142,7 @@ def parse(trt: Any, network: Any, logger: Any, job: BuildJob, *, model: bytes | 
     The input gets its final shape: the engine is then optimised for one batch and decides nothing at run time.
     """
     name, batch, parser = Path(job.onnx).name, job.recipe.batch, trt.OnnxParser(network, logger)
-    if not (parser.parse_from_file(job.onnx) if model is None else parser.parse(model)):
+    if not _read(parser, job, model):
         errors = [parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
         raise BuildError(f"TensorRT cannot read {name}: " + ("; ".join(errors) or logger.reason()))
     if not network.num_layers:
@@ -159,6 +159,26 @@ def parse(trt: Any, network: Any, logger: Any, job: BuildJob, *, model: bytes | 
         )
     images.shape = (batch, *shape[1:])
     return parser
+
+
+def _read(parser: Any, job: BuildJob, model: bytes | None) -> bool:
+    """Parse the file, or `model`; a quantized one with its biases in float. Returns whether TensorRT could."""
+    if model is None and PRECISIONS[job.recipe.precision].quantized:
+        from trtzoo.artifacts.quantized import with_float_biases
+
+        model = with_float_biases(Path(job.onnx))
+    return bool(parser.parse_from_file(job.onnx) if model is None else parser.parse(model))
+
+
+def failure(reason: str, recipe: Recipe) -> str:
+    """Why a build failed, and what helps, where that is known."""
+    if "FP32 GEMM is not supported" in reason:
+        remedy = "quantize convolutions only" if recipe.precision == "int8" else "use --precision fp16"
+        return (
+            f"the graph has a matrix product that trtzoo cannot write as a convolution, and TensorRT-RTX has none in FP32 for "
+            f"{GPUS[recipe.gpu].title}: {remedy}, or build for another GPU ({reason})"
+        )
+    return f"the build failed. {reason}"
 
 
 def parser_error(error: Any) -> str:

@@ -17,6 +17,7 @@ from trtzoo.cli.lines import file_line, print_line
 from trtzoo.core.console import log, print_result
 from trtzoo.exporter.plan import ExportResult
 from trtzoo.hardware.gpus import GPUS
+from trtzoo.models.preprocessing import NAMED
 from trtzoo.models.sources import PUBLISHERS, SEEDED
 
 TARGETS = [row.name for row in GPUS.values() if not row.unsupported]
@@ -31,6 +32,7 @@ def _builder_option(name: str, text: str) -> Any:
 def export(
     models: options.Models = None,
     every: options.All = False,
+    onnx: options.OwnFiles = None,
     weights: Annotated[
         str | None,
         Option(
@@ -39,10 +41,18 @@ def export(
             autocompletion=options.one_of([*PUBLISHERS, "seeded"]),
         ),
     ] = None,
-    precision: options.Precisions = "fp32",
+    preprocessing: Annotated[
+        str | None,
+        Option(
+            help="How photographs are prepared for your own weights or files: imagenet, timm, or a .toml file "
+            "(default: imagenet; with --weights FILE that of the publisher whose format it has).",
+            autocompletion=options.one_of(NAMED),
+        ),
+    ] = None,
+    precision: options.OwnPrecisions = None,
     batch: Annotated[str, Option(help="dynamic, or one fixed batch size.")] = "dynamic",
     opset: Annotated[int, Option(help="ONNX opset.", min=13, max=25)] = 17,
-    io: Annotated[str, Option(help="Input and output type of an FP16 graph: fp32 or fp16.")] = "fp32",
+    io: Annotated[str | None, Option(help="Input and output type of an FP16 graph: fp32 or fp16 (default: fp32).")] = None,
     classes: Annotated[int, Option(help="Number of classes of your own checkpoint.", min=2)] = 1000,
     input_size: Annotated[int, Option(help="Height and width of the images.", min=32)] = 224,
     form: options.LineFormat = "text",
@@ -65,12 +75,12 @@ def export(
     onnx_dir: options.OnnxFolder = Path("onnx"),
     force: Annotated[bool, Option("--force", help="Re-export even if up to date.")] = False,
 ) -> bool:
-    """Export networks to ONNX files, each checked against float64 before it is written.
+    """Export networks to ONNX files, each checked against float64 before it is written; or adopt your own ONNX files so.
 
     Examples: trtzoo export dpn131; trtzoo export --all --precision fp32,fp16; trtzoo export densenet121 --weights my.pth;
-    trtzoo export dpn68 --precision int8 --calibration photographs
+    trtzoo export dpn68 --precision int8 --calibration photographs; trtzoo export --onnx my.onnx --precision fp32,fp16
     """
-    models = options.select(models, every)
+    models, onnx = options.select(models, every), onnx or None
     return any(record.error for record in forward(api.export, locals(), on_result=partial(_print, form)))
 
 

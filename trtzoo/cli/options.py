@@ -56,6 +56,9 @@ OnnxFiles = Annotated[
     list[Path] | None,
     Option("--onnx", metavar="FILE", help="Any classifier's ONNX file, or an engine, instead of models; may be repeated."),
 ]
+OwnFiles = Annotated[
+    list[Path] | None, Option("--onnx", metavar="FILE", help="Any classifier's ONNX file instead of models; may be repeated.")
+]
 OwnPrecisions = Annotated[
     str | None,
     Option(

@@ -101,7 +101,8 @@ class Identity(Record, frozen=True, kw_only=True):
     `model` is its name: a row's of the zoo, another that an export was given, or the file's own. `network` is what it is: a row
     of MODELS, an architecture of timm ("timm:resnet50"), a row of another zoo with its hash ("mine@0a1b2c3d"), or empty for a
     file that trtzoo did not export. Images are `height` x `width` pixels, `io` is the type of input and output, `batch` the
-    ONNX file's, `sha256` its hash. `params` and `macs`, of one image, are 0 if nobody counted them.
+    ONNX file's, `sha256` its hash, or of a foreign file that of the user's, in every precision. `params` and `macs`, of one
+    image, are 0 if nobody counted them.
     """
 
     model: str
@@ -138,7 +139,9 @@ class Identity(Record, frozen=True, kw_only=True):
             size: (self.height, self.width) != (224, 224),
             "io16": self.io == "fp16",
         }
-        return "" if self.is_foreign else "-".join(name for name, is_so in differs.items() if is_so)
+        if self.is_foreign:  # the hash says it, but not which types trtzoo gave it
+            return "io16" if self.io == "fp16" else ""
+        return "-".join(name for name, is_so in differs.items() if is_so)
 
     @property
     def form(self) -> str:

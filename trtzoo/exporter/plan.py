@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from trtzoo.artifacts import golden
-from trtzoo.artifacts.graphs import ExportOrder, OnnxSidecar
+from trtzoo.artifacts.graphs import AdoptionOrder, ExportOrder, OnnxSidecar
 from trtzoo.core.errors import ExportError, StoreError, TrtzooError
 from trtzoo.core.files import encode, read_sidecar, replacing, sha256_file, sidecar_path
 from trtzoo.core.precisions import PRECISIONS, precision_of
@@ -32,7 +32,7 @@ CODE = ("exporter", "artifacts/blocks.py", "artifacts/golden.py", "core/precisio
 class ExportResult(Record, frozen=True, kw_only=True):
     """The outcome of one order: its sidecar, or the error. `note` is what happened to the file that was there before."""
 
-    order: ExportOrder
+    order: ExportOrder | AdoptionOrder
     path: Path
     seconds: float = 0.0
     up_to_date: bool = False
@@ -114,7 +114,7 @@ def export(
             with replacing(path) as work:
                 inputs = inputs_sha256(order, checkpoint, model)
                 current = None if force else _up_to_date(path, inputs)
-                if not force and not current and (there := _exported(path)):
+                if not force and not current and (there := exported(path)):
                     current, note = _instead(there, checkpoint, model)
                 sidecar = current or make(order, work / path.name, inputs)
         except TrtzooError as failure:
@@ -128,7 +128,8 @@ def export(
 def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint, model: Model) -> str:
     """A hash of everything that decides an export: the order, the network, the weights, our code and the packages' versions."""
     weights = checkpoint.source if checkpoint.path is None else sha256_file(checkpoint.path)
-    return _inputs(order, model, weights, checkpoint.source, fallback=bool(checkpoint.fallback))
+    how = [checkpoint.preprocessing(order.size), checkpoint.publisher.epsilon]
+    return _inputs(order, model, weights, checkpoint.source, *how, fallback=bool(checkpoint.fallback))
 
 
 def stale_reason(sidecar: OnnxSidecar) -> str:
@@ -141,30 +142,33 @@ def stale_reason(sidecar: OnnxSidecar) -> str:
         return f"exported from an earlier {own.name}"
     facts = {name: getattr(sidecar, name) for name in ("precision", "io", "batch", "opset", "classes", "size")}
     order = ExportOrder(model=model.name, name="" if sidecar.model == model.name else sidecar.model, **facts)
-    digest = SEEDED if weights.source == SEEDED else weights.sha256
-    current = _inputs(order, model, digest, weights.source, fallback=bool(weights.fallback))
+    digest, how = SEEDED if weights.source == SEEDED else weights.sha256, [weights.preprocessing, weights.epsilon]
+    current = _inputs(order, model, digest, weights.source, *how, fallback=bool(weights.fallback))
     return "" if current == sidecar.inputs_sha256 else "exported by other code or packages"
 
 
-def _inputs(order: ExportOrder, model: Model, weights: str, source: str, *, fallback: bool) -> str:
-    package = Path(__file__).parent.parent
-    code = hashlib.sha256()
+def _inputs(order: ExportOrder, model: Model, *weights: object, fallback: bool) -> str:
+    versions = [version(name) for name in PACKAGES]
+    what = [msgspec.to_builtins(order), model.network, model.family, model.arguments]
+    return hashlib.sha256(msgspec.json.encode([*what, *weights, fallback, code_sha256(), versions])).hexdigest()
+
+
+def code_sha256() -> str:
+    """A hash of our code that decides an export's bytes."""
+    package, code = Path(__file__).parent.parent, hashlib.sha256()
     for name in CODE:
         for path in sorted(path for path in (package / name).rglob("*") if path.suffix in (".py", ".toml")) or [package / name]:
             code.update(path.read_bytes())
-    versions = [version(name) for name in PACKAGES]
-    what = [msgspec.to_builtins(order), model.network, model.family, model.arguments]
-    inputs = [*what, weights, source, fallback, code.hexdigest(), versions]
-    return hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()
+    return code.hexdigest()
 
 
 def _up_to_date(path: Path, inputs: str) -> OnnxSidecar | None:
     """The sidecar, if the file and its golden sample are intact and were made from these inputs."""
-    sidecar = _exported(path)
+    sidecar = exported(path)
     return sidecar if sidecar and sidecar.inputs_sha256 == inputs else None
 
 
-def _exported(path: Path) -> OnnxSidecar | None:
+def exported(path: Path) -> OnnxSidecar | None:
     """The sidecar, if the file and its golden sample are intact."""
     try:
         sidecar = read_sidecar(path, OnnxSidecar, remedy="")

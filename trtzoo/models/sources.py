@@ -29,7 +29,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Weights that were found but not yet read. `path` is None for seeded ones; `fallback` is why the default was unavailable.
 
     `source` is a publisher, "seeded", or "file" for the user's own; `origin` is the URL, the name of that file, or "seeded".
-    `format` is the publisher whose names of parameters the user's file has.
+    `format` is the publisher whose names of parameters the user's file has. `own` preprocessing and epsilon are the user's.
     """
 
     source: str
@@ -37,11 +37,17 @@ class Checkpoint(msgspec.Struct, frozen=True):
     origin: str = ""
     fallback: str = ""
     format: str = ""
+    own: Preprocessing | None = None
+    own_epsilon: float | None = None
 
     @property
     def publisher(self) -> Publisher:
-        """The publisher whose epsilon and preprocessing apply. Seeded weights use PaddleClas'."""
-        return PUBLISHERS.get(self.format or self.source, PUBLISHERS["paddle"])
+        """The publisher whose epsilon and preprocessing apply, or the user's own. Seeded weights use PaddleClas'."""
+        row = PUBLISHERS.get(self.format or self.source, PUBLISHERS["paddle"])
+        if self.own is None:
+            return row
+        epsilon = row.epsilon if self.own_epsilon is None else self.own_epsilon
+        return msgspec.structs.replace(row, epsilon=epsilon, preprocessing=self.own)
 
     def preprocessing(self, size: int) -> Preprocessing:
         """The publisher's preprocessing, for images of `size` pixels.
@@ -49,6 +55,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
         At another size than the publisher's, published weights keep the fraction of the image that is cropped. The user's
         own weights were trained at that size, so they get whole images.
         """
+        if self.own:
+            return self.own
         published = self.publisher.preprocessing
         keep = self.path is None or "://" in self.origin or size == published.crop
         resize = round(published.resize * size / published.crop) if keep else size

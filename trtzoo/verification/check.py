@@ -1,4 +1,4 @@
-"""Compare candidates with the PyTorch reference: both on the same images, each network in its own process.
+"""Compare candidates with their reference, PyTorch or the user's own ONNX file, on the same images, each in its own process.
 
 A process that dies fails its own candidate only. tolerances.py has the metrics and their limits.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from trtzoo.artifacts.engines import EngineSidecar, build_command
+from trtzoo.artifacts.engines import EngineSidecar, build_command, read_source
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.artifacts.subjects import Candidate, Subject, open_subject
 from trtzoo.core.arrays import Array
@@ -28,6 +28,7 @@ from trtzoo.verification.tolerances import BlockError, Divergence, ParityVerdict
 from trtzoo.verification.worker import ImageInputs, LogitsResult, LogitsTask, read_images
 
 REFERENCE = "pytorch"
+FOREIGN_REFERENCE = "onnxruntime"
 REFERENCE_BATCH = 8
 LAYERWISE_IMAGES = 8  # each runs alone, with the outputs of all blocks in memory
 
@@ -57,6 +58,7 @@ def parity(
                 continue
             try:
                 subject = open_subject(Path(candidate.artifact), remedy=candidate.remedy)
+                verdict = replace(verdict, reference=_title(subject))
                 sidecar = subject.sidecar
                 if sidecar.batch not in ("dynamic", batch):
                     remedy = f"trtzoo parity --batch {sidecar.batch}"
@@ -64,8 +66,10 @@ def parity(
                 if known != (sidecar.weights, sidecar.size):
                     known, reference = None, _reference(candidate, subject, onnx)
                     data = images(sidecar.classes)
+                    if data.photographs:
+                        subject.check_square()
                     try:
-                        report = partial(on_progress, f"{model} {REFERENCE}")
+                        report = partial(on_progress, f"{model} {reference.runtime}")
                         bad = _run(reference, subject, data, folder / "reference.npy", report).bad
                     except RunError as error:
                         raise StoreError(f"the reference: {error}") from error
@@ -90,15 +94,34 @@ def _reference(candidate: Candidate, subject: Subject, onnx: Path) -> Candidate:
     if graph.suffix == ".engine" and isinstance(sidecar, EngineSidecar):
         graph = onnx / sidecar.onnx.name
     if sidecar.weights is None:
-        raise StoreError(f"{path} was built from a graph that trtzoo did not export, so it has no reference.")
+        raise StoreError(f"{path} was built from a graph that has no sidecar, so it has no reference. Build it again.")
     if not sidecar_path(graph).is_file():
         raise StoreError(
             f"{sidecar_path(graph)} does not exist; it records the reference of {path.name}. "
             f"Run: trtzoo export {sidecar.model} --precision {candidate.precision}"
         )
-    if read_record(sidecar_path(graph), OnnxSidecar).weights != sidecar.weights:
+    recorded = read_record(sidecar_path(graph), OnnxSidecar)
+    if recorded.weights != sidecar.weights:
         raise StoreError(f"{path} was made from other weights than {graph}. Run: {build_command(path)}")
+    if recorded.identity.is_foreign:
+        original = _original(graph, recorded)
+        batch = REFERENCE_BATCH if recorded.batch == "dynamic" else recorded.batch
+        return replace(candidate, artifact=str(original), runtime=FOREIGN_REFERENCE, batch=batch, options={})
     return replace(candidate, artifact=str(graph), runtime=REFERENCE, batch=REFERENCE_BATCH, options={})
+
+
+def _title(subject: Subject) -> str:
+    """The reference in words."""
+    return "ONNX Runtime on the original file" if subject.identity.is_foreign else "PyTorch in FP32"
+
+
+def _original(graph: Path, sidecar: OnnxSidecar) -> Path:
+    """The user's file of which `graph` was made. Raises StoreError if it is missing or has changed."""
+    path = Path(sidecar.checkpoint)
+    if path.is_file() and read_source(path, None)[0].sha256 == sidecar.weights.sha256:
+        return path
+    change = "has changed" if path.is_file() else "does not exist"
+    raise StoreError(f"{graph} was made from {path}, which {change}, and parity compares with it. Restore it.")
 
 
 def _run(network: Candidate, subject: Subject, data: DataSet, into: Path, report: Callable[[int], None]) -> LogitsResult:
@@ -125,7 +148,8 @@ def _inputs(subject: Subject, images: DataSet) -> ImageInputs:
     assert subject.sidecar.weights is not None
     paths = tuple(os.fsencode(image.path) for image in images.photographs)
     preprocessing = subject.sidecar.weights.preprocessing
-    return ImageInputs(size=subject.sidecar.size, preprocessing=preprocessing, paths=paths, synthetic=images.synthetic)
+    height, width = subject.sides
+    return ImageInputs(size=height, width=width, preprocessing=preprocessing, paths=paths, synthetic=images.synthetic)
 
 
 def block_divergences(model: str, fp32: Path, fp16: Path, images: Callable[[int], DataSet]) -> list[Divergence]:

@@ -78,13 +78,17 @@ class PairedMetrics(Record, frozen=True, kw_only=True):
 
 
 class ParityVerdict(Record, frozen=True, kw_only=True):
-    """The outcome for one engine: it passes if there are no `reasons`. `worst` is the title of the worst image."""
+    """The outcome for one engine: it passes if there are no `reasons`. `worst` is the title of the worst image.
+
+    `reference` is what it was compared with, in words.
+    """
 
     model: str
     precision: str
     batch: int
     runtime: str
     metrics: PairedMetrics | None = None
+    reference: str = "PyTorch in FP32"
     worst: str = ""
     weights: Weights | None = None
     versions: dict[str, str] = msgspec.field(default_factory=dict)
@@ -135,9 +139,10 @@ def compare(logits: Array, reference: Array, labels: Array | None = None) -> Pai
     """Compare logits (N, classes) of any floating type, image by image; `labels` (N,) are optional.
 
     A network's class is that of its largest logit; of equal logits the lower class comes first. Raises WrongOutputError for
-    another shape, NaN or infinity, and logits that are all equal.
+    another shape, NaN or infinity, and logits that are all equal
+    where the reference's are not.
     """
-    check_values(logits, reference.shape)
+    check_values(logits, reference)
     steps = [slice(start, start + ROWS) for start in range(0, len(logits), ROWS)]
     parts = [_compare_rows(np.asarray(logits[rows], np.float64), np.asarray(reference[rows], np.float64)) for rows in steps]
     images = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -24,9 +24,13 @@ from trtzoo.runtimes.registry import find_runtime
 
 
 class ImageInputs(Record, frozen=True, kw_only=True):
-    """The network's images: photographs by their paths (as bytes), or without any a number of `synthetic` ones."""
+    """The network's images: photographs by their paths (as bytes), or without any a number of `synthetic` ones.
+
+    `size` is their height and width; `width` is the width of synthetic ones, if it is another.
+    """
 
     size: int
+    width: int = 0
     preprocessing: Preprocessing
     paths: tuple[bytes, ...] = ()
     synthetic: int = 0
@@ -58,7 +62,7 @@ def compute_logits(task: LogitsTask, on_progress: Callable[[int], None]) -> Logi
         images = read_images(task.inputs, bad)
         while batch := list(islice(images, size)):
             padded = np.stack(batch + batch[-1:] * (size - len(batch)))
-            rows.append(np.array(session.infer(padded)[: len(batch)], np.float32))
+            rows.append(np.array(session.infer(padded)[: len(batch)], np.float32).reshape(len(batch), -1))
             on_progress(sum(map(len, rows)) + len(bad))
         if not rows:
             raise DataError(f"none of {len(bad)} images can be read")
@@ -69,7 +73,7 @@ def compute_logits(task: LogitsTask, on_progress: Callable[[int], None]) -> Logi
 def read_images(inputs: ImageInputs, bad: dict[int, str]) -> Iterator[Array]:
     """Every readable image (3, S, S) float32; `bad` receives the others. Processes decode photographs early."""
     if not inputs.paths:
-        yield from golden.images(inputs.size, inputs.synthetic)
+        yield from golden.images(inputs.size, inputs.synthetic, width=inputs.width or None)
         return
     from trtzoo.images.dataset import DataSet, Photograph
     from trtzoo.images.decoders import Decoders

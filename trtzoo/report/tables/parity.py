@@ -85,7 +85,12 @@ def tables(verdicts: list[ParityVerdict], images: str) -> list[Table]:
     sources = dict.fromkeys(weights_text(row.weights) for row in verdicts if row.weights)
     versions = dict.fromkeys(f"{name} {version}" for row in verdicts for name, version in row.versions.items())
     runtimes = dict.fromkeys(row.runtime for row in verdicts)
-    lines = ["; ".join([images, f"runtime {', '.join(runtimes)}", *sources, *versions]) + ".", caption("errors")]
+    references = dict.fromkeys(row.reference for row in verdicts)
+    reference = "PyTorch reference" if all(name.startswith("PyTorch") for name in references) else "reference"
+    lines = [
+        "; ".join([images, f"runtime {', '.join(runtimes)}", *sources, *versions]) + ".",
+        caption("errors", reference=", ".join(references)),
+    ]
     lines.append(caption("allowed", limits=", ".join(limits), kept=tolerances.MIN_TOP1_KEPT))
     compared = [row for row in verdicts if row.metrics]
     labelled = any(row.metrics and row.metrics.labelled for row in compared)
@@ -95,7 +100,7 @@ def tables(verdicts: list[ParityVerdict], images: str) -> list[Table]:
         filled = [column for column in columns if any(column.value(row) is not None for row in rows)]
         shown = [column for column in filled if len({row.runtime for row in rows}) > 1 or column.name != "runtime"]
         if rows:
-            made.append(make_table(f"Parity with the PyTorch reference: {name}", shown, rows, text))
+            made.append(make_table(f"Parity with the {reference}: {name}", shown, rows, text))
     return made
 
 
