@@ -2,7 +2,7 @@
 
 Usage: python tests/digits.py DIR [--models densenet121 dpn68] [--epochs 5]
 Writes DIR/MODEL.pth, state dicts for `trtzoo export MODEL --weights DIR/MODEL.pth --classes 10 --input-size 32`, and
-DIR/digits/<digit>/*.png, every fifth digit, which is not used for training.
+DIR/digits/<digit>/*.png, every fifth digit, which is not used for training, and DIR/calibration, some of the others.
 """
 
 import argparse
@@ -40,10 +40,15 @@ def held_out(count: int) -> np.ndarray:
     return np.arange(count) % 5 == 0
 
 
-def write(folder: Path) -> int:
-    """Write the held-out digits as PNGs in class folders and return how many they are."""
+def for_calibration(count: int) -> np.ndarray:
+    """Whether a digit is written for calibration, (N,) bool: every eleventh of those for training."""
+    return ~held_out(count) & (np.arange(count) % 11 == 1)
+
+
+def write(folder: Path, chosen: np.ndarray) -> int:
+    """Write the chosen digits (N,) bool as PNGs in class folders and return how many they are."""
     pictures, classes = images()
-    chosen = np.flatnonzero(held_out(len(pictures)))
+    chosen = np.flatnonzero(chosen)
     for number in chosen:
         path = folder / str(classes[number]) / f"{number:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +105,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    print(f"{write(options.folder / 'digits')} digits in {options.folder / 'digits'}")
+    count = len(images()[1])
+    for name, chosen in (("digits", held_out(count)), ("calibration", for_calibration(count))):
+        print(f"{write(options.folder / name, chosen)} digits in {options.folder / name}")
     for name in options.models:
         start = time.perf_counter()
         train(name, options.folder / f"{name}.pth", epochs=options.epochs, seed=options.seed)
