@@ -154,8 +154,8 @@ class Recipe(Record, frozen=True, kw_only=True):
 
 def engine_name(identity: Identity, precision: str, batch: int) -> str:
     """The file name of an engine: two networks, or two forms of one, never share it."""
-    what = identity.sha256[:8] if identity.is_foreign else identity.form
-    parts = (identity.model, what, precision, f"b{batch}")
+    what = (identity.shape, identity.sha256[:8]) if identity.is_foreign else (identity.form,)
+    parts = (identity.model, *what, precision, f"b{batch}")
     return "-".join(filter(None, parts)) + ".engine"
 
 
