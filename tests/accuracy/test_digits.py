@@ -71,7 +71,7 @@ def test_its_files_pass_parity_which_counts_as_eval_does(here, command, evaluati
     arguments = ("--data", "digits", "--precision", "fp32,fp16", "--batch", "1,7", "--format", "json")
     done = command(here, "parity", name, *arguments)
     assert done.returncode == 0, done.stderr
-    logits, classes = json.loads(done.stdout)
+    logits, classes = json.loads(done.stdout)["tables"]
     assert [row["verdict"] for row in logits["rows"]] == ["passes"] * 4
     for row in classes["rows"]:
         assert row["images"] == 360

@@ -218,7 +218,7 @@ def test_a_median_lies_inside_its_interval(small):
     assert float(low) <= float(value) <= float(high)
     assert min(total for total, *_ in result["samples"]) > 0.02
     spread = summarise([compute for _, compute, *_ in result["samples"]]).spread
-    told = re.findall(r"the standard deviation is (\d+%) of the mean", " ".join(done.stderr.split()))
+    told = re.findall(r"the standard deviation is (\d+%) of the mean", " ".join(done.stdout.split()))
     assert told == ([f"{spread:.0%}"] if spread > 0.025 else [])
 
 
