@@ -13,7 +13,7 @@ import pytest
 
 from tests.cuda.engines import VERSIONS, emulated
 from tests.making import tiny
-from trtzoo.artifacts.engines import EngineSidecar
+from trtzoo.artifacts.engines import EngineSidecar, engine_name
 from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.core.errors import MachineError, UsageError
 from trtzoo.core.files import encode, read_record, sidecar_path
@@ -39,7 +39,8 @@ def zoo(driver, tmp_path):
     fields = {"model": "dpn68", "golden": done.sidecar.golden, "golden_sha256": done.sidecar.golden_sha256}
     fields |= {"weights": done.sidecar.weights, "inputs": [{"name": "images", "dtype": "FLOAT", "shape": [BATCH, 3, 64, 64]}]}
     fields |= {"outputs": [{"name": "logits", "dtype": "FLOAT", "shape": [BATCH, 1000]}]}
-    named = engine.with_name(f"dpn68-fp32-b{BATCH}.engine")
+    fields |= {"identity": done.sidecar.identity}
+    named = engine.with_name(engine_name(done.sidecar.identity, "fp32", BATCH))
     engine.rename(named)
     shutil.copy(done.path.with_suffix(".npz"), folder)
     sidecar_path(engine).unlink()
@@ -91,7 +92,7 @@ def test_a_graph_that_cannot_be_captured_is_stored_and_titled_as_what_ran_with_t
     reason = "measured without a CUDA graph, which could not be captured (cuStreamEndCapture failed: operation failed due to"
     assert reason in done.stdout
     (path,) = (zoo / "benchmarks" / "tesla-t4").glob("*.json")
-    assert path.name == f"dpn68-fp32-b{BATCH}-tensorrt-trtzoo-plain.json"
+    assert path.name == f"dpn68-s64-fp32-b{BATCH}-tensorrt-trtzoo-plain-seeded.json"
     assert results(zoo)[0].case.cuda_graph is False and results(zoo)[0].samples
     table = trtzoo("table", "--format", "md").stdout
     assert "tensorrt, no CUDA graph" in table and "tensorrt, CUDA graph" not in table and reason in table
@@ -111,12 +112,12 @@ def test_a_cold_cache_and_a_blocking_wait_are_cases_of_their_own(zoo, trtzoo):
     for options in ([], ["--flush-l2"], ["--wait", "block"], ["--flush-l2", "--protocol", "paddle2020"]):
         done = trtzoo(*bench, *options)
         assert done.returncode == 0, done.stdout + done.stderr
-    name = f"dpn68-fp32-b{BATCH}-tensorrt"
+    name = f"dpn68-s64-fp32-b{BATCH}-tensorrt"
     assert [path.name for path in sorted((zoo / "benchmarks" / "tesla-t4").glob("*.json"))] == [
-        f"{name}-paddle2020-plain-flush.json",
-        f"{name}-trtzoo-graph-block.json",
-        f"{name}-trtzoo-graph-flush.json",
-        f"{name}-trtzoo-graph.json",
+        f"{name}-paddle2020-plain-flush-seeded.json",
+        f"{name}-trtzoo-graph-block-seeded.json",
+        f"{name}-trtzoo-graph-flush-seeded.json",
+        f"{name}-trtzoo-graph-seeded.json",
     ]
     titles = [line for line in trtzoo("table", "--format", "md").stdout.splitlines() if "Tesla T4, tensorrt" in line]
     assert [title.partition("tensorrt, ")[2] for title in titles] == [
@@ -148,7 +149,7 @@ def test_tensorrts_warnings_are_printed_once_and_kept_with_the_cold_start(zoo, t
 def test_a_batch_without_an_engine_names_the_build_command(zoo, trtzoo):
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--batch", 16)
     assert done.returncode == 1
-    assert "Run: trtzoo build dpn68 --precision fp32 --batch 16" in done.stdout
+    assert "Run: trtzoo build dpn68 --precision fp32 --batch 16" in done.stderr
 
 
 def test_an_engine_without_its_golden_sample_is_not_measured(zoo, trtzoo):
@@ -235,7 +236,7 @@ def test_a_framework_without_cuda_is_a_failed_row_with_the_reason(zoo, trtzoo, r
 def test_an_engines_options_are_not_for_a_framework(zoo, trtzoo):
     done = trtzoo("bench", "dpn68", "--gpu", "t4", "--runtime", "pytorch-cuda", "--flush-l2")
     assert done.returncode == 2
-    assert "--cuda-graph, --wait and --flush-l2 are for engines: pytorch-cuda runs the exported graph." in " ".join(
+    assert "--cuda-graph, --wait and --flush-l2 are for engines on a GPU: pytorch-cuda runs the exported graph." in " ".join(
         done.stderr.split()
     )
 
