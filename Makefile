@@ -72,6 +72,7 @@ clean:
 
 .venv/ready-dev: .venv/ready-$(EXTRA)
 	$(PIP) --editable ".[dev]"
+	$(PIP) --no-deps timm # without torchvision, which wants a torch of its own
 	touch $@
 
 .venv/ready-docs: .venv/ready-$(EXTRA)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import subprocess
 import sys
 from collections import Counter
@@ -18,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.graphs import ExportOrder
@@ -27,6 +26,7 @@ from trtzoo.core.files import sha256_file
 from trtzoo.core.records import Batch
 from trtzoo.exporter.fx_to_onnx import OPERATIONS, reference_logits, translate
 from trtzoo.exporter.onnx_writer import OnnxGraph, varint
+from trtzoo.exporter.tracing import getitem, trace
 from trtzoo.models.seeded import seed
 from trtzoo.models.table import MODELS, build_network
 
@@ -327,32 +327,13 @@ def test_norms_are_folded_in_float64_and_rounded_once() -> None:
     assert np.array_equal(weights["conv.bias"], shift.detach().float().numpy())
 
 
-UNKNOWN: dict[str, Callable[[Any, Tensor], Tensor]] = {
-    "a function": lambda n, x: torch.sigmoid(n.conv(x)),
-    "a method": lambda n, x: n.conv(x).mean(1),
-    "an operator": lambda n, x: n.conv(x) * 2,
-    "a module": lambda n, x: n.odd(n.conv(x)),
-}
-
-
-@pytest.mark.parametrize("kind", UNKNOWN)
-def test_an_operation_without_a_row_is_refused_by_name(kind: str) -> None:
-    network = Net(UNKNOWN[kind], conv=nn.Conv2d(3, 3, 1), odd=nn.Hardswish()).eval()
-    with pytest.raises(ExportError, match=r"^net: no ONNX operation is known for .*(sigmoid|mean|mul|odd)"):
-        graph_of(network)
-
-
-def test_the_rows_are_the_operations_of_the_ten_networks() -> None:
+def test_the_ten_networks_are_traced_by_rows_alone() -> None:
     used = set()
     for model in MODELS.values():
-        traced = fx.symbolic_trace(build_network(model, device="meta"))
-        for node in traced.graph.nodes:
-            if node.op == "call_module":
-                used.add(type(traced.get_submodule(str(node.target))))
-            elif node.op == "call_function":
-                used.add(node.target)
-    assert used == set(OPERATIONS)
-    assert operator.add in used
+        nodes = trace(build_network(model, device="meta").to_empty(device="cpu"), SIZE, OPERATIONS).nodes
+        used |= {node.target for node in nodes if node.op == "call_function"}
+    assert used - {getitem} <= set(OPERATIONS)
+    assert len(used) == 12
 
 
 @pytest.mark.filterwarnings("error")

@@ -82,6 +82,7 @@ def test_a_sidecar_records_what_made_the_file_and_its_check(tmp_path: Path) -> N
         "source": "seeded",
         "origin": "seeded",
         "sha256": "",
+        "entry": "",
         "epsilon": 1e-5,
         "preprocessing": {
             "decoder": "opencv",
@@ -224,6 +225,7 @@ def test_every_module_of_ours_that_decides_the_bytes_is_hashed(tmp_path: Path) -
         f"trtzoo.{name}"
         for name in (
             "core",
+            "core.archives",
             "core.arrays",
             "core.console",
             "core.decoding",

@@ -13,7 +13,7 @@ from tests.hostile.gadgets import COMMAND, FILES, archive_bomb, bomb, called, he
 from trtzoo.artifacts import golden
 from trtzoo.core.errors import StoreError
 from trtzoo.models import pdparams
-from trtzoo.models.weights import _read_torch
+from trtzoo.models.weights import read_state
 
 EVENTS = []
 """What the interpreter's audit hook saw while a file was read."""
@@ -65,7 +65,7 @@ def little_memory_is_used():
 def read(path):
     """Read a file, and what it holds by its suffix."""
     readers = {".pdparams": pdparams.read, ".npz": golden.load}
-    return readers.get(path.suffix, _read_torch)(path)
+    return readers.get(path.suffix, read_state)(path)
 
 
 @pytest.mark.parametrize("suffix", FILES)

@@ -79,7 +79,7 @@ def test_a_named_source_without_a_connection_is_an_error(source: str) -> None:
         ("densenet121", "timm", "timm publishes no weights of densenet121; it has dpn68, "),
         ("dpn68", "padle", "There is no weights source or checkpoint file 'padle'. Did you mean paddle? Known: paddle, "),
         ("dpn68", "", "There is no weights source or checkpoint file ''. Known: paddle, torchvision, timm, seeded, "),
-        ("dpn68", "weights.bin", "There is no weights source or checkpoint file 'weights.bin'."),
+        ("dpn68", "weights.onnx", "There is no weights source or checkpoint file 'weights.onnx'."),
     ],
 )
 def test_an_unknown_choice_is_a_usage_error(model: str, choice: str, sentence: str) -> None:

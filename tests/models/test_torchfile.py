@@ -13,7 +13,7 @@ from torch import nn
 
 from trtzoo.core.errors import WeightsError
 from trtzoo.models import pdparams, torchfile
-from trtzoo.models.weights import _read_torch
+from trtzoo.models.weights import read_state
 
 TIED = torch.arange(12.0)
 TENSORS = {
@@ -39,7 +39,7 @@ def test_every_tensor_is_read_as_pytorch_reads_it(is_zip, protocol, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.save(TENSORS, path, pickle_protocol=protocol, _use_new_zipfile_serialization=is_zip)
-    found, theirs = _read_torch(path), torch.load(path, weights_only=False)
+    found, theirs = read_state(path).tensors, torch.load(path, weights_only=False)
     assert list(found) == list(theirs)
     for key, tensor in theirs.items():
         assert found[key].dtype == tensor.dtype
@@ -53,7 +53,7 @@ def test_a_checkpoint_with_the_state_of_an_optimizer_is_read(tmp_path):
     optimizer = {"state": steps, "param_groups": [group]}
     content = {"epoch": 3, "best": 0.5, "args": ["--lr", "0.1"], "model": state, "optimizer": optimizer}
     torch.save(content, tmp_path / "w.pth")
-    found = _read_torch(tmp_path / "w.pth")
+    found = read_state(tmp_path / "w.pth").tensors
     assert found.keys() == state.keys()
     assert all(torch.equal(found[key], tensor) for key, tensor in state.items())
 
@@ -109,7 +109,7 @@ def test_a_deflated_checkpoint_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "w.pth"
     _rewritten(path, zipfile.ZIP_DEFLATED, bytes(100_000_000))
     assert path.stat().st_size < 1_000_000
-    assert _is_refused_cheaply(lambda: _read_torch(path)) == f"{path} cannot be read: it is compressed."
+    assert _is_refused_cheaply(lambda: read_state(path)) == f"{path} cannot be read: it is compressed."
 
 
 def test_entries_that_share_their_bytes_are_refused(tmp_path):
@@ -118,7 +118,7 @@ def test_entries_that_share_their_bytes_are_refused(tmp_path):
     with zipfile.ZipFile(path, "a") as archive:
         archive.filelist += [archive.getinfo(name) for name in archive.namelist() if name.endswith("data/0")] * 3000
         archive.writestr("w/more", b"")
-    message = _is_refused_cheaply(lambda: _read_torch(path))
+    message = _is_refused_cheaply(lambda: read_state(path))
     assert message.startswith(f"{path} cannot be read: its entries claim 1,5")
 
 
@@ -135,14 +135,14 @@ def test_a_claim_of_terabytes_in_an_entry_is_refused(tmp_path):
     end = data.rindex(b"PK\x05\x06")
     data[end + 12 : end + 16] = struct.pack("<I", struct.unpack("<I", data[end + 12 : end + 16])[0] + len(zip64))
     path.write_bytes(data)
-    assert f"{path} cannot be read: its entries claim 4,398,0" in _is_refused_cheaply(lambda: _read_torch(path))
+    assert f"{path} cannot be read: its entries claim 4,398,0" in _is_refused_cheaply(lambda: read_state(path))
 
 
 def test_an_archive_with_very_many_entries_is_refused(tmp_path):
     path = tmp_path / "w.pth"
     directory = struct.pack("<4s42x", b"PK\x01\x02") * 100_000
     path.write_bytes(b"PK\x03\x04" + directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9, 9, len(directory), 4, 0))
-    message = _is_refused_cheaply(lambda: _read_torch(path))
+    message = _is_refused_cheaply(lambda: read_state(path))
     assert message == f"{path} cannot be read: its list of entries has 4,600,000 bytes; the limit is 2,097,152."
 
 
@@ -151,13 +151,13 @@ def test_a_storage_that_claims_more_than_the_file_has_is_refused(tmp_path):
     torch.save(STATE, path, _use_new_zipfile_serialization=False)
     data = path.read_bytes()
     path.write_bytes(data[:-24] + struct.pack("<q", 1 << 33) + data[-16:])
-    assert _is_refused_cheaply(lambda: _read_torch(path)) == f"{path} is empty, truncated or not a checkpoint."
+    assert _is_refused_cheaply(lambda: read_state(path)) == f"{path} is empty, truncated or not a checkpoint."
 
 
 def test_a_safetensors_header_that_claims_gigabytes_is_refused(tmp_path):
     path = tmp_path / "w.safetensors"
     path.write_bytes(struct.pack("<Q", 1 << 33) + b"{}")
-    message = _is_refused_cheaply(lambda: _read_torch(path))
+    message = _is_refused_cheaply(lambda: read_state(path))
     assert message == f"{path} cannot be read: its header has 8,589,934,592 bytes; the limit is 8,388,608."
 
 
@@ -166,4 +166,4 @@ def test_a_tensor_outside_its_storage_is_refused(tmp_path):
     torch.save({"a": torch.arange(8.0)[4:]}, path, _use_new_zipfile_serialization=False)
     path.write_bytes(path.read_bytes().replace(b"K\x04K\x04\x85", b"K\x05K\x04\x85"))
     with pytest.raises(WeightsError, match="not a checkpoint"):
-        _read_torch(path)
+        read_state(path)

@@ -22,7 +22,7 @@ from trtzoo.models import pdparams
 from trtzoo.models.pdparams import NAME_TABLE
 from trtzoo.models.sources import locate
 from trtzoo.models.table import MODELS, build_network
-from trtzoo.models.weights import _read_torch, load
+from trtzoo.models.weights import load, read_state
 
 State = dict[str, torch.Tensor]
 
@@ -332,7 +332,7 @@ def test_a_damaged_torch_file_gives_tensors_or_a_weights_error(options: dict[str
     for content in cuts + flips:
         path.write_bytes(content)
         try:
-            assert all(isinstance(tensor, torch.Tensor) for tensor in _read_torch(path).values())
+            assert all(isinstance(tensor, torch.Tensor) for tensor in read_state(path).tensors.values())
         except WeightsError as error:
             assert str(error).startswith(f"{path} ")
 

@@ -86,8 +86,8 @@ def model_sources(
 
 def _exported(model: Model, precision: str, folder: Path, *, for_engines: bool) -> Source:
     kind = PRECISIONS[precision].graphs[-1 if for_engines else 0]
-    path = find_graph(folder, model.name, kind)
-    identity = Identity(model=model.name, network=model.network)
+    path = find_graph(folder, model.stem, kind)
+    identity = Identity(model=model.stem, network=model.network)
     if sidecar_path(path).is_file():
         identity = read_record(sidecar_path(path), OnnxSidecar).identity
     if identity.network != model.network:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from rich.progress import TaskID
@@ -17,7 +17,7 @@ from trtzoo.builder.options import check_options
 from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildOrder, BuildResult, BuildSettings
 from trtzoo.builder.targets import check_names, choose_target
 from trtzoo.core.console import ALERT, log, progress_bars
-from trtzoo.core.errors import UsageError
+from trtzoo.core.errors import UsageError, WeightsError
 from trtzoo.core.files import size_text
 from trtzoo.core.modules import require_module
 from trtzoo.core.precisions import GRAPHS, PRECISIONS, check_tf32
@@ -27,12 +27,12 @@ from trtzoo.exporter.plan import export as export_model
 from trtzoo.hardware import probes
 from trtzoo.images.dataset import DataSet, read_calibration
 from trtzoo.models.preprocessing import with_preprocessing
-from trtzoo.models.sources import SEEDED, locate
-from trtzoo.models.table import FILE, find_model, zoo
+from trtzoo.models.sources import SEEDED, Checkpoint, locate, usual
+from trtzoo.models.table import FILE, TIMM, Model, find_model, zoo
 
 CALIBRATION_IMAGES, SYNTHETIC_IMAGES = 512, 16
 FALLBACK = """SEEDED WEIGHTS: Could not download the published weights; using seeded ones. Latency is valid, accuracy is not.
-%s To fail instead: --weights paddle"""
+%s To fail instead: --weights %s"""
 
 
 def export(
@@ -45,8 +45,9 @@ def export(
     batch: int | str = "dynamic",
     opset: int = 17,
     io: str | None = None,
-    classes: int = 1000,
-    input_size: int = 224,
+    classes: int | None = None,
+    input_size: int | None = None,
+    entry: str | None = None,
     name: str | None = None,
     calibration: Folder | None = None,
     images: int | None = None,
@@ -57,13 +58,15 @@ def export(
 ) -> list[ExportResult]:
     """Export networks to checked ONNX files in `onnx_dir`: all of the zoo, those with these names, or the user's files `onnx`.
 
-    `weights` is paddle, torchvision, timm, seeded, or a file; by default that of the zoo's row, or paddle's, or seeded ones if
-    they cannot be downloaded, with a warning. `preprocessing` (imagenet, timm or a .toml file) is that of photographs for own
-    files and own weights. `precision` is fp32, or of own files theirs. A file that is up to date is kept unless `force`, and so
-    is one with other weights; `name` is another name for the files of one model. int8 needs photographs in the folder
-    `calibration`; at most `images` (512) set the scales, by `method` (mse, minmax, percentile or entropy); with seeded weights,
-    synthetic images do. `on_result` receives each record as it is made. A file that could not be made has `error` set. Raises
-    UsageError, DataError, StoreError and WeightsError before anything is made.
+    A name is a row's of the zoo, or "timm:resnet50" for any architecture of timm. `weights` is paddle, torchvision, timm,
+    seeded, or a file, whose part `entry` has the weights; by default that of the zoo's row, or timm's or paddle's, or seeded
+    ones if they cannot be downloaded, with a warning. `classes` and `input_size` are by default those of the weights: of a file
+    what its classifier says, and else 1000 and 224, or what timm's configuration says. `preprocessing` (imagenet, timm or a
+    .toml file) is that of photographs for own files and own weights. `precision` is fp32, or of own files theirs. A file that
+    is up to date is kept unless `force`, and so is one with other weights; `name` is another name for the files of one model.
+    int8 needs photographs in the folder `calibration`; at most `images` (512) set the scales, by `method` (mse, minmax,
+    percentile or entropy); with seeded weights, synthetic images do. `on_result` receives each record as it is made. A file
+    that could not be made has `error` set. Raises UsageError, DataError, StoreError and WeightsError before anything is made.
 
     >>> import trtzoo
     >>> (small,) = trtzoo.export("dpn68", weights="seeded", classes=10, input_size=32)
@@ -109,14 +112,18 @@ def export(
     rows = [find_model(name) for name in selection.select_models(models)]
     if all(row.family == FILE for row in rows):
         raise UsageError(f"{', '.join(row.name for row in rows)}: ONNX files of the zoo need no export.")
-    checkpoints = [
-        (row, with_preprocessing(locate(row, weights), preprocessing, input_size)) for row in rows if row.family != FILE
-    ]
+    checkpoints = []
+    for row in (row for row in rows if row.family != FILE):
+        found = locate(row, weights, entry=entry or "")
+        size, length = _form(row, found, input_size, classes)
+        checkpoints.append((row, with_preprocessing(found, preprocessing, size), size, length))
+    if entry and not all(checkpoint.is_local for _, checkpoint, *_ in checkpoints):
+        raise UsageError("--entry is for a checkpoint of your own: --weights FILE")
     if name and len(checkpoints) > 1:
         raise UsageError(f"--name is for one model, and these are {len(checkpoints)}.")
-    if reason := next((checkpoint.fallback for _, checkpoint in checkpoints if checkpoint.fallback), ""):
-        log.log(ALERT, FALLBACK, reason)
-    if quantized and data is None and (trained := [row.name for row, each in checkpoints if each.source != SEEDED]):
+    if reason := next((checkpoint.fallback for _, checkpoint, *_ in checkpoints if checkpoint.fallback), ""):
+        log.log(ALERT, FALLBACK, reason, "timm" if all(row.family == TIMM for row in rows) else "paddle")
+    if quantized and data is None and (trained := [row.name for row, each, *_ in checkpoints if each.source != SEEDED]):
         raise UsageError(f"{quantized[0]} needs photographs like those that {trained[0]} will see. Add --calibration DIR")
     data = data or DataSet(synthetic=SYNTHETIC_IMAGES)
     source = Calibration(
@@ -128,18 +135,18 @@ def export(
     records = []
     with progress_bars() as bars:
         bar = bars.add_task("exporting", total=len(checkpoints) * len(graphs))
-        for model, checkpoint in checkpoints:
+        for model, checkpoint, size, length in checkpoints:
             bars.update(bar, description=f"exporting {model.name}")
             orders = [
                 ExportOrder(
-                    model=model.name,
+                    model=model.stem,
                     name=name or "",
                     precision=graph,
                     io=kind,
                     batch=fixed,
                     opset=opset,
-                    classes=classes,
-                    size=input_size,
+                    classes=length,
+                    size=size,
                     calibration=source if graph in quantized else None,
                 )
                 for graph, kind in types.items()
@@ -150,6 +157,22 @@ def export(
                 if on_result:
                     on_result(record)
     return records
+
+
+def _form(model: Model, checkpoint: Checkpoint, size: int | None, classes: int | None) -> tuple[int, int]:
+    """The size of the images and the number of classes: the user's, the checkpoint's, or the network's usual ones.
+
+    Raises nothing for a checkpoint that cannot be read: the export says what is wrong with it.
+    """
+    usual_size, usual_classes = usual(model)
+    if classes is None and checkpoint.is_local:
+        from trtzoo.models.weights import infer_classes
+
+        with suppress(WeightsError):
+            classes = infer_classes(model, checkpoint)
+        if classes is not None and classes != usual_classes:
+            log.info("%s: its classifier has %d classes", checkpoint.path, classes)
+    return size or usual_size, classes or usual_classes
 
 
 def check_name(name: str | None) -> None:

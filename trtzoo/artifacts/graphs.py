@@ -44,6 +44,9 @@ class Quantization(Record, frozen=True, kw_only=True):
         check(self, scales=all(0 < scale < 1e30 for scale in self.scales.values()))
 
 
+Exporter = Literal["direct", "torch.onnx"]
+
+
 class ExportOrder(Record, frozen=True, kw_only=True):
     """An ONNX file to export. `precision` is its kind, in GRAPHS, and `name` another name than the model's.
 
@@ -122,7 +125,8 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
     `model` is its name, `network` the row of MODELS that it is: empty for a foreign file, None in older files, whose model it
     is. `checkpoint` is the path of the user's own weights on this machine, of a foreign file the user's, or empty. `bytes` is
     the size of the ONNX file. `width` is that of an image if it is not `size`. `params` and `macs` are as in Identity.
-    `reference` is what computed the golden sample, `rewrites` what was changed of a foreign file, in phrases.
+    `reference` is what computed the golden sample, `rewrites` what was changed of a foreign file, in phrases. `exporter` made
+    the graph: ours, "direct", or PyTorch's.
     """
 
     schema: int = SCHEMA
@@ -142,6 +146,7 @@ class OnnxSidecar(Record, frozen=True, kw_only=True):
     checkpoint: str = ""
     reference: str = "float64"
     rewrites: tuple[str, ...] = ()
+    exporter: Exporter = "direct"
     inputs_sha256: str
     sha256: str
     bytes: int

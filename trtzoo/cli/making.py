@@ -36,8 +36,8 @@ def export(
     weights: Annotated[
         str | None,
         Option(
-            help=f"{', '.join(PUBLISHERS)}, seeded, or a .pdparams, .pth or .safetensors file "
-            "(default: paddle's, or seeded ones if they cannot be downloaded).",
+            help=f"{', '.join(PUBLISHERS)}, seeded, or a .pdparams, .pth, .pt, .bin, .ckpt or .safetensors file "
+            "(default: paddle's or timm's, or seeded ones if they cannot be downloaded).",
             autocompletion=options.one_of([*PUBLISHERS, "seeded"]),
         ),
     ] = None,
@@ -53,8 +53,16 @@ def export(
     batch: Annotated[str, Option(help="dynamic, or one fixed batch size.")] = "dynamic",
     opset: Annotated[int, Option(help="ONNX opset.", min=13, max=25)] = 17,
     io: Annotated[str | None, Option(help="Input and output type of an FP16 graph: fp32 or fp16 (default: fp32).")] = None,
-    classes: Annotated[int, Option(help="Number of classes of your own checkpoint.", min=2)] = 1000,
-    input_size: Annotated[int, Option(help="Height and width of the images.", min=32)] = 224,
+    classes: Annotated[
+        int | None, Option(help="Number of classes (default: your own checkpoint's, or the network's).", min=2)
+    ] = None,
+    input_size: Annotated[
+        int | None, Option(help="Height and width of the images (default: the network's, usually 224).", min=32)
+    ] = None,
+    entry: Annotated[
+        str | None,
+        Option(help="The part of your own checkpoint with the weights, such as state_dict (default: moving averages first)."),
+    ] = None,
     form: options.LineFormat = "text",
     name: Annotated[
         str | None, Option(help="Another name for the file of one model, to keep an export with other weights.")
@@ -78,7 +86,8 @@ def export(
     """Export networks to ONNX files, each checked against float64 before it is written; or adopt your own ONNX files so.
 
     Examples: trtzoo export dpn131; trtzoo export --all --precision fp32,fp16; trtzoo export densenet121 --weights my.pth;
-    trtzoo export dpn68 --precision int8 --calibration photographs; trtzoo export --onnx my.onnx --precision fp32,fp16
+    trtzoo export dpn68 --precision int8 --calibration photographs; trtzoo export --onnx my.onnx --precision fp32,fp16;
+    trtzoo export timm:resnet50 --precision fp32,fp16
     """
     models, onnx = options.select(models, every), onnx or None
     return any(record.error for record in forward(api.export, locals(), on_result=partial(_print, form)))
@@ -149,4 +158,5 @@ def _print(form: str, record: BuildResult | ExportResult) -> None:
     elif sidecar:
         size, error = sidecar.bytes / 2**20, sidecar.check.error
         note = f"  {record.note}" if isinstance(record, ExportResult) and record.note else ""
+        note += "  by torch.onnx.export" if sidecar.exporter != "direct" else ""
         print_result(f"{record.path}  {size:.0f} MiB  error {error:.1e}  {record.seconds:.1f} s{seeded}{note}")

@@ -68,11 +68,15 @@ class Preprocessing(Record, frozen=True, kw_only=True):
 
 
 class Weights(Record, frozen=True, kw_only=True):
-    """Where a network's parameters came from. `fallback` says why they are not the requested ones, if so."""
+    """Where a network's parameters came from. `fallback` says why they are not the requested ones, if so.
+
+    `entry` is the part of the user's file that has them, if the user chose one.
+    """
 
     source: str
     origin: str
     sha256: str
+    entry: str = ""
     epsilon: float
     preprocessing: Preprocessing
     fallback: str = ""

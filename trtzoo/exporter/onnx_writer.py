@@ -6,7 +6,7 @@ A network of 350 MB costs one pass over its weights and no second copy of them.
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -19,6 +19,7 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ExportError
 
 ELEMENTS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
+INPUT, OUTPUT = "images", "logits"
 _FLOATS: dict[str, np.dtype[Any]] = {"fp32": np.dtype("<f4"), "fp16": np.dtype("<f2")}
 GRAPH, INITIALIZER, RAW_DATA = (bytes([field << 3 | 2]) for field in (7, 5, 9))  # Protobuf's keys of these fields
 
@@ -32,6 +33,11 @@ class Weight:
     values: Array
     scale: Array | None = None
 
+    def equals(self, other: "Weight") -> bool:
+        """Whether it has the type and values of another."""
+        scales = (self.scale is None and other.scale is None) or np.array_equal(self.scale, other.scale)  # type: ignore[arg-type]
+        return self.dtype == other.dtype and scales and np.array_equal(self.values, other.values)
+
     @property
     def size(self) -> int:
         return self.values.size * self.dtype.itemsize  # in bytes
@@ -40,7 +46,7 @@ class Weight:
         """The tensor's values. Raises ExportError if the type cannot represent them."""
         with np.errstate(over="ignore"):
             if self.scale is None:
-                array = np.ascontiguousarray(self.values, self.dtype)
+                array = np.asarray(self.values, self.dtype, order="C")
             else:
                 array = np.empty(self.values.shape, np.float64 if self.dtype == np.int8 else self.dtype)
                 factors = self.scale.reshape(-1, *[1] * (array.ndim - 1))
@@ -79,25 +85,42 @@ class OnnxGraph:
         self.nodes.append(helper.make_node(operation, list(inputs), list(outputs or (name,)), name=name, **attributes))
         return name
 
-    def weight(self, name: str, values: Array, scale: Array | None = None) -> str:
-        """Add a tensor, `values` times `scale` along the first axis, and return its name. Integers stay int64."""
-        dtype = np.dtype("<i8") if values.dtype.kind == "i" else _FLOATS[self.precision]
-        self.weights[name] = Weight(name, dtype, values, scale)
-        return name
+    def weight(self, name: str, values: Array, scale: Array | None = None, *, precision: str = "") -> str:
+        """Add a tensor, `values` times `scale` along the first axis. Return its name, which is like `name` if others have that.
 
-    def check(self) -> None:
-        """Run onnx's full check with strict inference of types and shapes. Weights become inputs, so that none is computed.
-
-        Raises ExportError with the checker's message.
+        Its type is the graph's, or that of `precision`; whole numbers stay int64, and truth values stay themselves.
         """
+        kind = values.dtype.kind
+        dtype = np.dtype("<i8") if kind == "i" else np.dtype(bool) if kind == "b" else _FLOATS[precision or self.precision]
+        wanted, number = Weight(name, dtype, values, scale), 1
+        while (there := self.weights.get(wanted.name)) and not there.equals(wanted):
+            wanted, number = replace(wanted, name=f"{name}.{number}"), number + 1
+        self.weights[wanted.name] = wanted
+        return wanted.name
+
+    def finish(self, name: str, io: str) -> None:
+        """Make the value `name` the output, of type `io`."""
+        if io != self.precision:
+            self.node("Cast", OUTPUT, name, to=ELEMENTS[io])
+            return
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                names[:] = [OUTPUT if each == name else each for each in names]
+
+    def outline(self) -> onnx.ModelProto:
+        """The model with inputs in place of its weights, but for small ones, whose values may decide shapes."""
         model = self.skeleton()
         for weight in self.weights.values():
-            if weight.dtype == np.int64:
-                model.graph.initializer.append(numpy_helper.from_array(weight.values, weight.name))
+            if weight.dtype == np.int64 or weight.values.size <= 8:
+                model.graph.initializer.append(numpy_helper.from_array(weight.rounded(), weight.name))
             else:
                 model.graph.input.append(helper.make_tensor_value_info(weight.name, weight.element, weight.values.shape))
+        return model
+
+    def check(self) -> None:
+        """Run onnx's full check with strict inference of types and shapes. Raises ExportError with the checker's message."""
         try:
-            onnx.checker.check_model(model, full_check=True)
+            onnx.checker.check_model(self.outline(), full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             raise ExportError(f"{self.name} is not valid ONNX: {error}") from error
 

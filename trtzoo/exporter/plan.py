@@ -9,22 +9,32 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import cache, partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import asdict, replace
 
 from trtzoo.artifacts import golden
-from trtzoo.artifacts.graphs import AdoptionOrder, ExportOrder, OnnxSidecar
+from trtzoo.artifacts.graphs import AdoptionOrder, Exporter, ExportOrder, OnnxSidecar
+from trtzoo.core.console import log
 from trtzoo.core.errors import ExportError, StoreError, TrtzooError
 from trtzoo.core.files import encode, read_sidecar, replacing, sha256_file, sidecar_path
 from trtzoo.core.precisions import PRECISIONS, precision_of
 from trtzoo.core.records import Record
 from trtzoo.images.dataset import DataSet
 from trtzoo.models.sources import FILE, SEEDED, Checkpoint
-from trtzoo.models.table import Model, zoo
+from trtzoo.models.table import TIMM, Count, Model, zoo
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from trtzoo.exporter.onnx_writer import OnnxGraph
+
+DIRECT: Exporter = "direct"
 PACKAGES = ("trtzoo", "torch", "onnx", "numpy")  # the packages that decide an export's bytes
+TIMM_PACKAGES = ("timm", "onnxscript")  # and of timm's networks, if they are installed
 # our code that decides an export's bytes: a change of it makes every export out of date
 CODE = ("exporter", "artifacts/blocks.py", "artifacts/golden.py", "core/precisions.py", "core/precisions.toml", "models")
 
@@ -64,7 +74,7 @@ def export(
 
     @cache
     def golden_sample(floats: ExportOrder) -> golden.Golden:
-        network, _ = load(classes=floats.classes)
+        network, _ = load(classes=floats.classes, size=floats.size)
         if floats.calibration and calibration:
             return quantized.golden_sample(network, floats, calibration, checkpoint.preprocessing(floats.size))
         images = golden.images(floats.size)
@@ -72,13 +82,13 @@ def export(
 
     def make(order: ExportOrder, path: Path, inputs: str) -> OnnxSidecar:
         """Write the graph, verified by ONNX Runtime's logits, to `path`, and its golden sample and sidecar beside it."""
-        network, record = load(classes=order.classes)
-        preprocessing, quantization = checkpoint.preprocessing(order.size), None
+        network, record = load(classes=order.classes, size=order.size)
+        preprocessing, quantization, route = checkpoint.preprocessing(order.size), None, DIRECT
         if order.calibration and calibration:
             key = inputs_sha256(order.in_floats, checkpoint, model)
             graph, quantization = quantized.quantized_graph(network, order, calibration, preprocessing, key)
         else:
-            graph = fx_to_onnx.translate(network, order)
+            graph, route = translate(network, order, model)
         sha256 = graph.write(path)
         sample, sample_path = golden_sample(order.in_floats), path.with_suffix(".npz")
         sample.save(sample_path)
@@ -87,13 +97,14 @@ def export(
             logits, runtime = session.infer(images), session.versions
         own = checkpoint.path  # published checkpoints are found again by their source
         facts = asdict(order)
-        name = facts.pop("name") or order.model
+        name, counted = facts.pop("name") or order.model, counts(model, order, network, graph)
         del facts["calibration"]
         sidecar = OnnxSidecar(
-            **facts | {"model": name, "network": model.network, "opset": order.graph_opset},
+            **facts | {"model": name, "network": model.network, "opset": graph.opset},
+            exporter=route,
             quantization=quantization,
-            params=model.params if order.classes == 1000 else 0,
-            macs=model.macs if (order.classes, order.size) == (1000, 224) else 0,
+            params=counted.params,
+            macs=counted.flops // 2,
             weights=replace(record, preprocessing=preprocessing),
             checkpoint="" if own is None or "://" in checkpoint.origin else str(own.absolute()),
             inputs_sha256=inputs,
@@ -102,7 +113,7 @@ def export(
             golden=sample_path.name,
             golden_sha256=sha256_file(sample_path),
             check=golden.check_logits(logits, expected, tolerance=PRECISIONS[precision_of(order.precision)].tolerance),
-            versions={name: version(name) for name in PACKAGES} | runtime,
+            versions={name: version(name) for name in packages(model)} | runtime,
         )
         sidecar_path(path).write_bytes(encode(sidecar))
         return sidecar
@@ -125,10 +136,43 @@ def export(
         )
 
 
+def translate(network: "nn.Module", order: ExportOrder, model: Model) -> "tuple[OnnxGraph, Exporter]":
+    """The network's graph, and who made it: our exporter, or PyTorch's if an operation of one of timm's has no row in ours.
+
+    Raises ExportError if neither can.
+    """
+    from trtzoo.exporter import fx_to_onnx, torch_export
+
+    try:
+        return fx_to_onnx.translate(network, order), DIRECT
+    except ExportError as error:
+        if model.family != TIMM:
+            raise
+        log.info("%s Using torch.onnx.export, which takes longer.", error)
+        return torch_export.translate(network, order), "torch.onnx"
+
+
+def counts(model: Model, order: ExportOrder, network: "nn.Module", graph: "OnnxGraph") -> Count:
+    """Parameters and FLOPs of one image: the row's, or counted if it has none; 0 if they are unknown."""
+    if model.params or model.family != TIMM:
+        usual = order.classes == 1000
+        return Count(model.params if usual else 0, model.flops if usual and order.size == 224 else 0)
+    from trtzoo.artifacts.counting import count_graph
+
+    macs = count_graph(graph.outline()).macs or 0
+    params = sum(parameter.numel() for parameter in network.parameters())
+    return Count(params, 2 * (macs if order.batch == "dynamic" else macs // order.batch))
+
+
+def packages(model: Model) -> list[str]:
+    """The packages that decide an export's bytes."""
+    return [*PACKAGES, *(name for name in TIMM_PACKAGES if model.family == TIMM and find_spec(name))]
+
+
 def inputs_sha256(order: ExportOrder, checkpoint: Checkpoint, model: Model) -> str:
     """A hash of everything that decides an export: the order, the network, the weights, our code and the packages' versions."""
     weights = checkpoint.source if checkpoint.path is None else sha256_file(checkpoint.path)
-    how = [checkpoint.preprocessing(order.size), checkpoint.publisher.epsilon]
+    how = [checkpoint.preprocessing(order.size), checkpoint.epsilon or 0, checkpoint.entry]
     return _inputs(order, model, weights, checkpoint.source, *how, fallback=bool(checkpoint.fallback))
 
 
@@ -136,19 +180,22 @@ def stale_reason(sidecar: OnnxSidecar) -> str:
     """Why the export of a model of the zoo would be made again from the same weights; empty if it would not."""
     own, weights, network = Path(sidecar.checkpoint), sidecar.weights, sidecar.identity.network
     model = next((row for row in zoo().values() if row.network == network), None)
-    if not network or model is None:
+    if not network or model is None or model.family == TIMM:  # whose opset and epsilon are not those of the order
         return ""
     if sidecar.checkpoint and own.is_file() and sha256_file(own) != weights.sha256:
         return f"exported from an earlier {own.name}"
     facts = {name: getattr(sidecar, name) for name in ("precision", "io", "batch", "opset", "classes", "size")}
     order = ExportOrder(model=model.name, name="" if sidecar.model == model.name else sidecar.model, **facts)
-    digest, how = SEEDED if weights.source == SEEDED else weights.sha256, [weights.preprocessing, weights.epsilon]
+    digest, how = (
+        SEEDED if weights.source == SEEDED else weights.sha256,
+        [weights.preprocessing, weights.epsilon, weights.entry],
+    )
     current = _inputs(order, model, digest, weights.source, *how, fallback=bool(weights.fallback))
     return "" if current == sidecar.inputs_sha256 else "exported by other code or packages"
 
 
 def _inputs(order: ExportOrder, model: Model, *weights: object, fallback: bool) -> str:
-    versions = [version(name) for name in PACKAGES]
+    versions = [version(name) for name in packages(model)]
     what = [msgspec.to_builtins(order), model.network, model.family, model.arguments]
     return hashlib.sha256(msgspec.json.encode([*what, *weights, fallback, code_sha256(), versions])).hexdigest()
 

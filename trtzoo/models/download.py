@@ -31,15 +31,15 @@ class Download(Record, frozen=True, kw_only=True):
     sha256: str
 
 
-def fetch(url: str, *, sha256_prefix: str = "", check: Callable[[Path], object] = lambda path: None) -> Path:
-    """The path of the cached file, downloaded if necessary.
+def fetch(url: str, *, name: str = "", sha256_prefix: str = "", check: Callable[[Path], object] = lambda path: None) -> Path:
+    """The path of the cached file, downloaded if necessary. It is called `name` if not as in the address.
 
     `check` raises a WeightsError if a new file must not enter the cache. Raises UnreachableError if the server does not send
     the file, WeightsError if its sha256 does not start with the publisher's `sha256_prefix`, StoreError if the cache cannot
     be written.
     """
     address = urlsplit(url)
-    target = cache_folder() / address.netloc / Path(address.path).name
+    target = cache_folder() / address.netloc / (name or Path(address.path).name)
     if _is_complete(target):
         return target
     if address.netloc in _unreachable:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 FAMILIES = {"densenet": "trtzoo.models.densenet:DenseNet", "dpn": "trtzoo.models.dpn:DPN"}
+TIMM_NETWORKS = "trtzoo.models.timm_networks:create"
 TIMM, FILE = "timm", "onnx"  #: The families of timm's architectures and of ONNX files, which have a key of their own in a zoo.
 VARIABLE = "TRTZOO_ZOO"  #: The environment variable that names the zoo in use; child processes inherit it.
 MAX_ZOO, MAX_ROWS = 1 << 20, 1000  # bytes and tables of a zoo
@@ -53,6 +54,11 @@ class Model(msgspec.Struct, frozen=True):
     def flops(self) -> int:
         """2 x multiply-accumulates of convolutions and the classifier, one image."""
         return 2 * self.macs
+
+    @property
+    def stem(self) -> str:
+        """The name in the names of files: "resnet18" of "timm:resnet18"."""
+        return self.name.removeprefix(f"{TIMM}:")
 
     @property
     def network(self) -> str:
@@ -156,7 +162,13 @@ def use_zoo(path: "str | os.PathLike[str]") -> dict[str, Model]:
 
 
 def find_model(name: str) -> Model:
-    """The row of the zoo called `name`, in any case. Raises UsageError, with the nearest name, if there is none."""
+    """The row of the zoo called `name`, in any case, or a row for "timm:resnet18", which every zoo has.
+
+    Raises UsageError, with the nearest name, if there is none. That timm has the architecture is not checked here.
+    """
+    family, _, architecture = name.partition(":")
+    if family.lower() == TIMM and re.fullmatch(r"\w[\w.]{0,79}", architecture):
+        return Model(f"{TIMM}:{architecture}", TIMM, {"name": architecture})
     return find_row("model", name, zoo())
 
 
@@ -165,21 +177,30 @@ def find_network(network: str) -> Model:
     known = MODELS | {model.network: model for model in zoo().values()}
     if row := known.get(network):
         return row
+    if network.startswith(f"{TIMM}:"):
+        return find_model(network)
     raise UsageError(f"The network {network} is not in this zoo, {', '.join(zoo())}. Say which has it: trtzoo --zoo FILE")
 
 
-def build_network(model: Model, *, classes: int = 1000, epsilon: float = 1e-5, device: str = "cpu") -> "nn.Module":
+def build_network(
+    model: Model, *, classes: int = 1000, epsilon: float | None = None, size: int | None = None, device: str = "cpu"
+) -> "nn.Module":
     """The row's network in eval mode, for float32 images (N, 3, H, W); it returns logits (N, classes).
 
-    Parameters are uninitialised if `device` is "meta". `epsilon` is batch normalisation's: it belongs to the weights. Raises
-    UsageError if the row is no network of its family.
+    Parameters are uninitialised if `device` is "meta". `epsilon` is batch normalisation's, which belongs to the weights; None
+    is the network's own. Some of timm's networks are made for one `size` of images. Raises UsageError if the row is no network
+    of its family.
     """
     import torch
 
+    if model.family == TIMM:  # on no other device: it computes tensors that are neither parameters nor in checkpoints
+        made: nn.Module = resolve(TIMM_NETWORKS)(**model.arguments, classes=classes, epsilon=epsilon, size=size)
+        return made
     opener = find_row("family of networks that can be built", model.family, FAMILIES)
+    own = {} if epsilon is None else {"epsilon": epsilon}
     try:
         with torch.device(device):
-            network: nn.Module = resolve(opener)(**model.arguments, classes=classes, epsilon=epsilon)
+            network: nn.Module = resolve(opener)(**model.arguments, classes=classes, **own)
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise UsageError(f"The arguments of {model.name} make no {model.family}: {error}.") from error
     return network.eval()

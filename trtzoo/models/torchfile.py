@@ -39,6 +39,19 @@ KINDS = {
 DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 
 
+IGNORED = {"argparse", "hydra", "lightning", "lightning_fabric", "omegaconf", "pathlib", "pytorch_lightning", "typing", "yacs"}
+"""Packages whose objects trainers save beside the weights. In their places are objects that do and keep nothing."""
+
+
+class _Ignored:
+    """A settings object of a trainer. It stays empty, whatever it is given."""
+
+    def set_state(self, state: Any) -> None:
+        """Ignore attributes."""
+
+    append = extend = set_items = set_state
+
+
 class _Storage:
     """The elements that tensors show. Their bytes follow the pickle."""
 
@@ -73,24 +86,20 @@ class _Tensor:
 
 
 def read(path: Path) -> Any:
-    """What a checkpoint holds, with its tensors. Raises RefusedError if that is more than tensors, UnreadableError with
-    another reason, and whatever damage causes.
+    """What a checkpoint holds; `with_tensors` makes the tensors. Raises RefusedError if that is more than tensors,
+    UnreadableError with another reason, and whatever damage causes.
     """
     with path.open("rb") as file:
         start, _ = file.read(4), file.seek(0)
-        return _with_tensors(_read_zip(file) if start == b"PK\x03\x04" else _read_stream(file))
+        content = _read_zip(file) if start == b"PK\x03\x04" else _read_stream(file)
+    if isinstance(content, _Ignored):
+        raise RefusedError("is an object of a trainer")
+    return content
 
 
-def _with_tensors(value: Any) -> Any:
-    """The value, where it holds tensors as a state dict does: its own values, or those of its "state_dict" or "model"."""
-    if isinstance(value, _Tensor):
-        return value.make()
-    if isinstance(value, dict):
-        inner = [name for name in ("state_dict", "model") if isinstance(value.get(name), dict)]
-        return {name: _with_tensors(value[name]) for name in inner} or {
-            key: part.make() if isinstance(part, _Tensor) else part for key, part in value.items()
-        }
-    return value
+def with_tensors(state: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A dict of `read`'s with tensors in place of what stands for them."""
+    return {key: part.make() if isinstance(part, _Tensor) else part for key, part in state.items()}
 
 
 class _TensorUnpickler(Unpickler):
@@ -105,6 +114,8 @@ class _TensorUnpickler(Unpickler):
             return kind
         if module == "torch" and name in DTYPES:
             return DTYPES[name]
+        if module.partition(".")[0] in IGNORED and (module, name) not in self.stand_ins:
+            return ignored
         return super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -122,6 +133,11 @@ def _other(*_: Any) -> _Tensor:
     return _Tensor()
 
 
+def ignored(*_: Any) -> _Ignored:
+    """A stand-in for what makes an object of the packages IGNORED."""
+    return _Ignored()
+
+
 _STAND_INS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("torch._utils", "_rebuild_tensor"): _Tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
@@ -132,6 +148,9 @@ _STAND_INS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("torch", "Size"): sequence,
     ("torch", "device"): lambda *_: None,
     ("collections", "OrderedDict"): mapping,
+    ("collections", "defaultdict"): lambda *_: {},
+    **{("builtins", name): ignored for name in ("bool", "dict", "float", "int", "list", "str")},  # types, as settings name them
+    ("", ""): ignored,  # which `find_class` gives for the names in IGNORED
 }
 
 

@@ -96,14 +96,14 @@ def _network(path: Path) -> torch.nn.Module:
         checkpoint = sources.locate(model, sidecar.weights.source)
     else:
         own = Path(sidecar.checkpoint or sidecar.weights.origin)
-        checkpoint = sources.own_checkpoint(model, own)
+        checkpoint = sources.own_checkpoint(model, own, entry=sidecar.weights.entry)
         if not own.is_file() or sha256_file(own) != sidecar.weights.sha256:
             change = "has changed" if own.is_file() else "does not exist"
             raise StoreError(
                 f"{path} was made from {own}, which {change}, and the PyTorch runtime needs it. Restore it, or run: "
                 f"trtzoo export {quote(sidecar.model)} --weights FILE --force"
             )
-    network, record = weights.load(model, checkpoint, classes=sidecar.classes)
+    network, record = weights.load(model, checkpoint, classes=sidecar.classes, size=sidecar.size)
     if record.sha256 != sidecar.weights.sha256:
         raise StoreError(f"{path} was made from other weights than {record.origin} has now. Run: trtzoo export {model.name}")
     return network
