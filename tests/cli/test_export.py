@@ -164,7 +164,8 @@ KILL = """
 import os, signal, sys
 
 def count(event, arguments, seen=[0]):
-    if event in ("open", "os.rename", "os.mkdir", "os.remove", "shutil.rmtree") and "onnx" in str(arguments[0]):
+    made = event in ("open", "os.rename", "os.mkdir", "os.remove", "shutil.rmtree") and not isinstance(arguments[0], int)
+    if made and os.path.abspath(arguments[0]).startswith(os.path.join(os.getcwd(), "onnx")):
         seen[0] += 1
         if seen[0] == {step}:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -241,6 +241,8 @@ def test_every_module_of_ours_that_decides_the_bytes_is_hashed(tmp_path: Path) -
         "trtzoo.artifacts.graphs",
         "trtzoo.artifacts.engines",
         "trtzoo.hardware",
+        "trtzoo.images",
+        "trtzoo.images.dataset",
         "trtzoo.hardware.gpus",
         "trtzoo.hardware.onnx_providers",
         *runtimes,

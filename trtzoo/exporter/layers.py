@@ -124,10 +124,10 @@ def _average(
 def adaptive_average(graph: OnnxGraph, node: fx.Node, features: str, size: Any) -> str:
     """The mean of everything, of equal windows, or of windows of several sizes, as a product with a matrix."""
     sides, wanted = shape(node)[2:], tuple(node.meta["shape"][2:])
-    if sides == wanted:
-        return features
     if set(wanted) == {1}:
         return graph.node("GlobalAveragePool", node.name, features)
+    if sides == wanted:
+        return features
     if all(side % length == 0 for side, length in zip(sides, wanted, strict=True)):
         window = [side // length for side, length in zip(sides, wanted, strict=True)]
         return graph.node("AveragePool", node.name, features, kernel_shape=window, strides=window)

@@ -141,13 +141,15 @@ def translate(network: "nn.Module", order: ExportOrder, model: Model) -> "tuple[
 
     Raises ExportError if neither can.
     """
-    from trtzoo.exporter import fx_to_onnx, torch_export
+    from trtzoo.exporter import fx_to_onnx
 
     try:
         return fx_to_onnx.translate(network, order), DIRECT
     except ExportError as error:
         if model.family != TIMM:
             raise
+        from trtzoo.exporter import torch_export
+
         log.info("%s Using torch.onnx.export, which takes longer.", error)
         return torch_export.translate(network, order), "torch.onnx"
 

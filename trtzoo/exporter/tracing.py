@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._decomp import core_aten_decompositions
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_any, tree_map_only
@@ -102,8 +101,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if functional in self.known:
             return self._recorded(func, functional, args, kwargs)
         with self:
-            if decomposition := _decompositions().get(func):
-                return decomposition(*args, **kwargs)
+            if func in _decompositions():
+                return _decompositions()[func](*args, **kwargs)
             result = func.decompose(*args, **kwargs)
         if result is NotImplemented:
             raise ExportError(f"no ONNX operation is known for {functional.__name__}{self._place()}")
@@ -152,14 +151,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return Constant(name, _array(tensor[:1]), batched=True)
 
     def _name(self, target: Any) -> str:
-        """The path of the running module, and the operation's name if the module has parts or computes more than it."""
-        module = self.running[-1] if self.running else nn.Identity()
-        path = self._paths.get(id(module), "").replace(".", "_")
-        if path and path not in self._taken and next(module.children(), None) is None:
-            self._taken.add(path)
-            return str(path)
-        operation = str(target.__name__)
-        return f"{path}_{operation}" if path else operation
+        """The path of the running module, and the operation's name if it computes several; between modules, the operation's."""
+        module, operation = self.running[-1] if self.running else None, str(target.__name__)
+        if module is None or next(module.children(), None) is not None or not self._paths.get(id(module)):
+            return operation
+        path = str(self._paths[id(module)]).replace(".", "_")
+        if path in self._taken:
+            return f"{path}_{operation}"
+        self._taken.add(path)
+        return path
 
     def _place(self) -> str:
         path = self._paths.get(id(self.running[-1]), "") if self.running else ""
@@ -191,6 +191,8 @@ def _running_modules(stack: list[nn.Module]) -> Iterator[None]:
 
 @cache
 def _decompositions() -> dict[Any, Any]:
+    from torch._decomp import core_aten_decompositions
+
     return core_aten_decompositions()
 
 
