@@ -76,6 +76,11 @@ def trace(network: nn.Module, size: int, known: Collection[Any]) -> fx.Graph:
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records operations on tensors that depend on the images: those that `nodes` has by their id."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch's own hook: False spares the import of its compiler, which takes a second and needs a temporary folder."""
+        return False
+
     def __init__(self, network: nn.Module, known: Collection[Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph, self.known = fx.Graph(), known
@@ -199,12 +204,57 @@ def _decompositions() -> dict[Any, Any]:
 def _result(func: Any, target: Any, args: Any, kwargs: Any) -> Any:
     """Tensors without memory, as the operation would return them."""
     first = args[0]
+    if shape := SHAPES.get(target):
+        return torch.empty(shape(*args, **kwargs), device="meta")
     alike = target in SAME_SHAPE or (
         target in ARITHMETIC and (isinstance(args[1], int | float) or args[1].shape == getattr(first, "shape", None))
     )
     if alike and first.is_meta:
         return first if func._schema.is_mutable else torch.empty_like(first)
     return func(*tree_map_only(Tensor, _shape_only, args), **tree_map_only(Tensor, _shape_only, kwargs))
+
+
+def _convolved(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
+    kernel = weight.shape[2:]
+    strides, steps = (
+        [value] * len(kernel) if isinstance(value, int) else value * (len(kernel) // len(value)) for value in (stride, dilation)
+    )
+    if isinstance(padding, str):
+        wanted = [step * (length - 1) if padding == "same" else 0 for length, step in zip(kernel, steps, strict=True)]
+    else:
+        wanted = [
+            2 * pad
+            for pad in ([padding] * len(kernel) if isinstance(padding, int) else padding * (len(kernel) // len(padding)))
+        ]
+    sides = zip(x.shape[2:], kernel, strides, wanted, steps, strict=True)
+    return [
+        len(x),
+        len(weight),
+        *((side + pads - step * (length - 1) - 1) // stride + 1 for side, length, stride, pads, step in sides),
+    ]
+
+
+def _joined(parts: Any, dim: int = 0) -> Any:
+    shape = list(parts[0].shape)
+    shape[dim] = sum(part.shape[dim] for part in parts)
+    return shape
+
+
+def _pooled(x: Any, size: Any) -> Any:
+    sides = [size] * 2 if isinstance(size, int) else size
+    return [*x.shape[:-2], *(side if wanted is None else wanted for side, wanted in zip(x.shape[-2:], sides, strict=True))]
+
+
+# Operations whose shapes PyTorch computes by modules that take seconds to import.
+SHAPES: dict[Any, Any] = {
+    aten.conv2d: _convolved,
+    aten.conv1d: _convolved,
+    aten.cat: _joined,
+    aten.adaptive_avg_pool2d: _pooled,
+    aten.linear: lambda x, weight, bias=None: [*x.shape[:-1], len(weight)],
+}
 
 
 def _functional(packet: Any) -> Any:
