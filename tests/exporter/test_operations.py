@@ -118,7 +118,7 @@ EXPRESSIONS: dict[Any, list[Callable[[Any, Tensor], Tensor]]] = {
     aten.sqrt: [lambda n, x: positive(x).sqrt()],
     aten.rsqrt: [lambda n, x: positive(x).rsqrt()],
     aten.reciprocal: [lambda n, x: positive(x).reciprocal()],
-    aten.neg: [lambda n, x: -x],
+    aten.neg: [lambda n, x: -x, lambda n, x: -(n.vector.type_as(x) + x)],
     aten.abs: [lambda n, x: x.abs()],
     aten.erf: [lambda n, x: x.erf()],
     aten.hardsigmoid: [lambda n, x: functional.hardsigmoid(x * 3)],
@@ -164,6 +164,7 @@ EXPRESSIONS: dict[Any, list[Callable[[Any, Tensor], Tensor]]] = {
     aten.repeat: [lambda n, x: x.repeat(1, 2, 1, 3)],
     aten.index: [lambda n, x: x[:, :, n.index]],
     aten.index_select: [lambda n, x: x.index_select(-1, n.index)],
+    aten.unfold: [lambda n, x: x.unfold(2, 4, 2).unfold(3, 3, 3)],
     aten.upsample_nearest2d: [
         lambda n, x: functional.interpolate(x, scale_factor=2),
         lambda n, x: functional.interpolate(x, size=(13, 9)),

@@ -154,6 +154,17 @@ def index_selected(graph: OnnxGraph, node: fx.Node, features: str, dim: int, ind
     return indexed(graph, node, features, [None] * (dim % len(shape(node))) + [index])
 
 
+def unfolded(graph: OnnxGraph, node: fx.Node, features: str, dim: int, size: int, step: int) -> str:
+    """Windows along a dimension; what is in a window becomes the last dimension."""
+    rank = len(shape(node))
+    axis = dim % rank
+    windows = np.arange(node.meta["shape"][axis])[:, None] * step + np.arange(size)
+    names = graph.weight(f"{node.name}.windows", windows)
+    gathered = graph.node("Gather", f"{node.name}.gathered", features, names, axis=axis)
+    order = [place for place in range(rank + 1) if place != axis + 1]
+    return graph.node("Transpose", node.name, gathered, perm=[*order, axis + 1])
+
+
 def resized(mode: str) -> Any:
     """An interpolation to a fixed size."""
 
@@ -204,6 +215,7 @@ ROWS: dict[Any, Any] = {
     aten.repeat: tiled,
     aten.index: indexed,
     aten.index_select: index_selected,
+    aten.unfold: unfolded,
     aten.upsample_nearest2d: resized("nearest"),
     aten.upsample_bilinear2d: resized("linear"),
     aten.upsample_bicubic2d: resized("cubic"),

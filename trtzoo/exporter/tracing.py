@@ -101,7 +101,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not tree_any(self._depends, (args, kwargs)):
             return self._computed(func, args, kwargs)
         if packet in NOTHING:
-            return self._same(func, args, kwargs)
+            return self._same(func, args, kwargs) if self._depends(args[0]) else args[0]
         functional = _functional(packet)
         if functional in self.known:
             return self._recorded(func, functional, args, kwargs)
