@@ -302,11 +302,11 @@ WRONG: dict[str, tuple[Callable[[State, Path], Path], str]] = {
     ),  # type: ignore[dict-item]
     "sparse": (
         _mutated(lambda state: state.update({STEM: torch.zeros(10, 3, 3, 3).to_sparse()})),
-        "'features.conv1_1.conv.weight' is not a plain tensor of floating-point numbers.",
+        "it has sparse, quantized or other special tensors, and a network has plain ones.",
     ),
     "on the meta device": (
         _mutated(lambda state: state.update({STEM: torch.zeros(10, 3, 3, 3, device="meta")})),
-        "'features.conv1_1.conv.weight' is not a plain tensor of floating-point numbers.",
+        "it has sparse, quantized or other special tensors, and a network has plain ones.",
     ),
 }
 

@@ -9,7 +9,6 @@ import msgspec
 from torch import Tensor
 
 from trtzoo.core.errors import UsageError, WeightsError
-from trtzoo.models import torchfile
 
 # Entries that hold weights, the first of them first. Moving averages come before what they are averages of, as in timm.
 AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "params_ema")
@@ -53,7 +52,6 @@ def find_state(path: Path, content: Any, *, entry: str = "") -> StateDict:
         content = content[there[0]]
     if not isinstance(content, dict):
         raise WeightsError(f"{path} is not a state dict: it holds a {type(content).__name__}.")
-    content = torchfile.with_tensors(content)
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{path} is not a state dict: its entry {reprlib.repr(key)} is not a tensor.")

@@ -1,6 +1,7 @@
-"""PyTorch's checkpoints without `torch.load`: tensors are made of the file's bytes, and nothing else is made.
+"""PyTorch's checkpoints: `torch.load(weights_only=True)`, behind a check of what the file asks for and claims.
 
-`torch.load(weights_only=True)` bounds neither memory nor time, and runs code in PyTorch before 2.6 (CVE-2025-32434).
+`weights_only` bounds neither memory nor time. So an unpickler of ours reads the file's pickles first. It makes no tensor, and
+refuses a file that asks for more than tensors, or that claims more bytes than it has.
 
 zip       torch.save since PyTorch 1.6: archive/data.pkl, and each storage's bytes in archive/data/KEY
 before    five pickles (a magic number, a version, the machine, the content, the storages' keys), then the storages
@@ -8,18 +9,19 @@ before    five pickles (a magic number, a version, the machine, the content, the
 
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 import torch
-from torch import Tensor
 
 from trtzoo.core.archives import open_archive
 from trtzoo.core.decoding import UnreadableError
 from trtzoo.models.unpickler import RefusedError, Unpickler, mapping, sequence
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
+PROTOCOL = 2  # what torch.save writes, and torch.load(weights_only=True) reads
 KINDS = {
     "Double": torch.float64,
     "Float": torch.float32,
@@ -37,105 +39,110 @@ KINDS = {
 }
 """Elements of PyTorch's storages by the start of their class's name."""
 DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
-
-
 IGNORED = {"argparse", "hydra", "lightning", "lightning_fabric", "omegaconf", "pathlib", "pytorch_lightning", "typing", "yacs"}
 """Packages whose objects trainers save beside the weights. In their places are objects that do and keep nothing."""
+TYPES = {"bool", "dict", "float", "int", "list", "str"}  # of builtins, as trainers' settings name them
 
 
-class _Ignored:
+class Ignored:
     """A settings object of a trainer. It stays empty, whatever it is given."""
 
-    def set_state(self, state: Any) -> None:
+    def __new__(cls, *_: Any) -> "Ignored":
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any) -> None:
+        """Ignore the arguments."""
+
+    def __setstate__(self, state: Any) -> None:
         """Ignore attributes."""
 
-    append = extend = set_items = set_state
+    set_state = append = extend = set_items = __setstate__
 
 
 class _Storage:
-    """The elements that tensors show. Their bytes follow the pickle."""
+    """How many elements of which type a storage has, as the pickle claims."""
 
-    def __init__(self, kind: torch.dtype) -> None:
-        self.elements = torch.empty(0, dtype=kind)
-
-    def fill(self, file: IO[bytes], size: int) -> None:
-        """Read `size` bytes."""
-        content = bytearray(size)
-        if file.readinto(content) != size:  # type: ignore[attr-defined]
-            raise EOFError
-        if size:
-            self.elements = torch.frombuffer(content, dtype=self.elements.dtype)
+    def __init__(self, kind: torch.dtype, length: int) -> None:
+        self.length, self.bytes = length, length * kind.itemsize
 
 
 class _Tensor:
-    """A tensor before its storage is read; without a storage it is one that a network cannot have, such as a sparse one."""
+    """A tensor that is not made. Raises RefusedError if it is not inside its storage."""
 
-    def __init__(self, storage: Any = None, offset: Any = 0, shape: Any = (), stride: Any = (), *_: Any) -> None:
-        self._storage, self._view = storage, (shape, stride, offset)
+    def __init__(self, storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> None:
+        sides = [*shape, *stride, offset]
+        if (
+            not isinstance(storage, _Storage)
+            or len(shape) != len(stride)
+            or any(type(side) is not int or side < 0 for side in sides)
+        ):
+            raise pickle.UnpicklingError
+        last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+        if 0 not in shape and last >= storage.length:
+            raise pickle.UnpicklingError("a tensor is outside its storage")
 
     def set_state(self, state: Any) -> None:
         """Ignore the attributes of a parameter."""
 
-    def make(self) -> Tensor:
-        if not isinstance(self._storage, _Storage):
-            return torch.empty(0, device="meta")
-        elements, (shape, stride, offset) = self._storage.elements, self._view
-        if not 0 <= offset <= len(elements):
-            raise ValueError("a tensor is outside its storage")
-        return torch.as_strided(elements, shape, stride, offset)  # which checks the rest
-
 
 def read(path: Path) -> Any:
-    """What a checkpoint holds; `with_tensors` makes the tensors. Raises RefusedError if that is more than tensors,
-    UnreadableError with another reason, and whatever damage causes.
+    """What a checkpoint holds. Raises RefusedError if that is more than tensors, UnreadableError with another reason, and
+    whatever damage causes.
     """
-    with path.open("rb") as file:
+    with path.open("rb") as file, warnings.catch_warnings():
         start, _ = file.read(4), file.seek(0)
-        content = _read_zip(file) if start == b"PK\x03\x04" else _read_stream(file)
-    if isinstance(content, _Ignored):
-        raise RefusedError("is an object of a trainer")
-    return content
+        found = _check_zip(file) if start == b"PK\x03\x04" else _check_stream(file)
+        if found.proto > PROTOCOL:
+            raise UnreadableError(
+                f"it has pickle protocol {found.proto}; torch.load(weights_only=True) reads {PROTOCOL}. "
+                "Save it again: torch.save(state, FILE)"
+            )
+        warnings.simplefilter("ignore")
+        file.seek(0)
+        with torch.serialization.safe_globals([(Ignored, name) for name in found.ignored]):
+            return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def with_tensors(state: Mapping[Any, Any]) -> dict[Any, Any]:
-    """A dict of `read`'s with tensors in place of what stands for them."""
-    return {key: part.make() if isinstance(part, _Tensor) else part for key, part in state.items()}
+class _Check(Unpickler):
+    """Collects the `storages` of one file by key, and the names of what is `ignored`."""
 
-
-class _TensorUnpickler(Unpickler):
-    """Collects the `storages` of one file by key."""
+    proto: int  # of the pickle that was read last
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         super().__init__(file, size, _STAND_INS, encoding="utf-8")
         self.storages: dict[str, _Storage] = {}
+        self.ignored: set[str] = set()
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("torch", "torch.cuda", "torch.storage") and (kind := KINDS.get(name.removesuffix("Storage"))):
             return kind
         if module == "torch" and name in DTYPES:
             return DTYPES[name]
-        if module.partition(".")[0] in IGNORED and (module, name) not in self.stand_ins:
+        if module.partition(".")[0] in IGNORED or (module in ("builtins", "__builtin__") and name in TYPES):
+            self.ignored.add(f"{module}.{name}")
             return ignored
         return super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> _Storage:
-        word, kind, key, _device, _length, *view = pid
+        word, kind, key, _device, length, *view = pid
         if word != "storage" or not isinstance(kind, torch.dtype) or type(key) is not str or any(view):
             raise RefusedError("has storages of an unknown kind")
-        return self.storages.setdefault(key, _Storage(kind))
+        if type(length) is not int or length < 0 or self.storages.setdefault(key, _Storage(kind, length)).length != length:
+            raise pickle.UnpicklingError
+        return self.storages[key]
 
 
 _OTHERS = ("tensor_v3", "sparse_tensor", "qtensor", "nested_tensor", "meta_tensor_no_storage", "device_tensor_from_numpy")
 
 
-def _other(*_: Any) -> _Tensor:
+def _other(*_: Any) -> Any:
     """A stand-in for what makes sparse, quantized and other tensors."""
-    return _Tensor()
+    raise UnreadableError("it has sparse, quantized or other special tensors, and a network has plain ones")
 
 
-def ignored(*_: Any) -> _Ignored:
+def ignored(*_: Any) -> Ignored:
     """A stand-in for what makes an object of the packages IGNORED."""
-    return _Ignored()
+    return Ignored()
 
 
 _STAND_INS: Mapping[tuple[str, str], Callable[..., Any]] = {
@@ -148,38 +155,34 @@ _STAND_INS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("torch", "Size"): sequence,
     ("torch", "device"): lambda *_: None,
     ("collections", "OrderedDict"): mapping,
-    ("collections", "defaultdict"): lambda *_: {},
-    **{("builtins", name): ignored for name in ("bool", "dict", "float", "int", "list", "str")},  # types, as settings name them
-    ("", ""): ignored,  # which `find_class` gives for the names in IGNORED
+    ("", ""): ignored,  # which `find_class` gives for what is ignored
 }
 
 
-def _read_zip(file: BinaryIO) -> Any:
+def _check_zip(file: BinaryIO) -> _Check:
     archive = open_archive(file)
-    root = archive.namelist()[0].partition("/")[0]
-    if f"{root}/byteorder" in archive.namelist() and archive.read(f"{root}/byteorder") != b"little":
-        raise UnreadableError("it was written by a big-endian machine")
+    names = archive.namelist()
+    if len(set(names)) < len(names):
+        raise UnreadableError("it has several entries of one name")
+    root = names[0].partition("/")[0]
     pickled = archive.getinfo(f"{root}/data.pkl")
     with archive.open(pickled) as entry:
-        unpickler = _TensorUnpickler(entry, pickled.file_size)
-        content = unpickler.load()
-    for key, storage in unpickler.storages.items():
-        stored = archive.getinfo(f"{root}/data/{key}")
-        with archive.open(stored) as entry:
-            storage.fill(entry, stored.file_size)
-    return content
+        found = _Check(entry, pickled.file_size)
+        if isinstance(found.load(), Ignored):
+            raise RefusedError("is an object of a trainer")
+    if any(archive.getinfo(f"{root}/data/{key}").file_size != storage.bytes for key, storage in found.storages.items()):
+        raise EOFError
+    return found
 
 
-def _read_stream(file: BinaryIO) -> Any:
+def _check_stream(file: BinaryIO) -> _Check:
     size = os.fstat(file.fileno()).st_size
-    unpickler = _TensorUnpickler(file, size)
-    if unpickler.load() != MAGIC or unpickler.load() != VERSION or not unpickler.load()["little_endian"]:
+    found = _Check(file, size)
+    if found.load() != MAGIC or found.load() != VERSION or not found.load()["little_endian"]:
         raise pickle.UnpicklingError
-    content, keys = unpickler.load(), unpickler.load()
-    for key in keys:
-        storage = unpickler.storages[key]
-        length = int.from_bytes(file.read(8), "little", signed=True) * storage.elements.element_size()
-        if not 0 <= length <= size - file.tell():
-            raise EOFError
-        storage.fill(file, length)
-    return content
+    content, keys = found.load(), found.load()
+    if isinstance(content, Ignored):
+        raise RefusedError("is an object of a trainer")
+    if set(keys) != set(found.storages) or sum(storage.bytes + 8 for storage in found.storages.values()) > size - file.tell():
+        raise EOFError
+    return found
