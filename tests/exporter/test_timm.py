@@ -69,7 +69,7 @@ FAMILIES: dict[str, int | None] = {
     "levit_128s": None,
     "xcit_nano_12_p16_224": None,
 }
-BY_PYTORCH = ("test_resnet", "test_vit", "test_byobnet")  # 10 s each
+BY_PYTORCH = ("test_resnet", "test_vit")  # 10 s each
 
 
 @cache

@@ -49,7 +49,7 @@ def _known(*formats: str) -> Callable[[str], str]:
 
 Models = Annotated[
     list[str] | None,
-    Argument(metavar="[MODEL]...", help="Names from `trtzoo models` (default: all).", autocompletion=one_of(zoo)),
+    Argument(metavar="[MODEL]...", help="Names from `trtzoo models`, or timm:NAME (default: all).", autocompletion=one_of(zoo)),
 ]
 All = Annotated[bool, Option("--all", help="All models of the zoo.")]
 OnnxFiles = Annotated[
