@@ -156,7 +156,8 @@ def table() -> None:
     share = len(either) / max(len(direct), 1)
     notes = [
         f"{len(direct):,} architectures of timm {version('timm')} with fewer than 30 M parameters,",
-        f"of the {len(direct) + large:,} of timm's that the run has reached so far, in FP32 with seeded weights, at timm's size of images.",
+        f"of the {len(direct) + large:,} of timm's that the run has reached so far, in FP32 with seeded weights,",
+        "at timm's size of images.",
         f"**{share:.1%}** export and match float64 PyTorch within 2e-5 of max|logit|.",
     ]
     if both:
