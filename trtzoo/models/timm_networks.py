@@ -146,7 +146,7 @@ def _stand_ins() -> Iterator[None]:
         modules["torchvision.ops.misc"].FrozenBatchNorm2d = type("FrozenBatchNorm2d", (nn.Module,), {})  # type: ignore[attr-defined]
     data = modules["timm.data"] = ModuleType("timm.data")
     data.__path__ = [str(folder)]
-    exec((folder / "constants.py").read_text(), vars(data))
+    exec((folder / "constants").with_suffix(".py").read_text(), vars(data))
     sys.modules.update(modules)
     try:
         yield
