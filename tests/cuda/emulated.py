@@ -20,7 +20,7 @@ from tests.cuda import install
 from tests.cuda.engines import built, emulated
 
 CHILD = "TRTZOO_EMULATED"
-SECONDS = 300
+SECONDS = 900
 REPORTS = pytest.StashKey()
 DOUBLE = Path(__file__).with_name("double")
 ROOT = Path(__file__).parents[2]
