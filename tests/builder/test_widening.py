@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.graphs import Calibration, ExportOrder
@@ -25,8 +25,14 @@ def test_it_is_fp32_of_opset_17_and_computes_the_same(tmp_path):
     onnx.checker.check_model(wide, full_check=True)
     assert wide.opset_import[0].version == 17
     assert {tensor.data_type for tensor in wide.graph.initializer} == {TensorProto.FLOAT, TensorProto.INT8}
+    narrow = onnx.load(done.path)
+    for before, after in zip(narrow.graph.initializer, wide.graph.initializer, strict=True):
+        np.testing.assert_array_equal(numpy_helper.to_array(after), numpy_helper.to_array(before))
+    floats = [node for node in narrow.graph.node if node.op_type != "Cast"]
+    assert [node for node in wide.graph.node if node.op_type != "Cast"] == floats
     before, after = (logits(model) for model in (done.path.read_bytes(), wide.SerializeToString()))
-    assert np.abs(after - before).max() < 0.1 * np.abs(before).max()
+    # FP16 between the integers moves values over a border of two integers, so the logits are alike and not the same.
+    assert np.sum(before * after) > 0.97 * np.linalg.norm(before) * np.linalg.norm(after)
 
 
 def logits(model):

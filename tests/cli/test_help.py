@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -101,16 +100,3 @@ def test_every_field_of_json_lines_is_in_the_docs():
 def test_a_name_that_is_not_utf8_and_would_be_recorded_is_refused(trtzoo):
     done = trtzoo("table", "--results", os.fsdecode(b"r\xff"))
     assert done.returncode == 2 and "is not a name in UTF-8, so it cannot be recorded. Rename it." in done.stderr
-
-
-def test_help_takes_less_processor_time_than_twenty_starts_of_python():
-    """About 0.4 s on an idle machine; the best of three, since other programs may be running."""
-    start = min(_processor_time("-c", "pass") for _ in range(3))
-    assert min(_processor_time("-m", "trtzoo.cli", "--help") for _ in range(3)) < 20 * start
-
-
-def _processor_time(*arguments):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
