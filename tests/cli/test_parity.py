@@ -80,7 +80,7 @@ def test_class_folders_need_no_names_of_the_networks_classes(trtzoo, here):
         Image.new("RGB", (50, 40), "red").save(here / "data" / name / f"{name}.jpg")
     done = trtzoo("parity", "dpn68", "--batch", "1", "--data", "data", "--format", "json")
     assert done.returncode == 0, done.stderr
-    logits, classes = json.loads(done.stdout)
+    logits, classes = json.loads(done.stdout)["tables"]
     assert logits["caption"][0].startswith("photographs of data, without labels") and classes["rows"][0]["images"] == 2
     assert "The images are used without labels. data has 2 classes (cat, dog …) and the network has 10." in done.stderr
     named = trtzoo("parity", "dpn68", "--data", "data", "--classes", "names.txt")
