@@ -104,7 +104,7 @@ def test_a_family_is_exported_directly_and_gives_float64s_logits(name: str, tmp_
 @pytest.mark.parametrize("name", FAMILIES)
 def test_pytorchs_exporter_gives_them_too(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if name not in BY_PYTORCH and request.config.getoption("--trials") != "full":
-        pytest.skip("full trials only: 10 s each")
+        pytest.skip("exporting this family through dynamo takes 10 s; --trials full runs it")
     checked(torch_export.translate, name, tmp_path / "n.onnx")
     model = onnx.load(tmp_path / "n.onnx")
     assert not any(node.op_type == "BatchNormalization" and node.input[0].startswith("conv") for node in model.graph.node)

@@ -133,7 +133,7 @@ class Identity(Record, frozen=True, kw_only=True):
     def shape(self) -> str:
         """What differs from 1000 classes and images of 224 x 224 in FP32, as in file names: "c10-s32-io16".
 
-        Before it, what tells the network from one of MODELS with this name: "timm", or the hash.
+        It begins with "timm" or a hash if the network is not the one of MODELS with this name.
         """
         kind = self.network.rpartition("@")[2] if "@" in self.network else self.network.partition(":")[0]
         size = f"s{self.height}" if self.height == self.width else f"s{self.height}x{self.width}"
