@@ -7,7 +7,9 @@ BATCH ?= 1,4,8
 BENCH ?=
 TRIALS ?= full
 ZOO ?= $(TRTZOO_ZOO)
+ifneq ($(ZOO),)
 export TRTZOO_ZOO := $(ZOO)
+endif
 BIN := .venv/bin
 comma := ,
 EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)

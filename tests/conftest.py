@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """An empty cache, a server that refuses connections, no proxy, no GPU, and no memory of earlier tests."""
+    """An empty cache, no server, no proxy, no GPU, the zoo that ships, and no memory of earlier tests."""
     if request.node.get_closest_marker("gpu"):
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES") if GPUS is None else monkeypatch.setenv("CUDA_VISIBLE_DEVICES", GPUS)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
@@ -64,6 +64,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.Fixtu
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("TRTZOO_MIRROR", NOWHERE)
     monkeypatch.setenv("TRTZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TRTZOO_ZOO", raising=False)
     if download := sys.modules.get("trtzoo.models.download"):
         download._unreachable.clear()
 

@@ -191,6 +191,8 @@ def test_ctrl_c_cancels_the_build_and_keeps_finished_engines(tmp_path):
 def test_two_commands_for_one_engine_build_it_once(tmp_path):
     tiny(tmp_path / "mine.onnx")
     both = [start(tmp_path, "--batch", "1,2") for _ in range(2)]
-    lines = b"".join(process.communicate()[0] for process in both).decode().splitlines()
+    printed = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    lines = b"".join(out for out, _ in printed).decode().splitlines()
     assert sorted(line.partition("-b")[2].split()[0] for line in lines) == ["1.engine", "1.engine", "2.engine", "2.engine"]
     assert sum(line.endswith("up to date") for line in lines) == 2

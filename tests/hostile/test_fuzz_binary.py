@@ -20,7 +20,7 @@ from trtzoo.images.decoders import Decoders
 from trtzoo.models import pdparams
 from trtzoo.models.sources import own_checkpoint
 from trtzoo.models.table import MODELS
-from trtzoo.models.weights import _read_torch, load
+from trtzoo.models.weights import load, read_state
 
 
 def names(*suffixes: str) -> list[str]:
@@ -65,7 +65,7 @@ def test_a_damaged_pytorch_file_has_tensors_or_is_refused(trials, tmp_path, name
     for trial in trials("fuzz", f"{name}: checkpoint", few=40, full=1_500):
         with trial:
             path.write_bytes(mutate(name, trial.random))
-            for key, tensor in _read_torch(path).items():
+            for key, tensor in read_state(path).items():
                 assert isinstance(key, str) and isinstance(tensor, torch.Tensor)
 
 

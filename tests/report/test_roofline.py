@@ -153,4 +153,4 @@ def test_a_limit_is_the_longer_of_both_times(batch, peak, bandwidth):
 
 
 def test_every_graph_has_its_bytes():
-    assert BYTES == {"fp32": 4, "fp16": 2}
+    assert BYTES == {"fp32": 4, "fp16": 2, "int8": 1}

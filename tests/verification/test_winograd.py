@@ -56,8 +56,9 @@ def test_a_real_layer_s_error_is_at_most_as_much_larger_as_derived(networks):
         hook.remove()
         images, weight = seen["images"], layer.weight
         exact = functional.conv2d(images.double(), weight.double(), padding=1)
+        columns = functional.unfold(images, 3, padding=1)  # on some processors conv2d itself uses Winograd's algorithm
         found = [
-            functional.conv2d(images, weight, padding=1),
+            (weight.flatten(1) @ columns).view_as(exact),
             *(winograd.convolve(images, weight, tile=tile) for tile in (2, 4)),
         ]
         direct, small, large = (float((each - exact).square().mean().sqrt()) for each in found)
