@@ -26,7 +26,7 @@ def inside(path: Path, name: str) -> bool:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_damaged_sidecar_is_refused_or_possible(trials, tmp_path, name):
-    for trial in trials("fuzz", f"{name}: sidecar", few=200, full=9_000):
+    for trial in trials("fuzz", f"{name}: sidecar", few=200, full=3_600):
         with trial:
             record = decode(mutate(name, trial.random), KINDS[name], name=name)
             assert decode(encode(record), KINDS[name], name=name) == record
@@ -47,7 +47,7 @@ def test_an_artifact_with_a_damaged_sidecar_opens_or_is_refused(trials, tmp_path
     (tmp_path / "golden.npz").write_bytes(CORPUS["golden.npz"])
     artifact.write_bytes(b"plan")
     whole = json.loads(CORPUS[name]) | {"sha256": sha256_file(artifact), "bytes": 4}
-    for trial in trials("fuzz", f"{name}: opening the artifact", few=100, full=5_000):
+    for trial in trials("fuzz", f"{name}: opening the artifact", few=100, full=2_000):
         with trial:
             data = mutate(name, trial.random).replace(b"d" * 64, whole["sha256"].encode())
             (tmp_path / "a.json").write_bytes(data)
@@ -63,7 +63,7 @@ def test_an_artifact_with_a_damaged_sidecar_opens_or_is_refused(trials, tmp_path
 
 def test_a_damaged_golden_sample_is_refused_or_finite(trials, tmp_path):
     path = tmp_path / "golden.npz"
-    for trial in trials("fuzz", "golden.npz", few=150, full=8_000):
+    for trial in trials("fuzz", "golden.npz", few=150, full=3_200):
         with trial:
             path.write_bytes(mutate("golden.npz", trial.random))
             found = golden.load(path)

@@ -31,7 +31,7 @@ def names(*suffixes: str) -> list[str]:
 def test_a_damaged_onnx_file_is_a_classifier_or_refused(trials, tmp_path, name):
     path = tmp_path / name
     (tmp_path / "external.data").write_bytes(bytes(1000))
-    for trial in trials("fuzz", f"{name}: --onnx", few=100, full=4_000):
+    for trial in trials("fuzz", f"{name}: --onnx", few=100, full=1_600):
         with trial:
             path.write_bytes(mutate(name, trial.random))
             stamp, sidecar = read_source(path, None)
@@ -52,7 +52,7 @@ def test_an_input_of_an_unknown_type_is_refused(tmp_path):
 @pytest.mark.parametrize("name", names(".pdparams"))
 def test_a_damaged_pdparams_has_arrays_of_floats_or_is_refused(trials, tmp_path, name):
     path = tmp_path / name
-    for trial in trials("fuzz", f"{name}: checkpoint", few=60, full=2_500):
+    for trial in trials("fuzz", f"{name}: checkpoint", few=60, full=1_000):
         with trial:
             path.write_bytes(mutate(name, trial.random))
             for key, array in pdparams.read(path).items():
@@ -62,7 +62,7 @@ def test_a_damaged_pdparams_has_arrays_of_floats_or_is_refused(trials, tmp_path,
 @pytest.mark.parametrize("name", names(".pth", ".safetensors"))
 def test_a_damaged_pytorch_file_has_tensors_or_is_refused(trials, tmp_path, name):
     path = tmp_path / name
-    for trial in trials("fuzz", f"{name}: checkpoint", few=40, full=1_500):
+    for trial in trials("fuzz", f"{name}: checkpoint", few=40, full=600):
         with trial:
             path.write_bytes(mutate(name, trial.random))
             for key, tensor in read_state(path).items():
@@ -89,7 +89,7 @@ def decoder():
 def test_a_damaged_photograph_has_pixels_or_a_reason(trials, tmp_path, decoder, name):
     data = DataSet(folder=tmp_path, photographs=(Photograph(tmp_path / name, 0),))
     (worker,) = decoder.processes
-    for trial in trials("fuzz", f"{name}: photograph", few=20, full=800):
+    for trial in trials("fuzz", f"{name}: photograph", few=20, full=300):
         with trial:
             data.photographs[0].path.write_bytes(mutate(name, trial.random))
             kind = trial.random.choice(["opencv", "pil"])
@@ -109,7 +109,7 @@ def test_a_damaged_meta_mat_names_classes_or_is_refused(trials, tmp_path):
     truth = tmp_path / "devkit" / "ILSVRC2012_validation_ground_truth.txt"
     truth.parent.mkdir()
     truth.write_text("1\n2\n")
-    for trial in trials("fuzz", "meta.mat: ground truth", few=40, full=2_000):
+    for trial in trials("fuzz", "meta.mat: ground truth", few=40, full=800):
         with trial:
             truth.with_name("meta.mat").write_bytes(mutate("meta.mat", trial.random))
             found = read_dataset(folder, classes=2, labels=truth)

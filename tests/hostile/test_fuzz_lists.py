@@ -26,7 +26,7 @@ from trtzoo.models.table import VARIABLE, use_zoo
 @pytest.mark.parametrize(("name", "release"), [("times.json", (10, 13)), ("times-8.4.json", (8, 4))])
 def test_the_queries_of_a_damaged_export_are_its_own_or_refused(trials, tmp_path, name, release):
     path = tmp_path / "times.json"
-    for trial in trials("fuzz", f"{name}: trtexec's queries", few=150, full=7_000):
+    for trial in trials("fuzz", f"{name}: trtexec's queries", few=150, full=2_800):
         with trial:
             path.write_bytes(mutate(name, trial.random))
             samples = read_times(path, release=release)
@@ -43,7 +43,7 @@ def test_the_queries_of_a_damaged_export_are_its_own_or_refused(trials, tmp_path
 
 def test_the_layers_of_a_damaged_profile_are_its_own_or_refused(trials, tmp_path):
     path = tmp_path / "profile.json"
-    for trial in trials("fuzz", "profile.json: trtexec's layers", few=100, full=7_000):
+    for trial in trials("fuzz", "profile.json: trtexec's layers", few=100, full=2_800):
         with trial:
             path.write_bytes(mutate("profile.json", trial.random))
             rows = read_profile(path)
@@ -56,7 +56,7 @@ RELEASES = ("10.13.2", "11.4", "8.4.3", "8.6rc1", "10rc1", "10", "", ".", "1.-1"
 
 def test_an_import_writes_a_result_that_can_be_read_or_nothing(trials, tmp_path):
     times, profile, results = (tmp_path / name for name in ("times.json", "profile.json", "results"))
-    for trial in trials("fuzz", "import of trtexec's files", few=30, full=2_500):
+    for trial in trials("fuzz", "import of trtexec's files", few=30, full=1_000):
         with trial:
             random = trial.random
             times.write_bytes(random.choice((CORPUS["times.json"], mutate("times.json", random))))
@@ -81,7 +81,7 @@ HEADER = json.loads(CORPUS["evaluation.journal"].splitlines()[0])
 
 def test_a_damaged_journal_is_resumed_with_its_own_outcomes_or_refused(trials, tmp_path):
     path = tmp_path / "x.journal"
-    for trial in trials("fuzz", "evaluation.journal", few=200, full=9_000):
+    for trial in trials("fuzz", "evaluation.journal", few=200, full=3_600):
         with trial:
             data = mutate("evaluation.journal", trial.random)
             path.write_bytes(data)
@@ -115,7 +115,7 @@ def images(tmp_path):
 
 def test_the_labels_of_a_damaged_list_are_its_own_or_refused(trials, images, tmp_path):
     source = tmp_path / "list.txt"
-    for trial in trials("fuzz", "val_list.txt: label list", few=100, full=6_000):
+    for trial in trials("fuzz", "val_list.txt: label list", few=100, full=2_400):
         with trial:
             data = mutate("val_list.txt", trial.random)
             source.write_bytes(data)
@@ -132,7 +132,7 @@ def test_the_classes_of_a_damaged_file_are_its_lines_or_refused(trials, tmp_path
     for number, name in enumerate(("n01440764", "great white shark", "käfer")):
         noise(tmp_path / "data" / name / "x.png", seed=number)
     source = tmp_path / "classes.txt"
-    for trial in trials("fuzz", "classes.txt: class file", few=100, full=6_000):
+    for trial in trials("fuzz", "classes.txt: class file", few=100, full=2_400):
         with trial:
             data = mutate("classes.txt", trial.random)
             source.write_bytes(data)
@@ -146,7 +146,7 @@ def test_the_classes_of_a_damaged_file_are_its_lines_or_refused(trials, tmp_path
 def test_the_networks_of_a_damaged_zoo_are_its_tables_or_refused(trials, tmp_path, monkeypatch):
     path = tmp_path / "zoo.toml"
     monkeypatch.setenv(VARIABLE, "")
-    for trial in trials("fuzz", "zoo.toml: --zoo", few=150, full=7_000):
+    for trial in trials("fuzz", "zoo.toml: --zoo", few=150, full=2_800):
         with trial:
             path.write_bytes(mutate("zoo.toml", trial.random))
             for name, row in use_zoo(path).items():

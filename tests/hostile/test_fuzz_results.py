@@ -100,7 +100,7 @@ def test_the_corpus_is_valid():
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_damaged_result_is_refused_or_shown_with_its_own_latency(trials, name):
-    for trial in trials("fuzz", f"{name}: tables, --explain, figures' and page's data", few=150, full=14_000):
+    for trial in trials("fuzz", f"{name}: tables, --explain, figures' and page's data", few=150, full=5_600):
         with trial:
             data = mutate(name, trial.random)
             result = parsed(data)
@@ -121,7 +121,7 @@ def test_a_damaged_result_is_refused_or_shown_with_its_own_latency(trials, name)
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_damaged_result_compares_with_a_good_one_or_is_refused(trials, name):
-    for trial in trials("fuzz", f"{name}: compare", few=40, full=4_000):
+    for trial in trials("fuzz", f"{name}: compare", few=40, full=1_600):
         with trial:
             damaged = parsed(mutate(name, trial.random))
             sides = [GOOD[name], msgspec.structs.replace(GOOD[name], started="2026-11-02")], [damaged]
@@ -132,7 +132,7 @@ def test_a_damaged_result_compares_with_a_good_one_or_is_refused(trials, name):
 
 
 def test_a_damaged_evaluation_is_refused_or_shown_with_its_own_counts(trials):
-    for trial in trials("fuzz", "evaluation.json: tables, figures' data", few=300, full=14_000):
+    for trial in trials("fuzz", "evaluation.json: tables, figures' data", few=300, full=5_600):
         with trial:
             data = mutate("evaluation.json", trial.random)
             record, plain = decode(data, Evaluation, name="x.json"), json.loads(data)
@@ -169,7 +169,7 @@ COMMANDS = (
 
 
 def test_commands_on_a_folder_with_a_damaged_file_show_the_good_ones(trials, tmp_path):
-    for trial in trials("fuzz", "table on a folder with a damaged file", few=30, full=4_000):
+    for trial in trials("fuzz", "table on a folder with a damaged file", few=30, full=1_600):
         with trial:
             name = trial.random.choice((*RESULTS, "evaluation.json"))
             here = folder(tmp_path, name, mutate(name, trial.random))
@@ -183,7 +183,7 @@ def test_commands_on_a_folder_with_a_damaged_file_show_the_good_ones(trials, tmp
 
 
 def test_sides_of_a_comparison_are_read_from_folders_with_damaged_files(trials, tmp_path):
-    for trial in trials("fuzz", "compare of folders", few=20, full=1_500):
+    for trial in trials("fuzz", "compare of folders", few=20, full=600):
         with trial:
             name = trial.random.choice(RESULTS)
             runs, complaints = read_side(str(folder(tmp_path, name, mutate(name, trial.random))))
@@ -242,7 +242,7 @@ def test_the_command_line_answers_any_words_with_a_sentence(trials, tmp_path):
         ("bench", "--print-trtexec", "--protocol"),
         ("bench", "--print-trtexec"),
     )
-    for trial in trials("fuzz", "words on the command line", few=30, full=5_000):
+    for trial in trials("fuzz", "words on the command line", few=30, full=2_000):
         with trial:
             first, word = trial.random.choice(commands), trial.random.choice(WORDS)
             results = ["--results", str(here)] if first[0] == "table" else []
@@ -267,7 +267,7 @@ def test_any_possible_samples_are_shown_as_they_are_read(samples):
 
 
 def test_csv_of_a_damaged_result_has_the_same_columns_in_each_row(trials):
-    for trial in trials("fuzz", "CSV read back", few=30, full=2_000):
+    for trial in trials("fuzz", "CSV read back", few=30, full=800):
         with trial:
             result = parsed(mutate("result-gpu.json", trial.random))
             records = cell_records([result] if result else [], [], all_cells())

@@ -74,7 +74,7 @@ def test_no_gadget_runs(suffix, trials, tmp_path, monkeypatch):
     path = tmp_path / f"w{suffix}"
     path.write_bytes(FILES[suffix](b"\x80\x02}."))
     assert read(path) == {}
-    for trial in trials("gadgets", f"{suffix} files", few=200, full=20_000):
+    for trial in trials("gadgets", f"{suffix} files", few=200, full=8_000):
         path.write_bytes(FILES[suffix](program(trial.random)))
         with trial, nothing_else_happens(path):
             read(path)
@@ -95,14 +95,14 @@ def test_gadgets_do_run_in_pythons_unpickler(tmp_path, monkeypatch):
 @pytest.mark.parametrize("suffix", FILES)
 def test_no_small_file_makes_gigabytes_or_takes_minutes(suffix, trials, tmp_path):
     path = tmp_path / f"w{suffix}"
-    for trial in trials("bombs", f"{suffix} files", few=6, full=3000):
+    for trial in trials("bombs", f"{suffix} files", few=6, full=1_200):
         path.write_bytes(FILES[suffix](bomb(suffix, trial.random)))
         with trial, little_memory_is_used():
             read(path)
 
 
 def test_no_archive_makes_gigabytes(trials, tmp_path):
-    for trial in trials("bombs", "zip archives", few=30, full=6000):
+    for trial in trials("bombs", "zip archives", few=30, full=2_400):
         data = archive_bomb(trial.random)
         for name in ("w.pth", "w.npz"):
             (tmp_path / name).write_bytes(data)
@@ -115,7 +115,7 @@ def test_no_archive_makes_gigabytes(trials, tmp_path):
 
 def test_no_safetensors_file_makes_gigabytes(trials, tmp_path):
     path = tmp_path / "w.safetensors"
-    for trial in trials("bombs", "safetensors files", few=60, full=6000):
+    for trial in trials("bombs", "safetensors files", few=60, full=2_400):
         path.write_bytes(header_bomb(trial.random))
         with trial, little_memory_is_used():
             read(path)

@@ -287,7 +287,7 @@ CHECKS = {"md": check_markdown, "csv": check_csv, "json": check_json, "latex": c
 
 @pytest.mark.parametrize("form", CHECKS)
 def test_tables_show_any_text_as_text(trials, form):
-    for trial in trials("injection", f"tables, {form}", few=12, full=1600):
+    for trial in trials("injection", f"tables, {form}", few=12, full=600):
         with trial:
             tables = hostile_tables(trial.random)
             CHECKS[form](tables, render(tables, form))
@@ -298,7 +298,7 @@ def test_tables_show_any_text_as_text(trials, form):
 
 def test_terminals_are_not_controlled_by_files_and_their_names(trials, capsys, tmp_path):
     show_messages()
-    for trial in trials("injection", "terminals", few=12, full=800):
+    for trial in trials("injection", "terminals", few=12, full=300):
         folder = tmp_path / str(trial.index)
         with trial:
             spoil(folder, trial.random)
@@ -329,7 +329,7 @@ def spoil(folder, random):
 
 def test_what_is_known_of_a_number_is_a_line_a_fact(trials, capsys, tmp_path):
     show_messages()
-    for trial in trials("injection", "one number", few=12, full=800):
+    for trial in trials("injection", "one number", few=12, full=300):
         with trial:
             found = record(RESULTS[3], trial.random)
             path = tmp_path / str(trial.index) / "d" / f"{name(trial.random)}.json"
@@ -391,7 +391,7 @@ def page(monkeypatch):
 
 
 def test_the_page_has_no_element_attribute_or_script_of_a_file(trials, page):
-    for trial in trials("injection", "page", few=4, full=800):
+    for trial in trials("injection", "page", few=4, full=300):
         with trial:
             random = trial.random
             found = [Found(Path(name(random), f"{name(random)}\udcff.json"), result) for result in hostile_results(random)]

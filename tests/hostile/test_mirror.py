@@ -242,7 +242,7 @@ def without_processes(monkeypatch):
 
 def test_a_download_from_any_mirror_ends_and_leaves_no_garbage(trials, small, without_processes, monkeypatch):
     names = list(KINDS)
-    for trial in trials("mirror", "downloads", few=len(KINDS), full=6000):
+    for trial in trials("mirror", "downloads", few=len(KINDS), full=2_400):
         with trial:
             first = names[trial.index % len(names)]
             attack(trial.random, [first, *trial.random.choices(names, k=trial.random.randrange(2))], monkeypatch)
