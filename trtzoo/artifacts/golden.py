@@ -77,10 +77,13 @@ def check_values(logits: Array, reference: Array) -> None:
 def check_logits(logits: Array, reference: Array, *, tolerance: float) -> GoldenCheck:
     """Compare logits (N, classes) with the float64 reference: error = max|difference| / max|reference|.
 
-    Raises WrongOutputError if `check_values` does, and if an image's error exceeds `tolerance`.
+    Raises WrongOutputError if `check_values` does, if the reference is 0, and if an image's error exceeds `tolerance`.
     """
     check_values(logits, reference)
-    errors = np.abs(logits.astype(np.float64) - reference).max(axis=1) / np.abs(reference).max()
+    largest = np.abs(reference).max()
+    if largest == 0:
+        raise WrongOutputError("all logits of the reference are 0, so an error has no scale")
+    errors = np.abs(logits.astype(np.float64) - reference).max(axis=1) / largest
     worst = int(errors.argmax())
     if errors[worst] > tolerance:
         raise WrongOutputError(f"logits differ by {errors[worst]:.2g} of max|logit| at image {worst} (allowed {tolerance:g})")

@@ -58,6 +58,9 @@ def adopt(file: ForeignFile, orders: list[AdoptionOrder], folder: Path, *, force
                 sidecar = current or shared().write(order, temporary / path.name, inputs)
         except TrtzooError as failure:
             sidecar, error = None, str(failure)
+        except Exception as failure:  # onnx and its graphs' strings raise anything
+            reason = " ".join(f"{type(failure).__name__}: {failure}".split())[:200]
+            sidecar, error = None, f"{file.path} is damaged, or no graph that trtzoo can read ({reason})"
         seconds, note = time.perf_counter() - start, "" if sidecar is None else "; ".join(facts(sidecar))
         yield ExportResult(
             order=order,
