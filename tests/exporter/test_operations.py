@@ -292,6 +292,14 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
         lambda n, x: torch.cat((x, torch.arange(len(x)).reshape(-1, 1, 1, 1).expand(-1, 3, 8, 8)), 1),
         "a constant of shape [4099, 3, 8, 8] depends on the batch size",
     ),
+    "copies of a constant that exceed memory": (
+        lambda n, x: x + n.token.repeat(len(x), 2000, 1, 1).mean(1, keepdim=True),
+        "a constant of more than 134,217,728 values depends on the batch size",
+    ),
+    "a product of a constant that exceeds memory": (
+        lambda n, x: x + (n.token.expand(len(x), 2000, -1, -1) @ n.matrix).mean(1, keepdim=True),
+        "a constant of more than 134,217,728 values depends on the batch size",
+    ),
 }
 
 

@@ -15,13 +15,16 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_any, tree_map_only
+from torch.utils._pytree import tree_any, tree_leaves, tree_map_only
 
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ExportError
 
 BATCH = 4099
 """The batch size while a network is traced. It is prime: a length contains the batch if this number divides it."""
+
+LARGEST = 1 << 27
+"""Values that a constant may have while the network is traced: 1 GB."""
 
 aten = torch.ops.aten
 NOTHING = {  # operations that return their first argument in eval mode
@@ -121,8 +124,21 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs | ({"device": "cpu"} if "device" in kwargs else {})
         if isinstance(kwargs.get("dtype"), torch.dtype) and kwargs["dtype"].is_floating_point:
             kwargs["dtype"] = torch.float64
+        self._check_size(func, args, kwargs)
         result = func(*tree_map_only(Tensor, _exact, args), **tree_map_only(Tensor, _exact, kwargs))
         return tree_map_only(Tensor, _exact, result)
+
+    def _check_size(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Raises ExportError before a constant is computed whose size grows with the batch beyond memory."""
+        if func.is_view:
+            return
+        found = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        if tree_any(lambda value: type(value) is int and value != 0 and value % BATCH == 0, (args, kwargs)):
+            placed = kwargs | ({"device": "meta"} if "device" in kwargs else {})
+            made = func(*tree_map_only(Tensor, _shape_only, args), **tree_map_only(Tensor, _shape_only, placed))
+            found += [value for value in tree_leaves(made) if isinstance(value, Tensor)]
+        if max((value.numel() for value in found), default=0) > LARGEST:
+            raise ExportError(f"a constant of more than {LARGEST:,} values depends on the batch size{self._place()}")
 
     def _same(self, func: Any, args: Any, kwargs: Any) -> Any:
         result = func(*tree_map_only(Tensor, _shape_only, args), **tree_map_only(Tensor, _shape_only, kwargs))
