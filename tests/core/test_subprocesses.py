@@ -128,6 +128,17 @@ def test_a_child_that_cannot_notice_dies_with_its_parent_and_its_own_child_too(t
     _wait_until(lambda: not any(_alive(int(mark.read_text())) for mark in marks), seconds=2)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_program_that_is_not_ours_dies_with_its_parent(tmp_path):
+    mark = tmp_path / "pid"
+    tool = ["sh", "-c", f"echo $$ > {mark}; exec sleep 60"]
+    process = subprocess.Popen([sys.executable, "-c", f"from trtzoo.core.subprocesses import run_tool\nrun_tool({tool!r})"])
+    _wait_until(lambda: mark.exists() and mark.read_text().strip())
+    process.kill()
+    process.wait()
+    _wait_until(lambda: not _alive(int(mark.read_text())))
+
+
 def _alive(pid):
     try:
         os.kill(pid, 0)

@@ -67,9 +67,7 @@ def test_a_step_that_fails_ends_the_setup():
 
 def test_the_steps_go_to_this_python_with_the_constraints(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(
-        subprocess, "run", lambda command, check: calls.append(command) or subprocess.CompletedProcess(command, 0)
-    )
+    monkeypatch.setattr(setup, "run_tool", lambda command: calls.append(command) or subprocess.CompletedProcess(command, 0))
     steps = [setup.Step("", ("uninstall", "--yes", "onnxruntime")), setup.Step("", ("install", "torch"))]
     setup.carry_out(steps, tmp_path / "constraints.txt", lambda step: None)
     assert [command[0] for command in calls] == [sys.executable] * 2

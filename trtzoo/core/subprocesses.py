@@ -113,6 +113,13 @@ def run_child(
         raise _exit_error(child.returncode, errors.read().decode(errors="replace"), name)
 
 
+def run_tool(command: list[str], **options: Any) -> Any:
+    """Run a program that is not ours, as subprocess.run does, and return what that returns. On Linux it dies with this process."""
+    if sys.platform == "linux":
+        options["preexec_fn"] = die_with_parent
+    return subprocess.run(command, check=False, **options)
+
+
 def end_child(child: subprocess.Popen[bytes], grace: float = 0.0) -> None:
     """Close the child's stdin, which stops it, and wait for its end; kill it two seconds after its `grace`.
 

@@ -9,7 +9,6 @@ import ctypes
 import os
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from trtzoo.core.console import log
 from trtzoo.core.errors import MachineError, TrtzooError
 from trtzoo.core.files import replacing
+from trtzoo.core.subprocesses import run_tool
 
 PYCUDA = "pycuda==2026.1"
 HEADERS = ("nvidia-cuda-runtime-cu12==12.0.146", "nvidia-cuda-profiler-api-cu12==12.0.140")
@@ -125,7 +125,7 @@ def _pip(*arguments: str, env: dict[str, str] | None = None) -> None:
 
 def _run(command: list[str], cwd: Path, env: dict[str, str] | None = None) -> None:
     variables = os.environ | (env or {})
-    done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False)
+    done = run_tool(command, cwd=cwd, env=variables, capture_output=True, text=True)
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines() or ["it printed nothing"]
         for line in lines[-15:-1]:

@@ -1,7 +1,6 @@
 """What to install so that this machine can build and run engines: planned from probes, then carried out by pip."""
 
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -10,6 +9,7 @@ import msgspec
 
 from trtzoo.core.errors import MachineError, TrtzooError, find_row
 from trtzoo.core.files import cache_folder
+from trtzoo.core.subprocesses import run_tool
 from trtzoo.hardware import pycuda_build
 from trtzoo.hardware.gpus import FLAVOURS
 from trtzoo.hardware.probes import ProbeResult
@@ -75,5 +75,5 @@ def carry_out(steps: list[Step], constraint: Path | None, on_step: Callable[[Ste
 def _pip(words: tuple[str, ...], constraint: Path | None) -> None:
     options = ["--constraint", str(constraint)] if constraint and words[0] == "install" else []
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *words, *options]
-    if code := subprocess.run(command, check=False).returncode:
+    if code := run_tool(command).returncode:
         raise TrtzooError(f"{shlex.join(['pip', *words])} failed with status {code}; pip's own message is above.")

@@ -5,7 +5,6 @@ objects by hash; names in a repository are only ever displayed.
 """
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from trtzoo.core.decoding import MAX_TEXT, read_file
 from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.records import EVALUATIONS, RUNS, Result
+from trtzoo.core.subprocesses import run_tool
 from trtzoo.report.results import parse_result
 
 Files = Iterator[tuple[str, Callable[[], bytes]]]
@@ -91,11 +91,11 @@ def _wanted(name: str) -> bool:
 def _git(*words: str, missing: str = "") -> bytes:
     """Return git's output. Raises UsageError if git does not know `missing`, StoreError if git fails or is not installed."""
     try:
-        done = subprocess.run(["git", *words], capture_output=True, check=False)
+        done = run_tool(["git", *words], capture_output=True)
     except FileNotFoundError as error:
         raise StoreError("git is not installed. Without it, only files and folders can be compared.") from error
     if done.returncode == 0:
-        return done.stdout
+        return bytes(done.stdout)
     said = " ".join(done.stderr.decode(errors="replace").split())
     if missing and "not a git repository" not in said:
         raise UsageError(f"There is no file or folder {missing}, and git does not know that revision and path.")
