@@ -114,7 +114,7 @@ def run_child(
 
 
 def run_tool(command: list[str], **options: Any) -> Any:
-    """Run a program that is not ours, as subprocess.run does, and return what that returns. On Linux it dies with this process."""
+    """What subprocess.run returns for a program that is not ours. On Linux it dies with this process."""
     if sys.platform == "linux":
         options["preexec_fn"] = die_with_parent
     return subprocess.run(command, check=False, **options)
