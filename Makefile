@@ -11,6 +11,7 @@ ifneq ($(ZOO),)
 export TRTZOO_ZOO := $(ZOO)
 endif
 BIN := .venv/bin
+WORKERS = $(shell $(BIN)/python -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))')
 comma := ,
 EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 PRECISION := $(if $(filter gpu,$(EXTRA)),fp32$(comma)fp16,fp32)
@@ -35,15 +36,16 @@ engines: .venv/ready-$(EXTRA) # every engine for the GPU here, or for a T4: FP32
 	$(BIN)/trtzoo export --all --precision fp32,fp16
 	$(BIN)/trtzoo build --precision fp32,fp16 --batch 1,4,8
 
-# Tests on a GPU run alone; the others share the cores, a file at a time, the slowest first (tests/conftest.py).
+# Tests on a GPU run alone. The others share the cores, a file at a time, the slowest first (tests/conftest.py); two processes
+# a core, because many tests wait.
 test: .venv/ready-dev
 	@status=0; \
 	if [ $(EXTRA) = gpu ]; then $(BIN)/python -m pytest -m gpu || status=$$?; fi; \
-	$(BIN)/python -m pytest -m "not gpu" --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder || status=$$?; \
+	$(BIN)/python -m pytest -m "not gpu" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder || status=$$?; \
 	exit $$status
 
 fuzz: .venv/ready-dev         # all hostile trials, or TRIALS=10%, and their table in docs/reliability.md; about an hour
-	$(BIN)/python -m pytest tests/hostile --trials $(TRIALS) --reliability docs/reliability.md --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest tests/hostile --trials $(TRIALS) --reliability docs/reliability.md --numprocesses $(WORKERS) --dist loadfile
 
 gpu: .venv/ready-dev          # the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu

@@ -36,7 +36,7 @@ def exported(tmp_path_factory):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch, known_peak):
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -8,7 +8,7 @@ import sys
 from tests.docs.examples import ROOT
 
 
-def test_the_examples_export_measure_and_read(tmp_path):
+def test_the_examples_export_measure_and_read(tmp_path, known_peak):
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
     printed = [run(example, tmp_path) for example in examples]
     assert re.fullmatch(r"onnx/dpn68-fp32.onnx ok\ndpn68 1 \d+ samples\n", printed[0])

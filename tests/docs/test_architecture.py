@@ -7,6 +7,7 @@ from trtzoo.core.files import read_record
 from trtzoo.core.records import Result
 
 EXAMPLES = sections()
+pytestmark = pytest.mark.usefixtures("known_peak")
 
 
 def results(folder):

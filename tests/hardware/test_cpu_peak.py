@@ -1,11 +1,13 @@
 """The processor's peak: the best kernel of several, in turns without other programs."""
 
+import os
 import time
 
 import pytest
 
+from trtzoo.core.records import CpuPeak
 from trtzoo.hardware import cpu_peak
-from trtzoo.hardware.cpu_peak import measure_peak
+from trtzoo.hardware.cpu_peak import find_peak, measure_peak, peak_path
 
 
 def test_the_peak_is_plausible_and_has_its_kernel_and_range():
@@ -17,6 +19,46 @@ def test_the_peak_is_plausible_and_has_its_kernel_and_range():
 
 def test_a_peak_that_cannot_be_measured_is_none():
     assert measure_peak(-1) is None
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A function that finds the peak; each measurement gives the next of the test's peaks."""
+    found = []
+    monkeypatch.setattr(cpu_peak, "measure_peak", lambda threads: found.pop(0))
+
+    def find(*peaks):
+        found[:] = peaks
+        return [find_peak(2) for _ in peaks]
+
+    return find
+
+
+def peak(rate, *, other_load=0.0):
+    return CpuPeak(rate=rate, low=rate, kernel="a product", turns=5, threads=2, other_load=other_load)
+
+
+def test_a_peak_measured_in_quiet_is_kept_for_a_week(measured):
+    assert [each.rate for each in measured(peak(4e9), peak(5e9))] == [4e9, 4e9]
+    old = time.time() - cpu_peak.AGE - 1
+    os.utime(peak_path(2), (old, old))
+    assert [each.rate for each in measured(peak(6e9))] == [6e9]
+
+
+def test_a_peak_measured_beside_other_programs_is_measured_again(measured):
+    assert [each.rate for each in measured(peak(4e9, other_load=1), peak(5e9), peak(6e9))] == [4e9, 5e9, 5e9]
+
+
+def test_a_damaged_peak_is_measured_again(measured):
+    measured(peak(4e9))
+    peak_path(2).write_text('{"rate": -1}')
+    assert [each.rate for each in measured(peak(5e9))] == [5e9]
+
+
+def test_each_number_of_threads_and_each_version_has_a_peak_of_its_own(monkeypatch):
+    names = {peak_path(1).name, peak_path(2).name}
+    monkeypatch.setattr(cpu_peak, "version", lambda name: "0.1")
+    assert len(names | {peak_path(1).name}) == 3
 
 
 class Load:

@@ -17,7 +17,7 @@ from trtzoo.core.errors import MachineError, UsageError
 from trtzoo.core.modules import require_module
 from trtzoo.core.records import BenchJob, Case, Device, Result
 from trtzoo.core.statistics import summarise
-from trtzoo.hardware.cpu_peak import measure_peak
+from trtzoo.hardware.cpu_peak import find_peak
 from trtzoo.report.results import load_results
 from trtzoo.runtimes.registry import AUTO, Runtime, installed_candidates
 
@@ -87,7 +87,7 @@ def bench(
             jobs[each.name] += sweep.bench_jobs(cases, chosen, reads=row.reads, seconds=seconds, fallback=fallback)
     ordered = [job for each in protocols for job in jobs[each.name]]
     computes = any(not row.hidden for row in rows.values())
-    peak = cache(partial(measure_peak, threads or chosen.cores)) if computes else (lambda: None)
+    peak = cache(partial(find_peak, threads or chosen.cores)) if computes else (lambda: None)
     records = []
     with progress_bars() as bars:
         bar = bars.add_task("", total=len(ordered) * runs)

@@ -1,7 +1,8 @@
 """This processor's peak in float32, in FLOP/s, that latencies are compared with: the best of what every library reaches.
 
 One library does not do: PyTorch's matrix product is slow on some makers' processors. Matrix products and 1x1 convolutions that
-stay in the caches run in turns. A turn in which other programs had the cores does not count, if enough others do.
+stay in the caches run in turns. A turn in which other programs had the cores does not count, if enough others do. A peak that
+was measured in quiet is kept for a week in the user's cache.
 """
 
 import os
@@ -9,16 +10,57 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-from trtzoo.core.records import CpuPeak
+from trtzoo.core.errors import StoreError
+from trtzoo.core.files import cache_folder, read_record, write_record
+from trtzoo.core.records import SCHEMA, CpuPeak, Record
 from trtzoo.core.subprocesses import ChildError, module_command, run_child, serve
+from trtzoo.hardware.devices import cpu_device
 from trtzoo.hardware.other_load import OtherLoad
 
 TURNS, SHARE, WAIT = 5, 0.03, 5.0  # turns that count; seconds of a kernel's share of a turn; seconds to wait for quiet ones
 MATRICES, CONVOLUTIONS = (512, 1024), ((256, 28), (512, 28))  # sides; channels and sides
 
+LIBRARIES = ("numpy", "torch", "onnxruntime", "openvino")
+AGE = 7 * 24 * 3600  # seconds for which a peak is kept
+
 Kernel = tuple[str, int, Callable[[], object]]  # name, FLOPs, a function that computes once
+
+
+class KeptPeak(Record, frozen=True, kw_only=True):
+    """A peak in the user's cache."""
+
+    schema: int = SCHEMA
+    peak: CpuPeak
+
+
+def find_peak(threads: int) -> CpuPeak | None:
+    """The peak on `threads` threads, as it was measured in quiet with these libraries, or as it is measured now."""
+    path = peak_path(threads)
+    with suppress(OSError, StoreError):
+        if 0 <= time.time() - path.stat().st_mtime < AGE:
+            return read_record(path, KeptPeak).peak
+    peak = measure_peak(threads)
+    if peak and peak.is_quiet:
+        with suppress(OSError, StoreError):  # the cache is no reason to fail
+            write_record(path, KeptPeak(peak=peak))
+    return peak
+
+
+def peak_path(threads: int) -> Path:
+    """The file in the user's cache for this processor, this number of threads, and the libraries' versions."""
+    versions = "-".join(_version(name) for name in LIBRARIES)
+    return cache_folder() / "cpu-peak" / f"{cpu_device().key}-{threads}-{versions}.json"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
 
 
 def measure_peak(threads: int) -> CpuPeak | None:
