@@ -45,7 +45,7 @@ test: .venv/ready-dev
 	exit $$status
 
 fuzz: .venv/ready-dev         # all hostile trials, or TRIALS=10%, and their table in docs/reliability.md; about an hour
-	$(BIN)/python -m pytest tests/hostile --trials $(TRIALS) --reliability docs/reliability.md --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest tests/hostile --trials $(TRIALS) --reliability docs/reliability.md --numprocesses $(WORKERS) --dist worksteal
 
 gpu: .venv/ready-dev          # the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu
