@@ -9,7 +9,7 @@ from trtzoo.core.records import Case, Result, Sample
 
 BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 WEIGHTS = weights("seeded")
-KEYS = {"model", "precision", "batch", "runtime", "protocol", "cuda_graph", "wait", "flush_l2"}
+KEYS = {"model", "precision", "batch", "runtime", "protocol", "cuda_graph", "wait", "flush_l2", "form"}
 
 
 def run(seconds=0.02, *, at=0.0, device=DEVICE, samples=100, noise=0.01, seed=0, **more):

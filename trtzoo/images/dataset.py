@@ -22,6 +22,7 @@ import msgspec
 from trtzoo.core.decoding import UnreadableError, read_lines
 from trtzoo.core.errors import ClassesError, DataError
 from trtzoo.core.files import sha256_file
+from trtzoo.images.devkit import read_synsets
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LISTS = ("val_list.txt", "val.txt", "ILSVRC2012_validation_ground_truth.txt")
@@ -226,7 +227,7 @@ def _ground_truth(source: Path, folder: Path, numbers: list[int], notes: list[st
             f"{source} has class numbers of ImageNet's devkit, which are not a network's labels, and {meta}, which explains "
             "them, does not exist. Copy it from the devkit."
         )
-    names = _synsets(meta)
+    names = read_synsets(meta)
     if unknown := [number for number in numbers if number not in names]:
         raise DataError(f"{source} has class {unknown[0]}, which is not in {meta}.")
     images = {
@@ -240,17 +241,6 @@ def _ground_truth(source: Path, folder: Path, numbers: list[int], notes: list[st
     if missing := sorted(set(lines) - images.keys()):
         raise DataError(f"{source} has {len(missing)} labels without images in {folder}; the first is line {missing[0]}.")
     return [(images[line], names[number]) for line, number in zip(lines, numbers, strict=True)]
-
-
-def _synsets(meta: Path) -> dict[int, str]:
-    """The devkit's class numbers and the names of their synsets, the leaves of its tree."""
-    from scipy.io import loadmat
-
-    try:
-        rows = loadmat(meta, squeeze_me=True)["synsets"]
-        return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows if not int(row["num_children"])}
-    except Exception as error:  # scipy has no common base of its errors
-        raise DataError(f"{meta} is not a file of the devkit ({type(error).__name__}: {error}).") from error
 
 
 # --- classes ---

@@ -49,6 +49,7 @@ def test_a_flushed_cache_does_not_compare_with_one_that_is_not():
         ({"device": T4}, "device", ("A CPU, 2 cores", "Tesla T4")),
         ({"model": "dpn92"}, "model", ("dpn68", "dpn92")),
         ({"batch": 4}, "batch", ("1", "4")),
+        ({"form": "c10-s32"}, "form", ("none", "c10-s32")),
         ({"io": "fp16"}, "input and output", ("fp32", "fp16")),
         ({"threads": 1}, "threads", ("2", "1")),
         ({"settings": {"transfers": "off"}}, "transfers", ("on", "off")),

@@ -18,7 +18,7 @@ from trtzoo.report.results import gpu_settings_facts, weights_text
 
 Facts = dict[str, str]
 Runs = Sequence[Result]
-Cells = dict[tuple[str, ...], Runs]
+Cells = dict[tuple[tuple[str, str], ...], Runs]
 
 DISTURBED = ("load", "shared", "hot", "slowed", "capped", "clocks", "trend")
 """A run with one of these warnings is left out if there are undisturbed runs; otherwise the cell proves nothing.
@@ -140,9 +140,9 @@ def subject(result: Result) -> Facts:
 
 def _cells(results: Runs) -> Cells:
     """Return the good runs by cell and runtime, in the order in which they were measured."""
-    found: defaultdict[tuple[str, ...], list[Result]] = defaultdict(list)
+    found: defaultdict[tuple[tuple[str, str], ...], list[Result]] = defaultdict(list)
     for result in sorted((run for run in results if not run.failure), key=lambda run: run.started):
-        found[tuple(identity(result).values())].append(result)
+        found[tuple(identity(result).items())].append(result)
     return dict(found)
 
 
@@ -163,11 +163,18 @@ def _match(before: Cells, after: Cells) -> tuple[list[tuple[Runs, Runs]], list[R
     for old in list(alone):
         others = [new for new in rest if single or (new.case.model, new.case.batch) == (old.case.model, old.case.batch)]
         if others:
-            difference, new = min(((_differing(identity, old, new), new) for new in others), key=lambda pair: len(pair[0]))
+            difference, new = min(((_apart(old, new), new) for new in others), key=lambda pair: len(pair[0]))
             refused.append(Refusal(old, *difference[0]))
             alone.remove(old)
             partners.append(new)
     return pairs, refused, (alone, [new for new in rest if new not in partners])
+
+
+def _apart(old: Result, new: Result) -> list[tuple[str, str, str]]:
+    """Return the fields of two cells that differ, at least one: name, old value and new value; "none" is a missing one."""
+    mine, theirs = identity(old), identity(new)
+    both = ((name, mine.get(name, "none"), theirs.get(name, "none")) for name in mine | theirs)
+    return [(name, here, there) for name, here, there in both if here != there]
 
 
 def _differing(facts: Callable[[Result], Facts], old: Result, new: Result) -> list[tuple[str, str, str]]:
