@@ -128,11 +128,12 @@ def run(
     way: Annotated[str, typer.Option(help="direct or torch")] = "direct",
     limit: Annotated[float, typer.Option(help="Minutes after which no further model starts")] = 1e9,
 ) -> None:
-    """Export the models that have no line yet."""
+    """Export the models that have no line yet. PyTorch's exporter first gets those that the direct one does not export."""
     from trtzoo.exporter import fx_to_onnx, torch_export  # noqa: F401 # what the children share
     from trtzoo.models.timm_networks import load_timm
 
-    names = sorted(load_timm().list_models(), key=lambda name: zlib.crc32(name.encode()))
+    refused = {line["model"] for line in lines() if line["way"] == "direct" and line["outcome"] in ("refused", "failed")}
+    names = sorted(load_timm().list_models(), key=lambda name: (name not in refused, zlib.crc32(name.encode())))
     done = {line["model"] for line in lines() if line["way"] == way}
     large = {line["model"] for line in lines() if line["outcome"] == "large"}
     end = time.monotonic() + 60 * limit
