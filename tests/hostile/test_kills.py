@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from tests.hostile.processes import Started
 from tests.hostile.works import BODY, WORKS, Work
 from tests.models.raw_server import honest, serving
 
@@ -42,6 +44,14 @@ def kill(work: Work, index: int, random: Random, folder: str) -> dict[str, objec
     }
 
 
+def check_after(work: Work, folder: Path, started: Started) -> None:
+    """The killed command's processes are gone, nothing torn passes for whole, and the next run works."""
+    ended = started.wait(work.seconds)
+    assert not started.orphans(), str(ended)
+    work.check_partly(folder)
+    work.check_again(folder)
+
+
 @pytest.mark.parametrize("name", WORKS)
 def test_after_a_kill_at_a_change_of_a_file_the_next_run_works(trials, tmp_path, name):
     work, folder = WORKS[name], tmp_path / "here"
@@ -50,11 +60,7 @@ def test_after_a_kill_at_a_change_of_a_file_the_next_run_works(trials, tmp_path,
         with trial:
             work.rehearse(folder)
             work.ready(folder)
-            started = work.start(folder, trouble=kill(work, trial.index, trial.random, str(folder)))
-            ended = started.wait(work.seconds)
-            assert not started.orphans(), str(ended)
-            work.check_partly(folder)
-            work.check_again(folder)
+            check_after(work, folder, work.start(folder, trouble=kill(work, trial.index, trial.random, str(folder))))
 
 
 @pytest.mark.parametrize("name", WORKS)
@@ -68,7 +74,4 @@ def test_after_a_kill_at_any_moment_the_next_run_works(trials, tmp_path, name):
             started = work.start(folder)
             started.process.join(trial.random.random() * work.seconds)
             started.kill(group=trial.random.random() < 0.5)
-            ended = started.wait(work.seconds)
-            assert not started.orphans(), str(ended)
-            work.check_partly(folder)
-            work.check_again(folder)
+            check_after(work, folder, started)
