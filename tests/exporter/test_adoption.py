@@ -15,7 +15,8 @@ from trtzoo.api.adopting import adoption_orders, open_foreign
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.subjects import open_subject
 from trtzoo.core.errors import UsageError
-from trtzoo.exporter.adoption import adopt, find_adopted
+from trtzoo.exporter.adoption import adopt
+from trtzoo.exporter.adoption_process import find_adopted
 
 PRODUCTS = {"Gemm", "MatMul"}
 

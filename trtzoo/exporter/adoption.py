@@ -19,11 +19,11 @@ from trtzoo.artifacts import golden
 from trtzoo.artifacts.foreign import QUANTIZED, ForeignFile
 from trtzoo.artifacts.graphs import AdoptionOrder, OnnxSidecar, is_sidecar
 from trtzoo.core.arrays import Array
-from trtzoo.core.console import log
 from trtzoo.core.errors import ExportError, MachineError, TrtzooError, WrongOutputError
 from trtzoo.core.files import encode, replacing, sha256_file, sidecar_path
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Batch, Identity, Weights
+from trtzoo.exporter.adoption_process import facts
 from trtzoo.exporter.plan import ExportResult, code_sha256, exported
 from trtzoo.models.sources import FILE
 
@@ -32,11 +32,15 @@ LARGEST_FILE = (1 << 31) - (1 << 20)  # bytes that Protobuf can write, with some
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """The golden sample of a file, and what computed it, in words. `peaks` are the largest |value| of the graph's tensors."""
+    """The golden sample of a file, and what computed it, in words; `why` float64 did not.
+
+    `peaks` are the largest |value| of the graph's tensors.
+    """
 
     sample: golden.Golden
     title: str
     peaks: dict[str, float] = {}
+    why: str = ""
 
 
 def adopt(file: ForeignFile, orders: list[AdoptionOrder], folder: Path, *, force: bool = False) -> Iterator[ExportResult]:
@@ -73,20 +77,6 @@ def adopt(file: ForeignFile, orders: list[AdoptionOrder], folder: Path, *, force
         )
 
 
-def find_adopted(folder: Path, sha256: str, graph: str, *, name: str | None = None) -> tuple[Path, OnnxSidecar] | None:
-    """The intact copy of the user's file with this hash, in types `graph`, under this name, or whatever it was given."""
-    for path in sorted(folder.glob(f"*-{sha256[:8]}-{graph}.onnx")):
-        sidecar = exported(path)
-        if sidecar and sidecar.identity.is_foreign and sidecar.weights.sha256 == sha256 and name in (None, sidecar.model):
-            return path, sidecar
-    return None
-
-
-def facts(sidecar: OnnxSidecar) -> list[str]:
-    """What a user should know of an adopted file, in phrases."""
-    return [f"reference: {sidecar.reference}", *sidecar.rewrites]
-
-
 class _Adoption(msgspec.Struct, frozen=True):
     """One file in memory, its rewritten graph and its reference, from which files of several precisions are made."""
 
@@ -110,6 +100,8 @@ class _Adoption(msgspec.Struct, frozen=True):
             raise ExportError(f"{file.path} contradicts itself: {' '.join(str(error).split())}") from error
         run = _plain(file.path)
         reference = _reference(file, rewritten.original, run)
+        if reference.why:
+            rewritten.notes.append(f"float64 is not the reference: {reference.why}")
         batch = _batch(file, reference.sample, run)
         if batch != file.identity.batch:
             rewritten.notes.append("batches of 1 only: its graph fixes them")
@@ -223,13 +215,12 @@ def _reference(file: ForeignFile, original: Any, run: Callable[[Array], Array]) 
         logits = _in_batches(evaluation, images, identity)
         golden.check_logits(plain, logits, tolerance=PRECISIONS[file.precision].tolerance)
     except WrongOutputError as error:
-        log.warning("%s: float64 is not used as the reference: ONNX Runtime's %s.", file.path, error)
+        why = f"ONNX Runtime's {error}"
     except Exception as error:  # onnx's evaluator has no common error
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        log.info("%s: float64 is not used as the reference: %s.", file.path, reason)
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     else:
         return Reference(golden.Golden(images, logits), "float64", evaluation.peaks)
-    return Reference(golden.Golden(images, plain), "ONNX Runtime FP32 on the original")
+    return Reference(golden.Golden(images, plain), "ONNX Runtime FP32 on the original", why=why)
 
 
 def _optimised(path: Path, images: Array) -> Array:
