@@ -154,6 +154,13 @@ def test_external_data_that_is_missing_or_elsewhere_is_refused(tmp_path, locatio
         engines.read_source(external(tmp_path, location), None)
 
 
+def test_external_data_whose_name_is_not_utf_8_is_refused(tmp_path):
+    path = external(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"ext.data", b"ext.\xf4ata"))
+    with pytest.raises(StoreError, match=r"has external data in 'ext\..*', which is not a file in its folder"):
+        engines.read_source(path, None)
+
+
 def test_external_data_of_a_graph_in_a_node_counts(tmp_path):
     path = external(tmp_path)
     inner = onnx.load(path, load_external_data=False).graph

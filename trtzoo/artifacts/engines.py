@@ -1,6 +1,7 @@
 """Engines on disk: their folder, their sidecar, and the checks before one is opened. A TensorRT plan is executable code."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -244,7 +245,8 @@ def external_data(path: Path) -> list[str]:
         graph = onnx.load(path, load_external_data=False).graph
     except Exception:  # the builder, which parses it too, says what is wrong
         return []
-    names = {entry.value for tensor in _tensors(graph) for entry in tensor.external_data if entry.key == "location"}
+    found = (entry.value for tensor in _tensors(graph) for entry in tensor.external_data if entry.key == "location")
+    names = {os.fsdecode(name) for name in found}  # Protobuf gives bytes for what is not UTF-8
     for name in names:
         outside = Path(name).is_absolute() or ".." in Path(name).parts
         if outside or not (path.parent / name).is_file():
