@@ -207,6 +207,24 @@ def quantized(path: Path) -> Path:
     return path
 
 
+def fp8(path: Path) -> Path:
+    """A file of `cnn` with FP8 Q/DQ nodes before the input and the weights of its convolution."""
+    model = onnx.version_converter.convert_version(onnx.load(cnn(path)), 19)
+    kind, graph = helper.tensor_dtype_to_np_dtype(TensorProto.FLOAT8E4M3FN), model.graph
+    zero, scale = np.zeros((), kind), np.array(1 / 64, "f4")
+    graph.initializer.extend([numpy_helper.from_array(zero, "zero"), numpy_helper.from_array(scale, "scale")])
+    first = next(index for index, node in enumerate(graph.node) if node.op_type == "Conv")
+    for name in reversed(graph.node[first].input[:2]):
+        names = [name, f"{name}.q", f"{name}.dq"]
+        for operation in ("DequantizeLinear", "QuantizeLinear"):
+            source, result = names[-2:] if operation == "DequantizeLinear" else names[:2]
+            graph.node.insert(first, helper.make_node(operation, [source, "scale", "zero"], [result]))
+    node = next(node for node in graph.node if node.op_type == "Conv")
+    node.input[:2] = [f"{name}.dq" for name in node.input[:2]]
+    onnx.save(model, path)
+    return path
+
+
 def externally(model: onnx.ModelProto, location: str) -> None:
     """Name a file with external data for the first weight, whose values go."""
     tensor = model.graph.initializer[0]

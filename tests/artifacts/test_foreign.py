@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.foreign import CLASSES, by_torch, cnn, externally, quantized
+from tests.foreign import CLASSES, by_torch, cnn, externally, fp8, quantized
 from trtzoo.artifacts.engines import read_source
 from trtzoo.artifacts.foreign import read_foreign
 from trtzoo.core.errors import StoreError
@@ -167,8 +167,9 @@ def test_a_classifier_is_described(tmp_path):
         (lambda path: cnn(path, change=logits("n", "classes")), "fp32", CLASSES),
         (by_torch, "fp32", 10),
         (quantized, "int8", CLASSES),
+        (fp8, "fp8", CLASSES),
     ],
-    ids=["half", "four-dimensional logits", "unnamed classes", "torch", "quantized"],
+    ids=["half", "four-dimensional logits", "unnamed classes", "torch", "quantized", "fp8"],
 )
 def test_each_form_of_a_classifier_is_known(tmp_path, make, precision, classes):
     file = read_foreign(make(tmp_path / "mine.onnx"), "5" * 64)

@@ -102,10 +102,22 @@ def test_a_quantized_graph_s_convolutions_are_int8_only_with_integers_on_both_si
         check_precision(graph_types(path), "int8", name="half.onnx")
 
 
-def with_q_dq(path, into, tensors):
+def test_fp8_is_proved_as_int8_is(tmp_path):
+    wide = [{"Format/Datatype": "Thirty-two wide row major FP8"}]
+    found = layer_types(inspected(layer("CaskConvolution", "Row major linear FP16", Inputs=wide)))
+    assert found.compute == {"FP8": 1}
+    fp8 = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.FLOAT8E4M3FN)
+    graph = with_q_dq(tiny(tmp_path / "a.onnx"), tmp_path / "q.onnx", ("images", "weight"), kind=fp8)
+    assert graph_types(graph).compute == {"FP8": 1}
+    check_precision(graph_types(graph), "fp8", name="q.onnx")
+    with pytest.raises(BuildError, match=r"q\.onnx is not int8: its layers compute in 1 FP8 .* or use --precision fp8"):
+        check_precision(graph_types(graph), "int8", name="q.onnx")
+
+
+def with_q_dq(path, into, tensors, kind="i1"):
     """The graph with a Q/DQ pair before the named inputs of its convolution."""
     graph = onnx.load(path).graph
-    scale, zero = (onnx.numpy_helper.from_array(np.array(*each), name) for each, name in (((1, "f4"), "s"), ((0, "i1"), "z")))
+    scale, zero = (onnx.numpy_helper.from_array(np.array(*each), name) for each, name in (((1, "f4"), "s"), ((0, kind), "z")))
     graph.initializer.extend([scale, zero])
     pairs = []
     for name in tensors:

@@ -25,7 +25,7 @@ from trtzoo.builder.plan import (
     check_space,
     timing_cache,
 )
-from trtzoo.builder.targets import Target, choose_target
+from trtzoo.builder.targets import Target, check_precisions, choose_target
 from trtzoo.core.errors import MachineError, StoreError, UsageError
 from trtzoo.core.files import sha256_file, sidecar_path
 from trtzoo.core.records import Device, Identity
@@ -498,6 +498,25 @@ def test_a_machine_that_cannot_build_gets_the_reason_and_the_remedy(asked, insta
     with pytest.raises(MachineError) as error:
         choose(*asked, **installed)
     assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("version", "builds"), [("8.6.1", {"int8"}), ("10.0.1", {"int8", "bf16"}), ("10.2.0", {"int8", "bf16", "fp8"})]
+)
+def test_a_tensorrt_that_is_too_old_for_a_precision_is_told_the_first_that_builds_it(version, builds):
+    gpu, flavour = GPUS["rtx4090"], FLAVOURS["tensorrt"]
+    for name, first in (("int8", "8.6"), ("bf16", "10.0"), ("fp8", "10.2")):
+        check_precisions([name], Target(gpu=gpu, flavour=FLAVOURS["rtx"], version="1.2.0.54"))
+        target = Target(gpu=gpu, flavour=flavour, version=version)
+        if name in builds:
+            check_precisions(["fp32", name], target)
+            continue
+        with pytest.raises(MachineError) as error:
+            check_precisions(["fp32", name], target)
+        assert str(error.value) == (
+            f"TensorRT {version} builds no {name.upper()} engines: {first} is the first that does. "
+            f"Run: pip install 'tensorrt-cu12>={first}'"
+        )
 
 
 def test_every_gpu_of_rtx_is_a_target_anywhere():

@@ -58,7 +58,7 @@ def whole(folder: Path) -> bool:
         (["--batch", "1,,8"], "--batch '1,,8' has an empty item. Separate the values by single commas."),
         (["--batch", ""], "--batch '' has an empty item. Separate the values by single commas."),
         (["--batch", "1,4"], "--batch takes one value here, and 2 were given."),
-        (["--precision", "fp61"], "There is no precision 'fp61'. Did you mean fp16? Known: fp32, tf32, fp16, int8."),
+        (["--precision", "fp61"], "There is no precision 'fp61'. Did you mean fp16? Known: fp32, tf32, fp16, bf16, int8, fp8."),
         (["--precision", "fp32,"], "--precision 'fp32,' has an empty item."),
         (["--io", "int8"], "--io 'int8': choose fp32 or fp16."),
         (["--io", "fp16"], "--io fp16 is the input and output of an FP16 graph. Add --precision fp16, or leave it out."),

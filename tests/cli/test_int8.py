@@ -118,7 +118,7 @@ def test_broken_images_calibrate_nothing_and_only_broken_ones_are_an_error(trtzo
 def test_runtimes_that_compute_in_floating_point_are_refused(trtzoo: Run):
     done = trtzoo("bench", "dpn68", "--precision", "int8", "--gpu", "cpu", "--runtime", "pytorch")
     assert done.returncode == 2
-    assert "pytorch does not compute int8 graphs in integers; these do: onnxruntime, openvino." in done.stderr
+    assert "pytorch does not compute int8 graphs in INT8; these do: onnxruntime, openvino." in done.stderr
 
 
 def test_a_file_for_gpus_is_not_for_processors_and_the_other_way_round(trtzoo: Run, exported, folder):

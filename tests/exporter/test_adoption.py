@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from tests.foreign import CLASSES, FULL, HEADS, SIDE, WIDTH, by_torch, cnn, quantized, random
+from tests.foreign import CLASSES, FULL, HEADS, SIDE, WIDTH, by_torch, cnn, fp8, quantized, random
 from trtzoo.api.adopting import adoption_orders, open_foreign
 from trtzoo.artifacts import golden
 from trtzoo.artifacts.subjects import open_subject
@@ -44,6 +44,21 @@ def test_each_head_becomes_a_convolution_in_fp32_and_in_fp16(tmp_path, head):
         assert [side.dim_value for side in onnx.load(done.path).graph.output[0].type.tensor_type.shape.dim[1:]] == [CLASSES]
     types = {tensor.data_type for tensor in onnx.load(half.path).graph.initializer}
     assert types <= {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64}
+
+
+def test_a_file_in_fp32_is_converted_to_bf16_with_fp32_input_and_output(tmp_path):
+    (done,) = adopted(cnn(tmp_path / "mine.onnx", norm=True), "bf16")
+    assert (done.error, done.sidecar.precision, done.sidecar.io, done.sidecar.opset) == ("", "bf16", "fp32", 22)
+    assert done.sidecar.rewrites[-1] == "converted to BF16"
+    assert 1e-4 < done.sidecar.check.error < 5e-2
+    types = {tensor.data_type for tensor in onnx.load(done.path).graph.initializer}
+    assert types <= {onnx.TensorProto.BFLOAT16, onnx.TensorProto.INT64}
+
+
+def test_a_file_in_fp8_keeps_its_steps(tmp_path):
+    (done,) = adopted(fp8(tmp_path / "mine.onnx"))
+    assert (done.error, done.sidecar.precision) == ("", "fp8")
+    assert done.sidecar.reference == "ONNX Runtime on the original"
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])

@@ -344,7 +344,7 @@ def test_weights_that_fp16_cannot_hold_are_refused_by_name(folded: bool, tmp_pat
     network.conv.weight.data[0, 0, 0, 0] = 1e6
     with pytest.raises(ExportError) as caught:
         translate(network, order(precision="fp16", size=16)).write(tmp_path / "n.onnx")
-    assert str(caught.value) == "conv.weight does not fit float16, whose largest value is 65504."
+    assert str(caught.value) == "conv.weight does not fit FP16, whose largest value is 65504."
     translate(network, order(size=16)).write(tmp_path / "n.onnx")
 
 

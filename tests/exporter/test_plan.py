@@ -240,6 +240,7 @@ def test_every_module_of_ours_that_decides_the_bytes_is_hashed(tmp_path: Path) -
     decides_nothing = {
         "trtzoo.artifacts.graphs",
         "trtzoo.artifacts.engines",
+        "trtzoo.artifacts.rounding",
         "trtzoo.hardware",
         "trtzoo.images",
         "trtzoo.images.dataset",
@@ -273,7 +274,7 @@ def test_a_failed_order_stops_nothing_and_leaves_nothing(tmp_path: Path) -> None
     folder = tmp_path / "onnx"
     orders = [ExportOrder(model="dpn68", precision=kind, size=32, classes=10) for kind in ("fp16", "fp32")]
     half, single = made(folder, *orders, checkpoint=locate(MODELS["dpn68"], str(tmp_path / "w.pth")))
-    assert half.error == "features.conv5_bn_ac.bn.weight does not fit float16, whose largest value is 65504."
+    assert half.error == "features.conv5_bn_ac.bn.weight does not fit FP16, whose largest value is 65504."
     assert half.sidecar is None and single.error == ""
     assert visible(folder) == ["dpn68-fp32-c10-s32.json", "dpn68-fp32-c10-s32.npz", "dpn68-fp32-c10-s32.onnx"]
 

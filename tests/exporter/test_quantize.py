@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -17,7 +18,7 @@ from trtzoo.core.errors import ExportError
 from trtzoo.exporter.calibrate import activation_ranges, least_squares
 from trtzoo.exporter.fx_to_onnx import translate
 from trtzoo.exporter.onnx_writer import OnnxGraph
-from trtzoo.exporter.quantize import SHARED, place, quantize, round_up
+from trtzoo.exporter.quantize import GROUPED, ODD, SHARED, place, quantize, round_up
 from trtzoo.models.seeded import seed
 from trtzoo.models.table import MODELS, build_network
 
@@ -156,6 +157,59 @@ def test_parts_of_very_different_ranges_keep_their_own_scales_and_are_joined_in_
     assert joins and not any(node.output[0] in scales for node in joins)
 
 
+@pytest.fixture
+def fp8(network: Network) -> onnx.ModelProto:
+    return network.quantized("fp8")
+
+
+def channels(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> tuple[int, int, int]:
+    """The groups, output channels and input channels of each group of a convolution."""
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    rows, columns, *_ = stored[node.input[1].removesuffix(".dequantized")].dims
+    return groups, rows, columns
+
+
+def test_fp8_has_what_tensorrt_has_kernels_for_and_the_rest_is_fp16_and_counted(network: Network, fp8: onnx.ModelProto) -> None:
+    stored = {tensor.name: tensor for tensor in fp8.graph.initializer}
+    _, *inner, _ = convolutions(fp8)
+    for node in inner:
+        groups, rows, columns = channels(node, stored)
+        fits = groups == 1 and rows % 16 == columns % 16 == 0
+        assert is_dequantized(fp8, node.input[1]) == fits, node.name
+        assert is_dequantized(fp8, node.input[0]) or not fits
+    unfit = {"densenet121": {}, "dpn68": {GROUPED: 22, ODD: 3}}[network.name]
+    assert network.quantization.unfit == unfit
+    assert network.quantization.convolutions == len(inner) - sum(unfit.values())
+
+
+def test_channels_that_are_no_multiple_of_16_stay_fp16(made: Callable[[str], Network]) -> None:
+    graph = made("densenet121").graph("fp8")
+    graph.quantized = "fp8"
+    whole = place(graph)
+    narrow = next(node for node in graph.nodes if node.name.endswith("denselayer7_conv1"))
+    weight = graph.weights[narrow.input[1]]
+    graph.weights[narrow.input[1]] = replace(weight, values=weight.values[:, :-8])
+    found = place(graph)
+    assert whole.convolutions - found.convolutions == {narrow.name}
+    assert found.unfit == {ODD: 1}
+    assert narrow.input[0] in whole.tensors and narrow.input[0] not in found.tensors
+
+
+def test_fp8_scales_take_the_largest_value_to_448_and_weights_lose_a_sixteenth_at_most(
+    network: Network, fp8: onnx.ModelProto
+) -> None:
+    for name, scale in network.quantization.scales.items():
+        assert network.ranges[name] <= 448 * scale
+    stored, whole = {tensor.name: tensor for tensor in fp8.graph.initializer}, network.graph("fp32")
+    node = convolutions(fp8)[5]
+    name = node.input[1].removesuffix(".dequantized")
+    assert stored[name].data_type == onnx.TensorProto.FLOAT8E4M3FN and fp8.opset_import[0].version == 19
+    scales = numpy_helper.to_array(stored[f"{name}.scale"]).astype(np.float64).reshape(-1, 1, 1, 1)
+    values, expected = numpy_helper.to_array(stored[name]).astype(np.float64), whole.weights[name].rounded()
+    assert np.abs(values).max() > 440 and scales.size == len(values)
+    assert (np.abs(values * scales - expected) <= np.maximum(np.abs(expected) / 15.9, scales * 2.0**-10)).all()
+
+
 def test_kept_blocks_stay_in_floating_point(network: Network) -> None:
     block = {"densenet121": "denseblock3.denselayer7", "dpn68": "conv4_5"}[network.name]
     model = network.quantized("int8-fp16", kept=(block,))
@@ -183,9 +237,9 @@ def test_a_quantized_graph_computes_nearly_what_its_network_does(network: Networ
         numpy_helper.from_array(one.rounded(), name) for name, one in network.graph("fp32").weights.items()
     )
     expected = logits(whole)
-    for kind in ("int8", "int8-fp16"):
+    for kind, limit in {"int8": 0.4, "int8-fp16": 0.4, "fp8": 0.7}.items():
         error = np.abs(logits(network.quantized(kind)) - expected).max() / np.abs(expected).max()
-        assert 1e-4 < error < 0.4, (kind, error)
+        assert 1e-4 < error < limit, (kind, error)
 
 
 def logits(model: onnx.ModelProto) -> np.ndarray:

@@ -10,6 +10,7 @@ GONE = ProbeResult(error="not installed")
 T4 = CudaDevice(name="Tesla T4", sm=75, memory=16 << 30)
 V100 = CudaDevice(name="Tesla V100-SXM2-16GB", sm=70, memory=16 << 30)
 TARGETS = "t4, t4g, a10, a10g, rtx3080, rtx3090, rtxa2000, rtxa4000, rtxa5000, rtxa6000"
+SINCE = "tf32 and bf16 from SM80 on, fp8 from SM89 on"
 DRIVER = "550.54.15, CUDA 12.4"
 
 
@@ -34,7 +35,7 @@ def test_a_machine_without_a_gpu_exports_builds_ahead_of_time_and_runs_onnx():
     assert ability("export") == (True, "the ten networks to ONNX, checked", "")
     assert ability("build ahead of time") == (
         True,
-        f"TensorRT-RTX 1.7.1.116 for {TARGETS}",
+        f"TensorRT-RTX 1.7.1.116 for {TARGETS}; {SINCE}",
         "",
     )
     assert ability("build for this GPU") == (False, "no NVIDIA driver", "use a machine with an NVIDIA GPU")
@@ -48,7 +49,7 @@ def test_a_t4_with_everything_builds_and_runs():
         "cuda": ProbeResult(version=DRIVER, devices=(T4,)),
         "pycuda": ProbeResult(version="2026.1"),
     }
-    assert ability("build for this GPU", **here) == (True, "TensorRT 11.4.0.106 for Tesla T4", "")
+    assert ability("build for this GPU", **here) == (True, "TensorRT 11.4.0.106 for Tesla T4: fp32, fp16, int8", "")
     assert ability("run engines", **here) == (True, "TensorRT and TensorRT-RTX on Tesla T4", "")
 
 
@@ -167,7 +168,7 @@ def test_the_text_has_a_line_for_each_ability():
     report = diagnose(found(), free=1 << 40)
     assert doctor_text(report, 1000).split("\n\n")[1] == (
         "export                  yes  the ten networks to ONNX, checked\n"
-        f"build ahead of time     yes  TensorRT-RTX 1.7.1.116 for {TARGETS}\n"
+        f"build ahead of time     yes  TensorRT-RTX 1.7.1.116 for {TARGETS}; {SINCE}\n"
         "run ONNX files          yes  ONNX Runtime 1.32.0 on CPU\n"
         "build for this GPU      no   no NVIDIA driver\n"
         "run engines             no   no NVIDIA driver\n"

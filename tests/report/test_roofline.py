@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.report.results import T4, cell, gpu_result, result
+from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import CpuPeak, Device, Failure
 from trtzoo.hardware.gpus import Card, find_card
 from trtzoo.models.table import MODELS
@@ -153,4 +154,5 @@ def test_a_limit_is_the_longer_of_both_times(batch, peak, bandwidth):
 
 
 def test_every_graph_has_its_bytes():
-    assert BYTES == {"fp32": 4, "fp16": 2, "int8": 1}
+    assert BYTES == {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
+    assert {row.graph for row in PRECISIONS.values()} == BYTES.keys()

@@ -80,7 +80,7 @@ def test_nan_passes_nothing():
 
 
 def test_deeper_blocks_have_wider_limits():
-    limits = [block_limit(layers) for layers in (1, 10, 100, 264)]
+    limits = [block_limit(layers, "fp16") for layers in (1, 10, 100, 264)]
     assert limits == sorted(limits) and limits[0] > 2**-11 and limits[-1] < 0.06
 
 

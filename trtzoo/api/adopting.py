@@ -32,11 +32,12 @@ def adoption_orders(
     file: ForeignFile, graphs: list[str], *, io: str | None = None, name: str | None = None, how: Preprocessing | None = None
 ) -> list[AdoptionOrder]:
     """An order for each type of `graphs`. Raises UsageError for a conversion that trtzoo does not make."""
-    if io and io != file.identity.io and not (file.precision == "fp32" and "fp16" in graphs):
+    narrow = [graph for graph in graphs if graph in ("fp16", "bf16") and file.precision == "fp32"]  # graphs that trtzoo makes
+    if io and io != file.identity.io and "fp16" not in narrow:
         raise UsageError(f"--io {io} is for FP16 graphs that trtzoo makes; {file.path} keeps its types.")
     orders = []
     for graph in graphs:
-        if graph != file.precision and (graph, file.precision) != ("fp16", "fp32"):
+        if graph != file.precision and graph not in narrow:
             raise UsageError(f"{file.path} is {file.precision}: it cannot be used as {graph}.")
         converted = graph != file.precision
         orders.append(
@@ -44,7 +45,7 @@ def adoption_orders(
                 source=file.path,
                 identity=file.identity,
                 precision=graph,
-                io=(io or "fp32") if converted else file.identity.io,
+                io=(io if io and graph == "fp16" else "fp32") if converted else file.identity.io,
                 preprocessing=how or find_preprocessing(DEFAULT, file.identity.height, file.identity.width),
                 name=name or file.identity.model,
             )

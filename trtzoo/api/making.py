@@ -15,12 +15,12 @@ from trtzoo.artifacts.graphs import CALIBRATION_METHODS, DEFAULT_METHOD, Calibra
 from trtzoo.builder import plan
 from trtzoo.builder.options import check_options
 from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildOrder, BuildResult, BuildSettings
-from trtzoo.builder.targets import check_names, choose_target
+from trtzoo.builder.targets import check_names, check_precisions, choose_target
 from trtzoo.core.console import ALERT, log, progress_bars
 from trtzoo.core.errors import UsageError, WeightsError
 from trtzoo.core.files import size_text
 from trtzoo.core.modules import require_module
-from trtzoo.core.precisions import GRAPHS, PRECISIONS, check_tf32
+from trtzoo.core.precisions import GRAPHS, PRECISIONS
 from trtzoo.core.records import Batch, is_plain
 from trtzoo.exporter.plan import ExportResult
 from trtzoo.exporter.plan import export as export_model
@@ -248,7 +248,7 @@ def build(
     batches = None if batch is None else selection.select_batches(batch)
     check_names(gpu, flavour)
     target = choose_target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"), device=device)
-    check_tf32(precisions, target.gpu.title, target.gpu.sm)
+    check_precisions(precisions, target)
     given = {"opt_level": opt_level, "timing_iterations": timing_iterations, "aux_streams": aux_streams, "tiling": tiling}
     options = {name: value for name, value in given.items() if value is not None}
     check_options(options, target.flavour)

@@ -9,8 +9,9 @@ from pathlib import Path
 from trtzoo.artifacts import engines
 from trtzoo.core.errors import MachineError, UsageError
 from trtzoo.core.modules import require_module
-from trtzoo.core.precisions import PRECISIONS, check_tf32, find_precision
+from trtzoo.core.precisions import check_gpu, find_precision
 from trtzoo.core.records import Device
+from trtzoo.core.system import bf16_instructions
 from trtzoo.hardware import probes
 from trtzoo.hardware.devices import choose_device
 from trtzoo.hardware.gpus import identify_gpu
@@ -60,40 +61,64 @@ def select_batch(size: int | str) -> int:
 
 
 def select_runtime(
-    gpu: str, runtime: str | None, precisions: list[str], *, device: str | int | None = None
+    gpu: str, runtime: str | None, precisions: list[str], *, device: str | int | None = None, timed: bool = False
 ) -> tuple[Device, Runtime]:
     """The device, and the runtime with this name or (None, "auto") the device's first installed one.
 
-    `device` is one of several GPUs, as in `choose_device`.
+    `device` is one of several GPUs, as in `choose_device`. Unless it is `timed`, a runtime may emulate a precision.
 
-    Raises UsageError for an unknown name or one that does not run on the device, MachineError for one that is not installed.
+    Raises UsageError for an unknown name, one that does not run on the device, and a precision that it does not compute or the
+    GPU does not have; MachineError for one that is not installed, and for BF16 on a processor without it.
     """
     chosen = choose_device(gpu, device)
     own = [row for row in OFFERED.values() if row.device == chosen.kind]
     if runtime is None or runtime == AUTO:
         usual = [row for row in own if row.name in CANDIDATES or row.reads == "engine"]
-        row = next((row for row in usual if find_spec(row.module)), usual[0])
+        ranked = [_able(usual, precisions, chosen, timed=kind) for kind in ((True,) if timed else (True, False))]
+        able = next(filter(None, ranked), usual)
+        row = next((row for row in able if find_spec(row.module)), able[0])
     else:
         row = find_runtime(runtime)
     if row.device != chosen.kind:
         names = ", ".join(row.name for row in own)
         raise UsageError(f"The runtime {row.name} does not run on {chosen.name}; these do: {names}.")
     require_module(row.name, module=row.module, remedy=row.installer)
-    if chosen.kind == "cpu" and "tf32" in precisions:
-        raise UsageError("tf32 is a mode of NVIDIA GPUs; on this processor use --precision fp32.")
-    if not row.quantized and (integers := [name for name in precisions if PRECISIONS[name].quantized]):
-        names = ", ".join(each.name for each in own if each.quantized)
-        raise UsageError(f"{row.name} does not compute {integers[0]} graphs in integers; these do: {names}.")
     if chosen.kind == "gpu":
-        check_tf32(precisions, chosen.name, chosen.sm)
+        check_gpu(precisions, chosen.name, chosen.sm)
+    if error := next(filter(None, (_problem(row, name, chosen, timed=timed) for name in precisions)), None):
+        raise error
     return chosen, row
+
+
+def _able(rows: list[Runtime], precisions: list[str], device: Device, *, timed: bool) -> list[Runtime]:
+    """The runtimes that compute all of the precisions on a device."""
+    return [row for row in rows if not any(_problem(row, name, device, timed=timed) for name in precisions)]
+
+
+def _problem(row: Runtime, precision: str, device: Device, *, timed: bool) -> UsageError | MachineError | None:
+    """Why a runtime does not compute a precision on a device; None if it does."""
+    if device.kind == "cpu" and precision == "tf32":
+        return UsageError("tf32 is a mode of NVIDIA GPUs; on this processor use --precision fp32.")
+    own = [each for each in OFFERED.values() if each.device == device.kind]
+    if not row.can(precision, timed=timed):
+        names = ", ".join(each.name for each in own if each.can(precision, timed=timed))
+        emulators = ", ".join(each.name for each in own if each.can(precision, timed=False))
+        which = f"these do: {names}" if names else f"in trtzoo parity and eval, {emulators} emulates it"
+        return UsageError(f"{row.name} does not compute {precision} graphs in {precision.upper()}; {which}.")
+    if device.kind == "cpu" and precision == "bf16" and row.can("bf16", timed=True) and bf16_instructions() == "none":
+        which = "AVX-512 BF16, AMX or Arm's BF16"
+        return MachineError(f"{device.name} has no instructions for BF16 ({which}). Say --precision fp32")
+    return None
 
 
 def select_runtimes(
     gpu: str, names: Iterable[str | None], precisions: list[str], *, device: str | int | None = None
 ) -> tuple[Device, dict[str, Runtime]]:
-    """The device and its runtimes, by the name that was asked for: AUTO where none was. Raises as `select_runtime` does."""
-    found = [(name, *select_runtime(gpu, name, precisions, device=device)) for name in names]
+    """The device and its runtimes to be timed, by the name that was asked for: AUTO where none was.
+
+    Raises as `select_runtime` does.
+    """
+    found = [(name, *select_runtime(gpu, name, precisions, device=device, timed=True)) for name in names]
     return found[0][1], {AUTO if name in (None, AUTO) else row.name: row for name, _, row in found}
 
 

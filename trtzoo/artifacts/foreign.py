@@ -7,7 +7,6 @@ from typing import Any
 from trtzoo.core.errors import StoreError
 from trtzoo.core.records import Identity, Record
 
-QUANTIZED = "int8"  # the precision of a graph with QuantizeLinear and DequantizeLinear
 PROTOBUF_LIMIT = 1 << 31  # bytes of a file that Protobuf reads
 BY_OPERATORS = {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
 SIDES = 1 << 14  # pixels, as in Identity
@@ -53,7 +52,6 @@ def read_foreign(path: Path, sha256: str) -> ForeignFile:
     images, classes = _image_sides(path, inputs[0]), _classes(path, model)
     half = onnx.TensorProto.FLOAT16
     sizes = _weights(path, model)
-    quantized = any(node.op_type == "DequantizeLinear" for node in model.graph.node)
     types = {value.type.tensor_type.elem_type == half for value in (inputs[0], outputs[0])}
     if len(types) > 1:
         raise _refused(path, "of its input and output, one is FLOAT16 and one is FLOAT. Export it with equal types")
@@ -68,7 +66,16 @@ def read_foreign(path: Path, sha256: str) -> ForeignFile:
     )
     precision = "fp16" if sizes.get(half, 0) > sizes.get(onnx.TensorProto.FLOAT, 0) else "fp32"
     size = sum(count * (2 if kind == half else 4) for kind, count in sizes.items())
-    return ForeignFile(path=path, identity=identity, precision=QUANTIZED if quantized else precision, bytes=size)
+    return ForeignFile(path=path, identity=identity, precision=_quantized(model) or precision, bytes=size)
+
+
+def _quantized(model: Any) -> str:
+    """The precision of a graph with Q/DQ nodes, by the type of its zero points; empty for another."""
+    import onnx
+
+    eights = {tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT8E4M3FN}
+    nodes = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
+    return "" if not nodes else "fp8" if any(eights & set(node.input) for node in nodes) else "int8"
 
 
 def _refused(path: Path, why: str) -> StoreError:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
+import msgspec
 from msgspec.structs import replace
 
 from trtzoo.core.decoding import UnreadableError, decode_json, read_file
@@ -29,7 +30,8 @@ class Calibration(Record, frozen=True, kw_only=True):
 class Quantization(Record, frozen=True, kw_only=True):
     """How a graph is quantized. `scales` are those of the activations, by tensor; weights' are in the file, one per channel.
 
-    `convolutions` of `all_convolutions` compute in the quantized type. `kept` are blocks that stay in floating point.
+    `convolutions` of `all_convolutions` compute in the quantized type; `unfit` counts those that it cannot have, by reason.
+    `kept` are blocks that stay in floating point.
     `unreadable` of the calibration's images could not be read.
     """
 
@@ -37,6 +39,7 @@ class Quantization(Record, frozen=True, kw_only=True):
     scales: dict[str, float]
     convolutions: int
     all_convolutions: int
+    unfit: dict[str, int] = msgspec.field(default_factory=dict)
     kept: tuple[str, ...] = ()
     unreadable: int = 0
 

@@ -230,13 +230,14 @@ def _run(job: BenchJob, timeout: float | None, on_start: OnStart) -> Result:
 
 def _select_runtime(job: BenchJob, results: Path, timeout: float | None, resume: bool, on_start: OnStart) -> tuple[str, str]:
     """The runtime and the reason: those of a kept result if there is one, else the fastest runtime in trials."""
-    candidates = [replace(job, case=replace(job.case, runtime=name)) for name in installed_candidates()]
+    candidates = [replace(job, case=replace(job.case, runtime=name)) for name in installed_candidates(job.case.precision)]
     folder = results / job.device.key
     chosen = [replace(each, selection_reason="a trial") for each in candidates]
     if resume and (kept := next(filter(None, (_kept_result(folder, each) for each in chosen)), None)):
         return kept.case.runtime, kept.selection_reason
     if len(candidates) == 1:
-        return candidates[0].case.runtime, f"only {candidates[0].case.runtime} is installed"
+        how = "is installed" if len(installed_candidates()) == 1 else f"computes {job.case.precision}"
+        return candidates[0].case.runtime, f"only {candidates[0].case.runtime} {how}"
 
     def seconds(trial: Result) -> float:
         return math.inf if trial.failure else reported_latency(trial)

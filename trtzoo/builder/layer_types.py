@@ -11,9 +11,9 @@ from trtzoo.artifacts.engines import LayerTypes
 from trtzoo.core.errors import BuildError
 from trtzoo.core.precisions import GRAPHS, PRECISIONS
 
-TYPES = re.compile(r"\b(FP32|FP16|BF16|INT8|FP8|INT4|FP4|FLOAT|HALF|FLOAT16|BFLOAT16)\b", re.IGNORECASE)
-NAMES = {"FLOAT": "FP32", "HALF": "FP16", "FLOAT16": "FP16", "BFLOAT16": "BF16"}
-SHARES = {"fp16": 0.9, "int8": 0.5}
+TYPES = re.compile(r"\b(FP32|FP16|BF16|INT8|FP8|INT4|FP4|FLOAT|HALF|FLOAT16|BFLOAT16|FLOAT8E4M3FN)\b", re.IGNORECASE)
+NAMES = {"FLOAT": "FP32", "HALF": "FP16", "FLOAT16": "FP16", "BFLOAT16": "BF16", "FLOAT8E4M3FN": "FP8"}
+SHARES = {"fp16": 0.9, "bf16": 0.9, "int8": 0.5, "fp8": 0.3}
 """The share of convolutions and matrix products that must compute in a type, if not all. Quantized graphs may keep blocks."""
 COMPUTE = re.compile(r"conv|gemm|matmul|matrix_?multiply|fully_?connected", re.IGNORECASE)
 
@@ -34,7 +34,7 @@ class _Engine(msgspec.Struct):
 
 
 def layer_types(text: str) -> LayerTypes:
-    """Count the layers of each type in `get_engine_information(JSON)`: its first output's, or INT8 for a layer that reads INT8.
+    """Count the layers of each type in `get_engine_information(JSON)`: its first output's, or INT8 or FP8 if it reads that.
 
     Raises BuildError for invalid JSON, and where no layer has a type: the engine was built without detailed profiling.
     """
@@ -50,9 +50,9 @@ def layer_types(text: str) -> LayerTypes:
 
 
 def _type_text(layer: _Layer) -> str:
-    """The format that has the type a layer computes in: INT8 convolutions may give floating-point values."""
+    """The format that has the type a layer computes in: convolutions of INT8 and FP8 may give values of another type."""
     first = layer.inputs[0].format if layer.inputs else ""
-    return first if re.search(r"\bint8\b", first, re.IGNORECASE) else layer.outputs[0].format
+    return first if re.search(r"\b(int8|fp8)\b", first, re.IGNORECASE) else layer.outputs[0].format
 
 
 def count_types(source: Literal["inspector", "network"], layers: list[tuple[str, str]]) -> LayerTypes:
@@ -66,7 +66,7 @@ def count_types(source: Literal["inspector", "network"], layers: list[tuple[str,
 def graph_types(onnx_file: Path) -> LayerTypes:
     """Count the convolutions and matrix products of an ONNX file by the type of their weights.
 
-    One is INT8 if its weights and its other input are dequantized from integers: then TensorRT computes it so.
+    One is INT8 or FP8 if its weights and its other input are dequantized from that: then TensorRT computes it so.
     """
     import onnx
 

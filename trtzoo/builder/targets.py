@@ -1,6 +1,9 @@
 """Which GPU engines are built for, and by which TensorRT: `--gpu`, `--device` and `--flavour` on this machine."""
 
+from collections.abc import Iterable
+
 from trtzoo.core.errors import MachineError
+from trtzoo.core.precisions import PRECISIONS, check_gpu
 from trtzoo.core.records import Device, Record
 from trtzoo.hardware.devices import device_line, find_device, gpu_devices
 from trtzoo.hardware.gpus import (
@@ -13,6 +16,7 @@ from trtzoo.hardware.gpus import (
     find_flavour,
     find_gpu,
     identify_gpu,
+    version_numbers,
 )
 from trtzoo.hardware.probes import ProbeResult
 
@@ -38,6 +42,18 @@ def check_names(gpu: str, flavour: str) -> None:
         find_gpu(gpu)
     if flavour != "auto":
         find_flavour(flavour)
+
+
+def check_precisions(names: Iterable[str], target: Target) -> None:
+    """Raise UsageError for a precision that the target GPU does not have, MachineError for one that its TensorRT does not."""
+    rows = [PRECISIONS[name] for name in names]
+    check_gpu([row.name for row in rows], target.gpu.title, target.gpu.sm)
+    for row in rows:
+        if target.flavour.name == "tensorrt" and version_numbers(target.version) < version_numbers(row.tensorrt):
+            raise MachineError(
+                f"TensorRT {target.version} builds no {row.name.upper()} engines: {row.tensorrt} is the first that does. "
+                f"Run: pip install '{target.flavour.install}>={row.tensorrt}'"
+            )
 
 
 def choose_target(gpu: str, flavour: str, probed: dict[str, ProbeResult], *, device: str | int | None = None) -> Target:

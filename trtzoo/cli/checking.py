@@ -24,7 +24,7 @@ from trtzoo.report.tables import parity as report
 from trtzoo.report.tables.accuracy import comparable
 from trtzoo.report.tables.formats import render
 from trtzoo.verification.check import block_divergences, quantized_blocks
-from trtzoo.verification.tolerances import BlockError, Divergence, ParityVerdict
+from trtzoo.verification.tolerances import ROUNDING, BlockError, Divergence, ParityVerdict
 
 
 @command("eval")
@@ -124,7 +124,7 @@ def parity(
         bool,
         Option(
             "--layers",
-            help="Compare the FP16 graph, or that of --precision int8, with the FP32 graph block by block, in ONNX Runtime.",
+            help="Compare the FP16 graph, or that of --precision, with the FP32 graph block by block, in ONNX Runtime.",
         ),
     ] = False,
     form: options.Format = "rich",
@@ -134,7 +134,8 @@ def parity(
     """Compare engines with the PyTorch reference on the same images, each engine at its own batch size.
 
     Exit code 1 if one fails. The table's caption has the limits of each precision. A plain folder of photographs without labels
-    is enough. --layers names the first block at which FP16 leaves tolerance, or ranks the blocks of INT8 by the error they add.
+    is enough. --layers names the first block at which FP16 or BF16 leaves tolerance, or ranks the blocks of INT8 or FP8 by the
+    error they add.
 
     Examples: trtzoo parity densenet121 --data photographs; trtzoo parity --all --precision fp32,fp16 --batch 1,8;
     trtzoo parity dpn131 --layers; trtzoo parity dpn131 --layers --precision int8 --data photographs
@@ -146,9 +147,9 @@ def parity(
             raise UsageError(f"--layers compares a model's two graphs in ONNX Runtime. Leave out {', '.join(unused)}.")
         precisions = selection.select_precisions(precision or "fp32")
         selection.select_runtime(gpu, runtime, precisions, device=device)
-        quantized = next((name for name in precisions if PRECISIONS[name].quantized), None)
+        narrow = next((name for name in precisions if name in ROUNDING or PRECISIONS[name].quantized), "fp16")
         images = checking.image_reader(data, limit=limit, classes=classes, labels=labels)
-        return _compare_layers(selection.select_models(models), images, onnx_dir, form, quantized)
+        return _compare_layers(selection.select_models(models), images, onnx_dir, form, narrow)
     arguments, missing = locals(), list[TrtzooError]()
     verdicts = forward(api.parity, arguments, on_result=_log, on_missing=missing.append)
     for error in missing:
@@ -170,22 +171,20 @@ def _log(verdict: ParityVerdict) -> None:
     log.info("%s %s", verdict.title, "fails" if verdict.reasons else "passes")
 
 
-def _compare_layers(models: list[str], images: Callable[[int], DataSet], onnx: Path, form: str, quantized: str | None) -> bool:
+def _compare_layers(models: list[str], images: Callable[[int], DataSet], onnx: Path, form: str, precision: str) -> bool:
     """Print every model's blocks and the first of each that leaves tolerance; return whether one does, or a model fails.
 
-    The blocks are FP16's, or those of the precision `quantized`.
+    The blocks are those of the graph of `precision`.
     """
     shown, failed = [], False
     for model in models:
-        fp32, other = (find_graph(onnx, model, kind) for kind in ("fp32", PRECISIONS[quantized or "fp16"].graph))
+        fp32, other = (find_graph(onnx, model, kind) for kind in ("fp32", PRECISIONS[precision].graph))
         found: list[Divergence] | list[BlockError]
         try:
             with progress_bars() as bars:
                 bars.add_task(f"comparing the blocks of {model}", total=None)
-                if quantized:
-                    found = quantized_blocks(model, fp32, other, quantized, images)
-                else:
-                    found = block_divergences(model, fp32, other, images)
+                compare = quantized_blocks if PRECISIONS[precision].quantized else block_divergences
+                found = compare(model, fp32, other, precision, images)
         except DataError:
             raise
         except TrtzooError as error:

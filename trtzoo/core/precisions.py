@@ -12,16 +12,18 @@ from trtzoo.core.modules import read_rows
 class Graph(msgspec.Struct, frozen=True):
     """A kind of ONNX file: the type of its floating-point tensors, and the type to which Q/DQ nodes quantize the others."""
 
-    floats: Literal["fp32", "fp16"]
-    quantized: Literal["", "int8"] = ""
-    opset: int = 13  # at least; QuantizeLinear takes scales in FP16 from 19 on
+    floats: Literal["fp32", "fp16", "bf16"]
+    quantized: Literal["", "int8", "fp8"] = ""
+    opset: int = 13  # at least; QuantizeLinear takes FP8, and scales in FP16, from 19 on, convolutions take BF16 from 22 on
 
 
 GRAPHS = {
     "fp32": Graph("fp32"),
     "fp16": Graph("fp16"),
+    "bf16": Graph("bf16", opset=22),
     "int8": Graph("fp32", "int8"),
     "int8-fp16": Graph("fp16", "int8", opset=19),
+    "fp8": Graph("fp16", "fp8", opset=19),
 }
 
 
@@ -31,6 +33,8 @@ class Precision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `tolerance` bounds max|logit - reference| / max|reference| against float64; `winograd_tolerance` does where a runtime's
     kernels may compute 3x3 convolutions by Winograd's algorithm (None: the same). `least_cosine` bounds the cosine of an
     image's logits and the reference's: quantized precisions have it, and are judged by classes (verification/tolerances.py).
+    GPUs have the type from compute capability `sm` / 10 on, and older ones could use `instead`; `tensorrt` is the first
+    TensorRT that builds it.
     """
 
     name: str
@@ -40,6 +44,9 @@ class Precision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     winograd_tolerance: float | None = None
     least_cosine: float | None = None
     tf32: bool = False
+    sm: int = 0
+    instead: str = ""
+    tensorrt: str = "8.6"
 
     @property
     def graphs(self) -> list[str]:
@@ -64,7 +71,10 @@ def precision_of(graph: str) -> str:
     return next((row.name for row in PRECISIONS.values() if graph in row.graphs), graph)
 
 
-def check_tf32(names: Iterable[str], gpu: str, sm: int) -> None:
-    """Raise UsageError for TF32 on a GPU without it: it would compute FP32 under another name."""
-    if sm < 80 and any(PRECISIONS[name].tf32 for name in names):
-        raise UsageError(f"{gpu} (SM{sm}) has no TF32; it came with SM80. Say --precision fp32")
+def check_gpu(names: Iterable[str], gpu: str, sm: int) -> None:
+    """Raise UsageError for a precision that a GPU does not have: TF32 would compute FP32 under another name."""
+    for row in (PRECISIONS[name] for name in names):
+        if sm < row.sm:
+            raise UsageError(
+                f"{gpu} (SM{sm}) has no {row.name.upper()}; it came with SM{row.sm}. Say --precision {row.instead}"
+            )

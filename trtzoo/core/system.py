@@ -111,12 +111,22 @@ def die_with_parent() -> None:
 
 INT8_INSTRUCTIONS = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX VNNI", "asimddp": "dot product"}
 """Flags of processors with instructions for sums of INT8 products, the fastest first."""
+BF16_INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "bf16": "Arm's BF16"}
 
 
 def int8_instructions(root: Path = ROOT) -> str:
     """The processor's instructions for INT8: those above that it has, "none", or "unknown" where the system does not say."""
+    return _instructions(INT8_INSTRUCTIONS, root)
+
+
+def bf16_instructions(root: Path = ROOT) -> str:
+    """The processor's instructions for sums of BF16 products, as above."""
+    return _instructions(BF16_INSTRUCTIONS, root)
+
+
+def _instructions(known: dict[str, str], root: Path) -> str:
     try:
         flags = re.search(r"^(?:flags|Features)\s*:(.*)$", (root / "proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
         return "unknown"
-    return ", ".join(name for flag, name in INT8_INSTRUCTIONS.items() if flags and flag in flags[1].split()) or "none"
+    return ", ".join(name for flag, name in known.items() if flags and flag in flags[1].split()) or "none"

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from trtzoo.artifacts import golden
-from trtzoo.artifacts.foreign import QUANTIZED, ForeignFile
+from trtzoo.artifacts.foreign import ForeignFile
 from trtzoo.artifacts.graphs import AdoptionOrder, OnnxSidecar, is_sidecar
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ExportError, MachineError, TrtzooError, WrongOutputError
@@ -118,19 +118,20 @@ class _Adoption(msgspec.Struct, frozen=True):
         from trtzoo.exporter.halving import halve
 
         model, identity, sample = self.rewritten.model, self.file.identity, self.reference.sample
-        converted = order.precision == "fp16" and self.file.precision == "fp32"
+        converted = order.precision != self.file.precision
         if converted:
-            model = halve(model, order.io)
+            model = halve(model, order.precision, order.io)
         path.write_bytes(model.SerializeToString(deterministic=True))
         sample_path = path.with_suffix(".npz")
         sample.save(sample_path)
         images, expected = sample.batch(golden.IMAGES if self.batch == "dynamic" else self.batch)
         try:
-            logits = _plain(path)(images) if order.precision == QUANTIZED else _optimised(path, images)
-            precise = "fp16" if order.precision == QUANTIZED else order.precision  # both compute the same steps
+            quantized = PRECISIONS[order.precision].quantized
+            logits = _plain(path)(images) if quantized else _optimised(path, images, order.precision)
+            precise = "fp16" if quantized else order.precision  # both compute the same steps
             check = golden.check_logits(logits, expected, tolerance=PRECISIONS[precise].tolerance)
         except WrongOutputError as error:
-            raise WrongOutputError(f"{error}{self._overflow() if converted else ''}") from error
+            raise WrongOutputError(f"{error}{self._overflow() if order.precision == 'fp16' and converted else ''}") from error
         digest = sha256_file(path)
         return _write_sidecar(
             path,
@@ -155,7 +156,7 @@ class _Adoption(msgspec.Struct, frozen=True):
                 ),
                 checkpoint=str(order.source.absolute()),
                 reference=self.reference.title,
-                rewrites=(*self.rewritten.notes, *(["converted to FP16"] if converted else [])),
+                rewrites=(*self.rewritten.notes, *([f"converted to {order.precision.upper()}"] if converted else [])),
                 inputs_sha256=inputs,
                 sha256=digest,
                 bytes=path.stat().st_size,
@@ -168,14 +169,14 @@ class _Adoption(msgspec.Struct, frozen=True):
 
     def _overflow(self) -> str:
         """Which tensors exceed FP16's range, as the end of an error."""
-        from trtzoo.exporter.halving import LARGEST
+        from trtzoo.exporter.onnx_writer import LARGEST
 
         made = {name for node in self.rewritten.model.graph.node for name in node.output}
-        beyond = {name: peak for name, peak in self.reference.peaks.items() if peak > LARGEST and name in made}
+        beyond = {name: peak for name, peak in self.reference.peaks.items() if peak > LARGEST["fp16"] and name in made}
         if not beyond:
             return ""
         first = next(iter(beyond))
-        return f": {len(beyond)} tensors exceed FP16's {LARGEST:g}, the first is {first} with {beyond[first]:.3g}"
+        return f": {len(beyond)} tensors exceed FP16's {LARGEST['fp16']:g}, the first is {first} with {beyond[first]:.3g}"
 
 
 def _write_sidecar(path: Path, sidecar: OnnxSidecar) -> OnnxSidecar:
@@ -208,7 +209,7 @@ def _reference(file: ForeignFile, original: Any, run: Callable[[Array], Array]) 
     identity = file.identity
     images = golden.images(identity.height, width=identity.width)
     plain = _in_batches(run, images, identity)
-    if file.precision == QUANTIZED:
+    if PRECISIONS[file.precision].quantized:
         return Reference(golden.Golden(images, plain), "ONNX Runtime on the original")
     try:
         evaluation = Evaluation(original)
@@ -223,11 +224,11 @@ def _reference(file: ForeignFile, original: Any, run: Callable[[Array], Array]) 
     return Reference(golden.Golden(images, plain), "ONNX Runtime FP32 on the original", why=why)
 
 
-def _optimised(path: Path, images: Array) -> Array:
-    """The logits by ONNX Runtime as it is used."""
+def _optimised(path: Path, images: Array, kind: str) -> Array:
+    """The logits by ONNX Runtime as it is used on a graph of this kind."""
     from trtzoo.runtimes.onnxruntime import Session
 
-    with closing(Session(path, batch=len(images))) as session:
+    with closing(Session(path, batch=len(images), kind=kind)) as session:
         return session.infer(images)
 
 

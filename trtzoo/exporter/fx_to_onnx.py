@@ -13,6 +13,7 @@ from torch import fx, nn
 from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ExportError
+from trtzoo.core.precisions import GRAPHS
 from trtzoo.exporter import layers, pointwise, products, shapes
 from trtzoo.exporter.onnx_writer import ELEMENTS, INPUT, OUTPUT, OnnxGraph
 from trtzoo.exporter.tracing import getitem, trace
@@ -27,7 +28,8 @@ def translate(network: nn.Module, order: ExportOrder) -> OnnxGraph:
     Weights and activations have the type `floats`; the number of classes is the network's. Raises ExportError for an operation
     that has no row in OPERATIONS.
     """
-    graph, precision, io = OnnxGraph(order.model, order.floats, order.graph_opset), order.floats, order.io
+    precision, io, quantized = order.floats, order.io, GRAPHS[order.precision].quantized
+    graph = OnnxGraph(order.model, precision, order.graph_opset, quantized=quantized)
     try:
         traced = trace(network, order.size, OPERATIONS)
         values: dict[fx.Node, Any] = {}

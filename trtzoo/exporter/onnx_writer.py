@@ -18,9 +18,20 @@ from onnx import TensorProto, helper, numpy_helper
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ExportError
 
-ELEMENTS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
+ELEMENTS = {
+    "fp32": TensorProto.FLOAT,
+    "fp16": TensorProto.FLOAT16,
+    "bf16": TensorProto.BFLOAT16,
+    "int8": TensorProto.INT8,
+    "uint8": TensorProto.UINT8,
+    "fp8": TensorProto.FLOAT8E4M3FN,
+}
+LARGEST = {"fp32": float(np.finfo("f4").max), "fp16": 65504.0, "bf16": 255 * 2.0**120, "int8": 127, "uint8": 255, "fp8": 448}
+"""The largest value of each type."""
 INPUT, OUTPUT = "images", "logits"
-_FLOATS: dict[str, np.dtype[Any]] = {"fp32": np.dtype("<f4"), "fp16": np.dtype("<f2")}
+TYPES: dict[str, np.dtype[Any]] = {name: helper.tensor_dtype_to_np_dtype(element) for name, element in ELEMENTS.items()}
+_PLAIN = (TYPES["fp32"], TYPES["fp16"])  # NumPy's own
+_NAMES = {dtype: name for name, dtype in TYPES.items()}
 GRAPH, INITIALIZER, RAW_DATA = (bytes([field << 3 | 2]) for field in (7, 5, 9))  # Protobuf's keys of these fields
 
 
@@ -48,13 +59,15 @@ class Weight:
             if self.scale is None:
                 array = np.asarray(self.values, self.dtype, order="C")
             else:
-                array = np.empty(self.values.shape, np.float64 if self.dtype == np.int8 else self.dtype)
+                array = np.empty(self.values.shape, self.dtype if self.dtype in _PLAIN else np.float64)
                 factors = self.scale.reshape(-1, *[1] * (array.ndim - 1))
                 np.multiply(self.values, factors, out=array, casting="same_kind")
             if self.dtype == np.int8:
-                array = np.rint(array).astype(np.int8)
+                array = np.rint(array)
+            array = array.astype(self.dtype, copy=False)
         if not np.isfinite(array).all():
-            raise ExportError(f"{self.name} does not fit {self.dtype}, whose largest value is {np.finfo(self.dtype).max:g}.")
+            kind = _NAMES[self.dtype]
+            raise ExportError(f"{self.name} does not fit {kind.upper()}, whose largest value is {LARGEST[kind]:g}.")
         return array
 
     @property
@@ -70,7 +83,10 @@ class Weight:
 
 @dataclass
 class OnnxGraph:
-    """Nodes and weights of one ONNX graph, in one floating-point type, `precision`."""
+    """Nodes and weights of one ONNX graph, in one floating-point type, `precision`.
+
+    Convolutions may be `quantized` to another type, one of Graph.quantized.
+    """
 
     name: str
     precision: str
@@ -79,6 +95,7 @@ class OnnxGraph:
     weights: dict[str, Weight] = field(default_factory=dict)
     inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
+    quantized: str = ""
 
     def node(self, operation: str, name: str, *inputs: str, outputs: tuple[str, ...] = (), **attributes: Any) -> str:
         """Append a node and return its name, which is also its result's name unless `outputs` are given."""
@@ -91,7 +108,7 @@ class OnnxGraph:
         Its type is the graph's, or that of `precision`; whole numbers stay int64, and truth values stay themselves.
         """
         kind = values.dtype.kind
-        dtype = np.dtype("<i8") if kind == "i" else np.dtype(bool) if kind == "b" else _FLOATS[precision or self.precision]
+        dtype = np.dtype("<i8") if kind == "i" else np.dtype(bool) if kind == "b" else TYPES[precision or self.precision]
         wanted, number = Weight(name, dtype, values, scale), 1
         while (there := self.weights.get(wanted.name)) and not there.equals(wanted):
             wanted, number = replace(wanted, name=f"{name}.{number}"), number + 1

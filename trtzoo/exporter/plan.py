@@ -21,7 +21,7 @@ from trtzoo.artifacts.graphs import AdoptionOrder, Exporter, ExportOrder, OnnxSi
 from trtzoo.core.console import log
 from trtzoo.core.errors import ExportError, StoreError, TrtzooError
 from trtzoo.core.files import encode, read_sidecar, replacing, sha256_file, sidecar_path
-from trtzoo.core.precisions import PRECISIONS, precision_of
+from trtzoo.core.precisions import GRAPHS, PRECISIONS, precision_of
 from trtzoo.core.records import Record
 from trtzoo.images.dataset import DataSet
 from trtzoo.models.sources import FILE, SEEDED, Checkpoint
@@ -93,7 +93,9 @@ def export(
         sample, sample_path = golden_sample(order.in_floats), path.with_suffix(".npz")
         sample.save(sample_path)
         images, expected = sample.batch(golden.IMAGES if order.batch == "dynamic" else order.batch)
-        with closing(onnxruntime.Session(path, batch=len(images), optimised=quantization is None)) as session:
+        with closing(
+            onnxruntime.Session(path, batch=len(images), optimised=quantization is None, kind=order.precision)
+        ) as session:
             logits, runtime = session.infer(images), session.versions
         own = checkpoint.path  # published checkpoints are found again by their source
         facts = asdict(order)
@@ -128,6 +130,7 @@ def export(
                 if not force and not current and (there := exported(path)):
                     current, note = _instead(there, checkpoint, model)
                 sidecar = current or make(order, work / path.name, inputs)
+                note = note or ("" if current else _unfit_text(sidecar))
         except TrtzooError as failure:
             sidecar, error = None, str(failure)
         seconds, up_to_date = time.perf_counter() - start, current is not None
@@ -152,6 +155,16 @@ def translate(network: "nn.Module", order: ExportOrder, model: Model) -> "tuple[
 
         log.info("%s Using torch.onnx.export, which takes longer.", error)
         return torch_export.translate(network, order), "torch.onnx"
+
+
+def _unfit_text(sidecar: OnnxSidecar) -> str:
+    """Which convolutions of a quantized graph are not quantized, because the type does not allow it; empty if all are."""
+    found, row = sidecar.quantization, GRAPHS[sidecar.precision]
+    if found is None or not found.unfit:
+        return ""
+    rest = ", ".join(f"{count} {reason}" for reason, count in found.unfit.items())
+    kinds = row.quantized.upper(), row.floats.upper()
+    return f"{found.convolutions} of {found.all_convolutions} convolutions in {kinds[0]}, in {kinds[1]} {rest}"
 
 
 def counts(model: Model, order: ExportOrder, network: "nn.Module", graph: "OnnxGraph") -> Count:

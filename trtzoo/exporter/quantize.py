@@ -1,7 +1,8 @@
-"""Quantizes a graph to INT8 by explicit Q/DQ nodes: which tensors, by the rules below, and with which scales.
+"""Quantizes a graph to INT8 or FP8 by explicit Q/DQ nodes: which tensors, by the rules below, and with which scales.
 
-convolutions  All but the stem's and the classifier's: each has its weights in INT8, one scale per output channel, and its
-              input quantized. BN is folded into them before. Bias and the nodes between stay in floating point.
+convolutions  All but the stem's and the classifier's: each has its weights quantized, one scale per output channel, and its
+              input, too. BN is folded into them before. Bias and the nodes between stay in floating point. In FP8 TensorRT
+              has no fast kernels for grouped convolutions, nor for channels that are not a multiple of 16: those stay FP16.
 concatenation Its parts and its result are quantized, so that it moves bytes. Parts that meet in one concatenation, or in
               nested ones, share a scale, and then joining them rounds nothing. If their ranges differ more than SHARED times,
               each has its own, and the concatenation joins floating-point values.
@@ -9,9 +10,10 @@ addition      TensorRT fuses it into the convolution of its branch if the other 
               and the branch is not. ONNX Runtime fuses nothing, and computes in INT8 if both are.
 scales        Symmetric: zero stays zero. A scale has eight significant bits, so it is the same number in FP16, and the same on
               every machine. Processors take values that are never negative as UINT8, which has twice as many levels for them
-              and makes ReLU free; TensorRT takes INT8 only.
+              and makes ReLU free; TensorRT takes INT8 only. FP8 is E4M3: its largest value is 448.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 import msgspec
@@ -22,29 +24,38 @@ from trtzoo.artifacts.blocks import node_blocks
 from trtzoo.artifacts.graphs import Calibration, Quantization
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ExportError
-from trtzoo.exporter.onnx_writer import OnnxGraph, Weight
+from trtzoo.exporter.onnx_writer import LARGEST, TYPES, OnnxGraph, Weight
 
 SHARED = 4  # a part of the smallest range keeps six of its eight bits
 LEVELS, UNSIGNED_LEVELS = 127, 255
+MULTIPLE = 16  # of channels, for TensorRT's convolutions in FP8
+GROUPED, ODD = "grouped", f"with channels that are not a multiple of {MULTIPLE}"
 KEEPS_SIGN = ("AveragePool", "MaxPool")
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """The convolutions to quantize, by name, the tensors, and the family of each tensor that is in a concatenation."""
+    """The convolutions to quantize, by name, the tensors, and the family of each tensor that is in a concatenation.
+
+    `unfit` counts the convolutions that the type cannot have, by reason.
+    """
 
     convolutions: frozenset[str]
     tensors: tuple[str, ...]
     families: dict[str, str]
+    unfit: dict[str, int] = {}
 
 
 def place(graph: OnnxGraph, *, kept: Collection[str] = ()) -> Placement:
     """Choose what to quantize in a graph of floating-point nodes. The nodes of the blocks `kept` ask for nothing."""
     producers = {name: node for node in graph.nodes for name in node.output}
-    convolutions, tensors, parents = set[str](), dict[str, None](), dict[str, str]()
+    convolutions, tensors, parents, unfit = set[str](), dict[str, None](), dict[str, str](), Counter[str]()
     for node, block in zip(graph.nodes, node_blocks(graph.nodes), strict=True):
         if block in kept:
             continue
         if node.op_type == "Conv" and _is_inner(producers.get(node.input[0])):
+            if reason := _unfit(graph, node):
+                unfit[reason] += 1
+                continue
             convolutions.add(node.name)
             tensors[node.input[0]] = None
         elif node.op_type == "Concat":
@@ -54,7 +65,17 @@ def place(graph: OnnxGraph, *, kept: Collection[str] = ()) -> Placement:
         elif node.op_type == "Add":
             around, branch = node.input
             tensors |= dict.fromkeys([around, *([branch] if graph.precision == "fp32" else []), *node.output])
-    return Placement(frozenset(convolutions), tuple(tensors), {name: _family(name, parents) for name in parents})
+    families = {name: _family(name, parents) for name in parents}
+    return Placement(frozenset(convolutions), tuple(tensors), families, dict(sorted(unfit.items())))
+
+
+def _unfit(graph: OnnxGraph, node: onnx.NodeProto) -> str:
+    """Why TensorRT has no kernel in the graph's quantized type for a convolution; empty if it has."""
+    if graph.quantized != "fp8":
+        return ""
+    if any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute):
+        return GROUPED
+    return ODD if any(side % MULTIPLE for side in graph.weights[node.input[1]].values.shape[:2]) else ""
 
 
 def _is_inner(producer: onnx.NodeProto | None) -> bool:
@@ -82,7 +103,7 @@ def quantize(
     """
     placement, nodes = place(graph, kept=kept), graph.nodes
     unsigned = _never_negative(nodes) if graph.precision == "fp32" else set()
-    scales = activation_scales(nodes, placement, ranges, unsigned)
+    scales = activation_scales(nodes, placement, ranges, unsigned, levels=_levels(graph))
     graph.nodes, dequantized = [], dict[str, str]()
     for node in nodes:
         inputs = [dequantized.get(name, name) for name in node.input]
@@ -94,7 +115,7 @@ def quantize(
         graph.nodes.append(copy)
         for name in node.output:
             if name in scales:
-                kind = "uint8" if name in unsigned else "int8"
+                kind = "uint8" if name in unsigned else graph.quantized
                 parameters = graph.weight(f"{name}.scale", np.array(scales[name])), _zeros(graph, name, kind)
                 quantized = graph.node("QuantizeLinear", f"{name}.quantized", name, *parameters)
                 dequantized[name] = graph.node("DequantizeLinear", f"{name}.dequantized", quantized, *parameters)
@@ -103,15 +124,24 @@ def quantize(
         scales=scales,
         convolutions=len(placement.convolutions),
         all_convolutions=sum(node.op_type == "Conv" for node in nodes),
+        unfit=placement.unfit,
         kept=tuple(sorted(kept)),
         unreadable=unreadable,
     )
 
 
 def activation_scales(
-    nodes: list[onnx.NodeProto], placement: Placement, ranges: Mapping[str, float], unsigned: Collection[str] = ()
+    nodes: list[onnx.NodeProto],
+    placement: Placement,
+    ranges: Mapping[str, float],
+    unsigned: Collection[str] = (),
+    *,
+    levels: float = LEVELS,
 ) -> dict[str, float]:
-    """The scale of each tensor that is quantized: a family's own, if its ranges allow it, or else each tensor's."""
+    """The scale of each tensor that is quantized: a family's own, if its ranges allow it, or else each tensor's.
+
+    `levels` is the largest value of the type that has a sign.
+    """
     families: dict[str, list[str]] = {}
     for name in placement.tensors:
         if not 0 < ranges[name] < float("inf"):
@@ -127,9 +157,9 @@ def activation_scales(
         signed = any(name not in unsigned for name in members)
         for name in members:
             if len(members) == 1 or shares:
-                scales[name] = round_up(largest / (LEVELS if signed else UNSIGNED_LEVELS))
+                scales[name] = round_up(largest / (levels if signed else UNSIGNED_LEVELS))
             elif name not in joined:
-                scales[name] = round_up(ranges[name] / (UNSIGNED_LEVELS if name in unsigned else LEVELS))
+                scales[name] = round_up(ranges[name] / (UNSIGNED_LEVELS if name in unsigned else levels))
     return {name: scales[name] for name in placement.tensors if name in scales}
 
 
@@ -152,19 +182,23 @@ def _never_negative(nodes: list[onnx.NodeProto]) -> set[str]:
     return found
 
 
+def _levels(graph: OnnxGraph) -> float:
+    return LARGEST[graph.quantized]
+
+
 def _quantized_weight(graph: OnnxGraph, name: str) -> str:
-    """Make a weight INT8, with one scale per output channel, and return the name of its dequantized value."""
+    """Quantize a weight, with one scale per output channel, and return the name of its dequantized value."""
     weight = graph.weights[name]
     largest = np.abs(weight.values).reshape(len(weight.values), -1).max(axis=1).astype(np.float64)
     factors = np.ones(len(largest)) if weight.scale is None else weight.scale
-    scales = np.where(largest * factors == 0, 1.0, _round_up(largest * np.abs(factors) / LEVELS))
-    graph.weights[name] = Weight(name, np.dtype(np.int8), weight.values, factors / scales)
-    parameters = graph.weight(f"{name}.scale", scales), _zeros(graph, name, "int8", len(scales))
+    scales = np.where(largest * factors == 0, 1.0, _round_up(largest * np.abs(factors) / _levels(graph)))
+    graph.weights[name] = Weight(name, TYPES[graph.quantized], weight.values, factors / scales)
+    parameters = graph.weight(f"{name}.scale", scales), _zeros(graph, name, graph.quantized, len(scales))
     return graph.node("DequantizeLinear", f"{name}.dequantized", name, *parameters, axis=0)
 
 
 def _zeros(graph: OnnxGraph, tensor: str, kind: str, *shape: int) -> str:
     """A tensor's zero point, which also says its type. None is shared: ONNX Runtime cannot replace a shared one."""
     name = f"{tensor}.zero"
-    graph.weights[name] = Weight(name, np.dtype(kind), np.zeros(shape))
+    graph.weights[name] = Weight(name, TYPES[kind], np.zeros(shape))
     return name

@@ -99,16 +99,26 @@ def upgrade(model: onnx.ModelProto, notes: list[str]) -> onnx.ModelProto:
 
     Raises ExportError if onnx cannot convert it.
     """
-    found = next((row.version for row in model.opset_import if row.domain in ("", "ai.onnx")), 1)
+    found = opset_of(model)
     if found >= OLDEST:
         return model
-    try:
-        upgraded = onnx.version_converter.convert_version(model, MODERN)
-    except Exception as error:  # onnx's converter raises RuntimeError and others
-        reason = " ".join(str(error).split())[:200]
-        raise ExportError(f"opset {found} is too old, and onnx cannot convert it to {MODERN}: {reason}") from error
+    upgraded = convert(model, MODERN)
     notes.append(f"opset {found} converted to {MODERN}")
     return upgraded
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The opset of ONNX's own operations."""
+    return next((row.version for row in model.opset_import if row.domain in ("", "ai.onnx")), 1)
+
+
+def convert(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The model in another opset. Raises ExportError if onnx cannot convert it."""
+    try:
+        return onnx.version_converter.convert_version(model, opset)
+    except Exception as error:  # onnx's converter raises RuntimeError and others
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(f"opset {opset_of(model)} is too old, and onnx cannot convert it to {opset}: {reason}") from error
 
 
 def tidy(model: onnx.ModelProto) -> onnx.ModelProto:

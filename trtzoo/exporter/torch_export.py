@@ -72,7 +72,7 @@ def _export(network: nn.Module, order: ExportOrder) -> onnx.ModelProto:
                 dynamo=True,
                 verbose=False,
                 dynamic_shapes=shapes,
-                opset_version=max(order.opset, LEAST_OPSET),
+                opset_version=max(order.graph_opset, LEAST_OPSET),
             )
         assert program is not None
         return program.model_proto

@@ -7,7 +7,7 @@ import numpy as np
 from torch import fx
 
 from trtzoo.core.errors import ExportError
-from trtzoo.exporter.onnx_writer import ELEMENTS, OnnxGraph
+from trtzoo.exporter.onnx_writer import ELEMENTS, LARGEST, OnnxGraph
 from trtzoo.exporter.tracing import BATCH, Constant
 
 Value = Any  # the name of an ONNX value, a tuple of names where an operation has several results, or a Constant
@@ -27,8 +27,7 @@ def tensor(graph: OnnxGraph, node: fx.Node, value: Value, label: str = "constant
 def scalar(graph: OnnxGraph, value: float, *, precision: str = "") -> str:
     """The name of a number of the graph's type, or of another precision. An infinite one becomes the type's largest."""
     kind = precision or graph.precision
-    largest = float(np.finfo(np.float16).max if kind == "fp16" else np.finfo(np.float32).max)
-    finite = min(max(float(value), -largest), largest)
+    finite = min(max(float(value), -LARGEST[kind]), LARGEST[kind])
     return graph.weight(f"{kind}.{finite!r}", np.array(finite), precision=precision)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from trtzoo.core.errors import MachineError
 from trtzoo.core.files import cache_folder, free_space
+from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import SCHEMA, Record
+from trtzoo.core.system import bf16_instructions
 from trtzoo.hardware import probes
-from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu, check_target, identify_gpu
+from trtzoo.hardware.gpus import FLAVOURS, GPUS, Gpu, check_target, identify_gpu, version_numbers
 from trtzoo.hardware.onnx_providers import CUDA, TENSORRT
 from trtzoo.hardware.probes import CudaDevice, ProbeResult
 from trtzoo.hardware.software import driver_problem, find_stack
@@ -74,6 +76,7 @@ def diagnose(found: dict[str, ProbeResult], *, free: int, folders: tuple[FolderS
     targets = ", ".join(row.name for row in GPUS.values() if not row.not_rtx and f"SM{row.sm}" in rtx.features)
     openvino = found.get("openvino", ProbeResult(error="not installed"))
     also = "" if openvino.error else f", OpenVINO {openvino.version.split('-')[0]}"
+    half = "" if openvino.error else f"; bf16 by {bf16_instructions()}"
     space = f"{free / 1e9:.0f} GB free; the ten networks in FP32 and FP16 take about {SPACE / 1e9:.0f} GB"
     rows = {  # what this machine can do, or else the problem and its remedy
         "export": (
@@ -82,12 +85,12 @@ def diagnose(found: dict[str, ProbeResult], *, free: int, folders: tuple[FolderS
             "trtzoo setup",
         ),
         "build ahead of time": (
-            f"TensorRT-RTX {rtx.version} for {targets}",
+            f"TensorRT-RTX {rtx.version} for {targets}; {_types_since()}",
             _error("TensorRT-RTX", rtx),
             f"pip install {FLAVOURS['rtx'].install}",
         ),
         "run ONNX files": (
-            f"ONNX Runtime {onnxruntime.version} on {_providers(onnxruntime)}{also}",
+            f"ONNX Runtime {onnxruntime.version} on {_providers(onnxruntime)}{also}{half}",
             _error("onnxruntime", onnxruntime),
             "trtzoo setup",
         ),
@@ -112,6 +115,7 @@ def _on_gpu(found: dict[str, ProbeResult]) -> dict[str, tuple[str, str, str]]:
     """What the first GPU can be used for, as in `diagnose`."""
     cuda, onnxruntime, torch, tensorrt = (found[name] for name in ("cuda", "onnxruntime", "torch", "tensorrt"))
     gpu = cuda.devices[0] if cuda.devices else None
+    here = gpu.name if gpu else ""
     engines = {row.title: _problem(row.title, found[row.module], cuda.version) for row in FLAVOURS.values()}
     flavours = " and ".join(title for title, problem in engines.items() if not problem)
     runtime, pytorch = f"ONNX Runtime {onnxruntime.version}", f"PyTorch {torch.version}"
@@ -119,22 +123,39 @@ def _on_gpu(found: dict[str, ProbeResult]) -> dict[str, tuple[str, str, str]]:
     unsupported = f"{row.title} is not supported: {row.unsupported}" if row and row.unsupported else ""
     outdated = _target_problem(row, tensorrt.version) if row else ""
     rows = {
-        "build for this GPU": (f"TensorRT {tensorrt.version} for", unsupported or engines["TensorRT"] or outdated),
+        "build for this GPU": (
+            f"TensorRT {tensorrt.version} for {here}: {_types(gpu.sm if gpu else 0, tensorrt.version)}",
+            unsupported or engines["TensorRT"] or outdated,
+        ),
         "run engines": (
-            f"{flavours} on",
+            f"{flavours} on {here}",
             _problem("PyCUDA", found["pycuda"], cuda.version) or ("" if flavours else engines["TensorRT"]),
         ),
         "run ONNX on this GPU": (
-            f"{runtime} with {_providers(onnxruntime)} on",
+            f"{runtime} with {_providers(onnxruntime)} on {here}",
             _problem("ONNX Runtime", onnxruntime, cuda.version, needs_cuda=True) or _unusable(onnxruntime),
         ),
-        "run PyTorch on this GPU": (f"{pytorch} on", _problem("PyTorch", torch, cuda.version, needs_cuda=True)),
+        "run PyTorch on this GPU": (f"{pytorch} on {here}", _problem("PyTorch", torch, cuda.version, needs_cuda=True)),
     }
     if gpu is None:
         nothing = ("", cuda.error or "the driver reports no GPU", "use a machine with an NVIDIA GPU")
         return dict.fromkeys(rows, nothing)
     remedy = "use a machine with another NVIDIA GPU" if unsupported else _remedy(gpu, cuda.version)
-    return {name: (f"{good} {gpu.name}", problem, remedy) for name, (good, problem) in rows.items()}
+    return {name: (good, problem, remedy) for name, (good, problem) in rows.items()}
+
+
+def _types(sm: int, version: str) -> str:
+    """The precisions that a GPU has and this TensorRT builds: "fp32, fp16, int8"."""
+    known = [row for row in PRECISIONS.values() if sm >= row.sm and version_numbers(version) >= version_numbers(row.tensorrt)]
+    return ", ".join(row.name for row in known)
+
+
+def _types_since() -> str:
+    """Which precisions not every GPU has: "tf32 and bf16 from SM80 on, fp8 from SM89 on"."""
+    since: dict[int, list[str]] = {}
+    for row in PRECISIONS.values():
+        since.setdefault(row.sm, []).append(row.name)
+    return ", ".join(f"{' and '.join(names)} from SM{sm} on" for sm, names in since.items() if sm)
 
 
 def _providers(onnxruntime: ProbeResult) -> str:

@@ -16,7 +16,7 @@ from trtzoo.core.records import Identity, Result
 from trtzoo.hardware.gpus import GPUS, Card, find_card
 from trtzoo.models.table import MODELS, Model, zoo
 
-BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
 VALUES = 3 * 224 * 224, 1000  # of one image, and of its logits
 
 

@@ -13,7 +13,7 @@ from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.arrays import Array
 from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.records import Sample
-from trtzoo.core.system import int8_instructions
+from trtzoo.core.system import bf16_instructions, int8_instructions
 
 OUT_OF_MEMORY = ("out of memory", "Failed to allocate memory", "CUDNN_STATUS_ALLOC_FAILED")
 
@@ -106,6 +106,14 @@ def float32_settings(path: Path) -> dict[str, str]:
 
 def int8_settings(path: Path) -> dict[str, str]:
     """The settings of a session on a processor that computes a quantized file in integers: by which instructions."""
-    if not sidecar_path(path).is_file() or read_record(sidecar_path(path), OnnxSidecar).quantization is None:
+    sidecar = read_record(sidecar_path(path), OnnxSidecar) if sidecar_path(path).is_file() else None
+    return (
+        {"int8 instructions": int8_instructions()} if sidecar and sidecar.quantization and sidecar.precision == "int8" else {}
+    )
+
+
+def bf16_settings(path: Path) -> dict[str, str]:
+    """The settings of a session on a processor that computes a BF16 file in BF16: by which instructions; else empty."""
+    if not sidecar_path(path).is_file() or read_record(sidecar_path(path), OnnxSidecar).precision != "bf16":
         return {}
-    return {"int8 instructions": int8_instructions()}
+    return {"bf16 instructions": bf16_instructions()}

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from trtzoo.artifacts.graphs import OnnxSidecar
+from trtzoo.artifacts.rounding import in_float32
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import MachineError
 from trtzoo.core.files import read_record, sidecar_path
+from trtzoo.core.precisions import GRAPHS
 from trtzoo.core.system import available_cores
 from trtzoo.hardware.onnx_providers import CUDA, TENSORRT, load_libraries, provider_problem
 from trtzoo.runtimes.host_timed import HostSession, StagedSession, int8_settings, memory_errors, set_tf32
@@ -24,20 +27,24 @@ Provider = tuple[str, dict[str, Any]]  # an execution provider's name and option
 class Session(HostSession):
     """One ONNX file on the CPU. Input and output keep their place between samples.
 
-    Unless `optimised`, every node is computed as it is: ONNX Runtime makes wrong graphs of Q/DQ nodes with scales in FP16.
+    Unless `optimised`, every node is computed as it is, and so are those of graphs for GPUs alone: ONNX Runtime makes wrong
+    graphs of Q/DQ nodes with scales in FP16, and it has no convolution in BF16, so that is rounded to after each node. `kind`
+    is the graph's, in GRAPHS, where the file has no sidecar.
     """
 
-    def __init__(self, path: Path, *, batch: int, threads: int = 0, optimised: bool = True) -> None:
+    def __init__(self, path: Path, *, batch: int, threads: int = 0, optimised: bool = True, kind: str = "") -> None:
         options = onnxruntime.SessionOptions()
-        if not optimised:
+        graph = GRAPHS.get(kind or _kind(path), GRAPHS["fp32"])
+        emulated = graph.floats == "bf16"
+        if not optimised or emulated or (graph.quantized and graph.floats == "fp16"):
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry(*WITHOUT_SATURATION)
         options.intra_op_num_threads = self.threads = threads or available_cores()
-        self._session = _open(path, options, [("CPUExecutionProvider", {})])
+        self._session = _open(path, options, [("CPUExecutionProvider", {})], emulated=emulated)
         (source,) = self._session.get_inputs()
         self._input, self._type = source.name, _type(source)
         self._images: dict[str, Array] = {}
-        self.settings = int8_settings(path)
+        self.settings = {"arithmetic": "FP32, rounded to BF16"} if emulated else int8_settings(path)
         self.versions = {"onnxruntime": onnxruntime.__version__}
 
     def infer(self, images: Array) -> Array:
@@ -126,12 +133,18 @@ def _check_provider(name: str) -> None:
         )
 
 
-def _open(path: Path, options: Any, providers: list[Provider]) -> Any:
+def _kind(path: Path) -> str:
+    """The kind of an exported graph, in GRAPHS; empty for a file without a sidecar."""
+    return read_record(sidecar_path(path), OnnxSidecar).precision if sidecar_path(path).is_file() else ""
+
+
+def _open(path: Path, options: Any, providers: list[Provider], *, emulated: bool = False) -> Any:
     """Raises MemoryError, or MachineError where ONNX Runtime cannot load the file."""
     options.log_severity_level = 3
     try:
         with memory_errors():
-            return onnxruntime.InferenceSession(path, options, providers=providers)
+            model = in_float32(onnx.load(path)).SerializeToString() if emulated else path
+            return onnxruntime.InferenceSession(model, options, providers=providers)
     except MemoryError:
         raise
     except Exception as error:  # its errors have no common class

@@ -16,6 +16,8 @@ from trtzoo.models import sources, weights
 from trtzoo.models.table import find_network
 from trtzoo.runtimes.host_timed import HostSession, StagedSession, float32_settings, memory_errors, set_tf32
 
+TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
 
 class Session(HostSession):
     """A network on the CPU, in float32 whatever the file's precision. Raises StoreError without its checkpoint."""
@@ -42,8 +44,8 @@ class DeviceSession(StagedSession):
     def __init__(self, path: Path, *, batch: int, name: str, transfers: bool = True, pinned: bool = True) -> None:
         super().__init__(transfers=transfers, pinned=pinned)
         sidecar = read_record(sidecar_path(path), OnnxSidecar)
-        self._device, dtype = torch.device(name), torch.float16 if sidecar.precision == "fp16" else torch.float32
-        self._type = np.float16 if sidecar.precision == "fp16" else np.float32
+        self._device, dtype = torch.device(name), TYPES.get(sidecar.precision, torch.float32)
+        self._type = np.float16 if sidecar.precision == "fp16" else np.float32  # NumPy has no BF16: PyTorch converts to it
         self._pinned = pinned
         self._network = _network(path).to(self._device, dtype)
         self._host = torch.zeros(batch, 3, sidecar.size, sidecar.size, dtype=dtype, pin_memory=pinned)
@@ -68,7 +70,8 @@ class DeviceSession(StagedSession):
             self._synchronize()
 
     def _download(self) -> Array:
-        return np.asarray(self._result.cpu().numpy())
+        result = self._result.cpu()
+        return np.asarray((result.float() if result.dtype == torch.bfloat16 else result).numpy())
 
     def _synchronize(self) -> None:
         if self._device.type == "cuda":

@@ -39,8 +39,9 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `reads` is the kind of artifact: an exported graph, or an engine built from it. The runtime needs the Python module
     `module`, which the command `installer` installs. `winograd` says whether its kernels may compute 3x3 convolutions by
-    Winograd's algorithm, which rounds more; `quantized`, whether they compute quantized graphs in integers. A `hidden` one is
-    for tests: it computes nothing, and no list offers it.
+    Winograd's algorithm, which rounds more. `computes` are the precisions besides FP32, FP16 and TF32 that it computes in their
+    own types, `emulates` those that it computes in others with the same rounding: this checks logits, and measures nothing. A
+    `hidden` runtime is for tests: it computes nothing, and no list offers it.
     """
 
     name: str
@@ -50,7 +51,8 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     installer: str = "trtzoo setup"
     reads: Literal["graph", "engine"] = "graph"
     winograd: bool = False
-    quantized: bool = False
+    computes: tuple[str, ...] = ()
+    emulates: tuple[str, ...] = ()
     hidden: bool = False
 
     def tolerance(self, precision: str) -> float:
@@ -58,15 +60,23 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         row = find_precision(precision)
         return row.winograd_tolerance if self.winograd and row.winograd_tolerance else row.tolerance
 
+    def can(self, precision: str, *, timed: bool) -> bool:
+        """Whether it computes a precision, and if it is not `timed`, whether it emulates it."""
+        others = self.computes if timed else self.computes + self.emulates
+        return find_precision(precision).graph in EVERYWHERE or precision in others
+
 
 RUNTIMES = read_rows("trtzoo.runtimes", "runtimes.toml", Runtime)
 OFFERED = {name: row for name, row in RUNTIMES.items() if not row.hidden}
 AUTO = "auto"
+EVERYWHERE = ("fp32", "fp16")  # the graphs that every runtime takes
 CANDIDATES = ("onnxruntime", "openvino")  # the runtimes that AUTO compares on a CPU, for each case
 
 
-def installed_candidates() -> list[str]:
-    return [name for name in CANDIDATES if find_spec(RUNTIMES[name].module)]
+def installed_candidates(precision: str = "fp32") -> list[str]:
+    """The names of the installed ones that compute the precision."""
+    rows = [RUNTIMES[name] for name in CANDIDATES]
+    return [row.name for row in rows if find_spec(row.module) and row.can(precision, timed=True)]
 
 
 def find_runtime(name: str) -> Runtime:

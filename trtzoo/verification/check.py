@@ -106,7 +106,8 @@ def _reference(candidate: Candidate, subject: Subject, onnx: Path) -> Candidate:
     if recorded.identity.is_foreign:
         original = _original(graph, recorded)
         batch = REFERENCE_BATCH if recorded.batch == "dynamic" else recorded.batch
-        return replace(candidate, artifact=str(original), runtime=FOREIGN_REFERENCE, batch=batch, options={})
+        options: dict[str, bool | int] = {"optimised": False} if recorded.precision == "fp8" else {}  # else wrong: Session
+        return replace(candidate, artifact=str(original), runtime=FOREIGN_REFERENCE, batch=batch, options=options)
     return replace(candidate, artifact=str(graph), runtime=REFERENCE, batch=REFERENCE_BATCH, options={})
 
 
@@ -152,14 +153,16 @@ def _inputs(subject: Subject, images: DataSet) -> ImageInputs:
     return ImageInputs(size=height, width=width, preprocessing=preprocessing, paths=paths, synthetic=images.synthetic)
 
 
-def block_divergences(model: str, fp32: Path, fp16: Path, images: Callable[[int], DataSet]) -> list[Divergence]:
-    """The blocks of a network's FP32 and FP16 graphs, compared in this process on the first LAYERWISE_IMAGES images.
+def block_divergences(
+    model: str, fp32: Path, narrow: Path, precision: str, images: Callable[[int], DataSet]
+) -> list[Divergence]:
+    """The blocks of a network's FP32 and FP16 or BF16 graphs, compared in this process on the first LAYERWISE_IMAGES images.
 
     Raises StoreError if the two have different weights, DataError if no image can be read.
     """
     from trtzoo.verification.layerwise import layer_divergences
 
-    return layer_divergences(fp32, fp16, _layerwise_images(model, fp32, fp16, "fp16", images))
+    return layer_divergences(fp32, narrow, _layerwise_images(model, fp32, narrow, precision, images), precision)
 
 
 def quantized_blocks(

@@ -1,4 +1,4 @@
-"""Where an FP16 graph diverges from the FP32 graph of the same network: the outputs of each block, by ONNX Runtime."""
+"""Where an FP16 or BF16 graph diverges from the FP32 graph of its network: the outputs of each block, by ONNX Runtime."""
 
 import math
 from itertools import accumulate
@@ -10,23 +10,24 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from trtzoo.artifacts.blocks import node_blocks
+from trtzoo.artifacts.rounding import in_float32
 from trtzoo.core.arrays import Array
 from trtzoo.core.errors import RunError
 from trtzoo.core.system import available_cores
 from trtzoo.verification.tolerances import Divergence, block_limit
 
 
-def layer_divergences(fp32: Path, fp16: Path, images: Array) -> list[Divergence]:
-    """Every block of two graphs of one network, in order; images (N, 3, S, S) float32.
+def layer_divergences(fp32: Path, narrow: Path, images: Array, precision: str = "fp16") -> list[Divergence]:
+    """Every block of two graphs of one network, in order; images (N, 3, S, S) float32. `precision` is that of `narrow`.
 
     Raises RunError if the graphs are of different networks or cannot run.
     """
-    reference, other = _load(fp32), _load(fp16)
+    reference, other = _load(fp32), _load(narrow)
     outputs = blocks(reference.graph)
     if blocks(other.graph) != outputs:
-        raise RunError(f"{fp16} and {fp32} are not graphs of one network: their blocks differ.")
+        raise RunError(f"{narrow} and {fp32} are not graphs of one network: their blocks differ.")
     statistics = {name: _Statistics() for tensors in outputs.values() for name in tensors}
-    sessions = _session(fp32, reference, list(statistics)), _session(fp16, other, list(statistics))
+    sessions = _session(fp32, reference, list(statistics)), _session(narrow, other, list(statistics))
     for image in images:
         computed = (_run(session, list(statistics), image[None]) for session in sessions)
         for tensor, expected, actual in zip(statistics.values(), *computed, strict=True):
@@ -37,8 +38,8 @@ def layer_divergences(fp32: Path, fp16: Path, images: Array) -> list[Divergence]
     for block, names in outputs.items():
         tensors = [statistics[name] for name in names]
         error, largest = max(tensor.error for tensor in tensors), max(tensor.largest for tensor in tensors)
-        overflows = sum(tensor.overflows for tensor in tensors)
-        found.append(Divergence(block, error=error, limit=block_limit(depths[block]), largest=largest, overflows=overflows))
+        overflows, limit = sum(tensor.overflows for tensor in tensors), block_limit(depths[block], precision)
+        found.append(Divergence(block, error=error, limit=limit, largest=largest, overflows=overflows))
     return found
 
 
@@ -74,7 +75,9 @@ def _load(path: Path) -> onnx.ModelProto:
 
 
 def _session(path: Path, model: onnx.ModelProto, names: list[str]) -> onnxruntime.InferenceSession:
-    """A session whose outputs include the named tensors."""
+    """A session whose outputs include the named tensors. One of BF16 is computed in FP32 and rounded."""
+    if any(tensor.data_type == TensorProto.BFLOAT16 for tensor in model.graph.initializer):
+        model = in_float32(model)
     (source,) = {tensor.data_type for tensor in model.graph.initializer} & {TensorProto.FLOAT, TensorProto.FLOAT16}
     known = {output.name for output in model.graph.output}
     model.graph.output.extend(helper.make_tensor_value_info(name, source, None) for name in names if name not in known)

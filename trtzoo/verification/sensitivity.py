@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from trtzoo.artifacts.blocks import node_blocks
 from trtzoo.core.arrays import Array
@@ -46,7 +47,8 @@ def _only(model: onnx.ModelProto, block: str, blocks: dict[str, str], weights: d
     """The graph in which only the nodes of `block` read quantized values: the others read them whole."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    used = set[str]()
+    used, scales = set[str](), [tensor for tensor in model.graph.initializer if tensor.name.endswith(".scale")]
+    kind = numpy_helper.to_array(scales[0]).dtype  # FP16 in a graph for GPUs
     for node in copy.graph.node:
         if node.name in blocks and blocks[node.name] != block:
             for index, name in enumerate(node.input):
@@ -55,9 +57,8 @@ def _only(model: onnx.ModelProto, block: str, blocks: dict[str, str], weights: d
                     node.input[index] = f"{tensor}.whole" if tensor in weights else tensor
                     used |= {tensor} & weights.keys()
     for name in used:
-        tensor = copy.graph.initializer.add()
-        tensor.CopyFrom(weights[name])
-        tensor.name = f"{name}.whole"
+        values = numpy_helper.to_array(weights[name]).astype(kind)
+        copy.graph.initializer.append(numpy_helper.from_array(values, f"{name}.whole"))
     return copy
 
 

@@ -6,6 +6,7 @@ after 264 layers, the deepest network's, a logit is off by √(2·264)·u/√3 =
 such errors is five times that, and max|logit| is 3.5 times the RMS of 1000 logits: 19 u of max|logit|.
 
 fp16   u = 2^-11: 9.3e-3. The limit is twice that, 2e-2: a trained network is less regular than a random walk.
+bf16   Seven bits of mantissa, u = 2^-8: eight times FP16's limit, 0.16. Its range is FP32's.
 tf32   The same ten bits of mantissa in every product, so FP16's limits; its sums and its range are FP32's.
 fp32   u = 2^-24: rounding alone gives 1e-6. The order of a sum's terms is free, and a sum of K terms is off by about √K·u/2:
        18 u for K = 1300, a usual 3x3 convolution, again over 264 layers: 2e-5. The reference is FP32 itself and equally far
@@ -26,6 +27,7 @@ weights and on photographs. Seeded weights and synthetic images have near ties e
 McNemar's p are reported but not judged: they explain a failure or a narrow pass.
 
 int8   Eight bits are no matter of last digits: a step is 1/127 of a tensor's largest value, or about 5 % of its RMS.
+fp8    Nor are three bits of mantissa: a value is off by up to 6 % of itself. Judged as int8 is:
        So the classes judge, where they are meaningful, and images must prove it: the lower 95 % limit of the share of the
        reference's right answers that are kept is at least 99 %. It is Tango's score interval of a paired difference (1998),
        the non-inferiority form of McNemar's test. Without a loss, it takes 268 images. Beside it, the cosine of every image's
@@ -113,9 +115,9 @@ class BlockError(msgspec.Struct, frozen=True):
 
 
 class Divergence(msgspec.Struct, frozen=True):
-    """The difference of a block's FP16 and FP32 tensors over all images, in its worst channel.
+    """The difference of a block's FP16 or BF16 tensors from its FP32 ones over all images, in its worst channel.
 
-    `error` is the RMS of the channel's differences / the larger of its own RMS and its tensor's; infinite if FP16 has
+    `error` is the RMS of the channel's differences / the larger of its own RMS and its tensor's; infinite if there are
     `overflows`, values that are not finite. `largest` is max|value| in FP32. `limit` bounds `error` at the block's depth.
     """
 
@@ -213,12 +215,16 @@ def _score(difference: float, lost: int, won: int, images: int) -> float:
     return (won - lost - images * difference) / math.sqrt(variance) if variance > 0 else math.inf
 
 
-def block_limit(layers: int) -> float:
-    """The limit of Divergence.error after a number of layers.
+ROUNDING = {"fp16": 2**-11, "bf16": 2**-8}
+"""The largest relative error of rounding to a type, u above."""
+
+
+def block_limit(layers: int, precision: str) -> float:
+    """The limit of Divergence.error of a precision in ROUNDING after a number of layers.
 
     Eight times the random walk's √(2·layers)·u/√3: networks amplify, and the worst of a thousand channels exceeds the mean.
     """
-    return float(8 * math.sqrt(2 * layers / 3) * 2**-11)
+    return float(8 * math.sqrt(2 * layers / 3) * ROUNDING[precision])
 
 
 def judge(precision: str, runtime: str, metrics: PairedMetrics, *, classes_count: bool) -> list[str]:

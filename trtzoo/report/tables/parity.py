@@ -6,6 +6,7 @@ from collections.abc import Callable
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.report.results import weights_text
 from trtzoo.report.tables.model import Column, Table, Value, caption, make_table
+from trtzoo.runtimes.registry import find_runtime
 from trtzoo.verification import tolerances
 from trtzoo.verification.tolerances import BlockError, Divergence, LabelledOutcome, PairedMetrics, ParityVerdict
 
@@ -78,13 +79,18 @@ def _limit_text(precision: str, error: float) -> str:
     )
 
 
+def _runtime_text(row: ParityVerdict) -> str:
+    emulated = row.precision in find_runtime(row.runtime).emulates
+    return f"{row.runtime} (emulates {row.precision})" if emulated else row.runtime
+
+
 def tables(verdicts: list[ParityVerdict], images: str) -> list[Table]:
     """Make the tables of logits and of classes. `images` describes the images. A failed engine's reasons are notes."""
     allowed = {(row.precision, row.runtime): tolerances.parity_limit(row.precision, row.runtime) for row in verdicts}
     limits = [_limit_text(name, error) for (name, _), error in allowed.items()]
     sources = dict.fromkeys(weights_text(row.weights) for row in verdicts if row.weights)
     versions = dict.fromkeys(f"{name} {version}" for row in verdicts for name, version in row.versions.items())
-    runtimes = dict.fromkeys(row.runtime for row in verdicts)
+    runtimes = dict.fromkeys(_runtime_text(row) for row in verdicts)
     references = dict.fromkeys(row.reference for row in verdicts)
     reference = "PyTorch reference" if all(name.startswith("PyTorch") for name in references) else "reference"
     lines = [
