@@ -97,6 +97,14 @@ def test_an_evaluation_needs_no_shared_memory(tmp_path):
     assert ended.code == 0, str(ended)
 
 
+def test_figures_end_where_openblas_gets_no_memory_for_threads(tmp_path):
+    work, folder = WORKS["figures"], tmp_path / "here"
+    work.ready(folder)
+    code, _, err = poor(work, folder, Machine(limit("RLIMIT_AS", 300 << 20)), Random(0))
+    assert (code, "Traceback" in err) == (3, False), err
+    assert "may not use more memory, or no more threads" in err
+
+
 def poor(work: Work, folder: Path, machine: Machine, random: Random) -> tuple[int, str, str]:
     """The command's exit code, output and messages on such a machine."""
     call = [f"{work.call.__module__}", work.call.__name__] if work.call else []

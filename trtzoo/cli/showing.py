@@ -14,6 +14,7 @@ from trtzoo.core.console import log, print_lines, print_result
 from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.files import replacing
 from trtzoo.core.modules import require_module
+from trtzoo.core.system import limit_blas
 from trtzoo.report.compare.sides import read_side
 from trtzoo.report.explain import PUBLISHED, explain, explain_published, listing, select, select_published
 from trtzoo.report.figures.pictures import pictures
@@ -130,6 +131,7 @@ def figures(
     """
     for module in ("matplotlib", "adjustText"):
         require_module("trtzoo figures", module=module, extra="report")
+    limit_blas()
     from trtzoo.report.figures.drawing import write
 
     found, evaluations, complaints = _read(folder)

@@ -109,6 +109,11 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+def limit_blas() -> None:
+    """Keep SciPy's OpenBLAS, if it is not loaded yet, from starting threads: where memory is limited it may wait for ever."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 INT8_INSTRUCTIONS = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX VNNI", "asimddp": "dot product"}
 """Flags of processors with instructions for sums of INT8 products, the fastest first."""
 BF16_INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "bf16": "Arm's BF16"}

@@ -43,6 +43,7 @@ from trtzoo.artifacts.golden import check_values
 from trtzoo.core.arrays import Array
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Record, Weights
+from trtzoo.core.system import limit_blas
 from trtzoo.runtimes.registry import find_runtime
 
 MIN_TOP1_KEPT = 0.99
@@ -189,6 +190,7 @@ def _compare_rows(logits: Array, reference: Array) -> dict[str, Array]:
 
 def mcnemar(lost: int, won: int) -> float:
     """The p-value of McNemar's exact two-sided test. Raises MachineError without scipy."""
+    limit_blas()
     from scipy.stats import binomtest
 
     return float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
