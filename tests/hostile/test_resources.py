@@ -97,6 +97,14 @@ def test_an_evaluation_needs_no_shared_memory(tmp_path):
     assert ended.code == 0, str(ended)
 
 
+def test_an_evaluation_without_standard_streams_decodes_every_image(tmp_path):
+    work, folder = WORKS["eval"], tmp_path / "here"
+    work.ready(folder)
+    code, _, _ = poor(work, folder, MACHINES["no descriptors"], Random(0))
+    (found,) = work.found(folder).values()
+    assert code == 0 and found.startswith("20 ") and found.endswith(" {}")
+
+
 def test_figures_end_where_openblas_gets_no_memory_for_threads(tmp_path):
     work, folder = WORKS["figures"], tmp_path / "here"
     work.ready(folder)

@@ -15,6 +15,13 @@ class InterruptError(Exception):
     """Ctrl-C; the text says what is kept and how to continue."""
 
 
+def _occupy_descriptors() -> None:
+    """Open the null device in place of each closed standard stream, or a file or pipe of ours would get its number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+
+
 def _prepare_stdout() -> None:
     """Let print work where stdout is closed, and in an encoding that lacks a character."""
     if sys.stdout is None:
@@ -58,6 +65,7 @@ def main() -> None:
     try:
         from trtzoo.core.console import log, show_messages
 
+        _occupy_descriptors()
         show_messages()
         _prepare_stdout()
         try:
