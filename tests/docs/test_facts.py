@@ -38,11 +38,11 @@ def test_the_sources_of_weights_are_listed():
 
 def test_the_limits_of_parity_are_the_programs():
     listed = column("accuracy-and-parity.md", "## Parity")
-    assert listed == ["fp32", "fp16", "tf32"]
-    limits = [[f"{parity_limit(name, runtime):.0e}" for runtime in ("onnxruntime", "tensorrt")] for name in listed]
-    assert limits == [["4e-05", "9e-05"], ["2e-02", "2e-02"], ["2e-02", "2e-02"]]
+    assert listed == ["fp32", "fp16", "tf32", "bf16"]
+    limits = [[f"{parity_limit(name, runtime):.1e}" for runtime in ("onnxruntime", "tensorrt")] for name in listed]
+    assert limits == [["4.0e-05", "9.0e-05"], *[["2.0e-02", "2.0e-02"]] * 2, ["1.6e-01", "1.6e-01"]]
     text = (DOCS / "accuracy-and-parity.md").read_text()
-    assert "| `fp32` | 4e-5 | 9e-5 |\n| `fp16`, `tf32` | 2e-2 | 2e-2 |\n" in text
+    assert "| `fp32` | 4e-5 | 9e-5 |\n| `fp16`, `tf32` | 2e-2 | 2e-2 |\n| `bf16` | 1.6e-1 | 1.6e-1 |\n" in text
 
 
 def test_the_exit_codes_are_listed():
