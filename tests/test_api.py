@@ -20,18 +20,18 @@ from trtzoo.core.records import Failure
 from trtzoo.hardware.devices import cpu_device
 
 ROOT = Path(__file__).parent.parent
-FUNCTIONS = ("export", "build", "bench", "evaluate", "parity", "read_results")
+FUNCTIONS = ("export", "build", "bench", "evaluate", "parity", "verdict", "read_results")
 SMALL = {"weights": "seeded", "classes": 10, "input_size": 32}
 HEAVY = {"torch", "onnx", "onnxruntime", "tensorrt_rtx", "numpy", "pandas", "typer", "rich"}
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
-    """A folder with dpn68 of ten classes at 32x32 under the full-size file's name, where `bench` looks for it."""
+    """A folder with dpn68 of ten classes at 32x32 under the full-size files' names, where `bench` looks for them."""
     folder = tmp_path_factory.mktemp("exported")
-    (record,) = trtzoo.export("dpn68", onnx_dir=folder, **SMALL)
-    for name in ("onnx", "json"):
-        record.path.with_suffix(f".{name}").rename(folder / f"dpn68-fp32.{name}")
+    for record in trtzoo.export("dpn68", onnx_dir=folder, precision="fp32,fp16", **SMALL):
+        for name in ("onnx", "json"):
+            record.path.with_suffix(f".{name}").rename(folder / f"dpn68-{record.order.precision}.{name}")
     return folder
 
 
@@ -73,6 +73,7 @@ def test_a_program_that_uses_it_passes_mypy_strict(tmp_path):
         "seconds: list[float] = [row.samples[0].total for row in trtzoo.bench(['dpn68'], gpu='cpu')]\n"
         "share: float = trtzoo.evaluate('dpn68', data='val')[0].top1 / 50000\n"
         "reasons: tuple[str, ...] = trtzoo.parity('dpn68')[0].reasons\n"
+        "words: list[str] = [row.word for row in trtzoo.verdict('dpn68', data='val')]\n"
         "complaints: tuple[str, ...] = trtzoo.read_results().complaints\n"
         "version: str = trtzoo.__version__\n"
         "models: list[str] = list(trtzoo.models.MODELS)\n"
@@ -138,7 +139,9 @@ def test_a_file_that_cannot_be_evaluated_raises_unless_errors_are_collected(here
         (lambda: trtzoo.bench(cuda_graph="maybe"), r"^--cuda-graph 'maybe': choose on, off or both\.$"),
         (lambda: trtzoo.build("dpn68", onnx="x.onnx"), r"^Give either model names or --onnx FILE, not both\.$"),
         (lambda: trtzoo.evaluate("dpn68", onnx="x.onnx", data="x"), r"^Give either model names or --onnx FILE, not both\.$"),
-        (lambda: trtzoo.parity("dpn68", precision="fp8"), r"^There is no precision 'fp8'\."),
+        (lambda: trtzoo.parity("dpn68", precision="fp3"), r"^There is no precision 'fp3'\."),
+        (lambda: trtzoo.verdict("dpn68", precision=["fp16", "fp32"]), r"^fp32 is what the others are compared with\."),
+        (lambda: trtzoo.verdict("dpn68", runs=1), r"^--runs 1: a verdict needs at least 2 runs of each file"),
     ],
 )
 def test_a_wrong_argument_is_a_usage_error(call, sentence):
@@ -147,10 +150,10 @@ def test_a_wrong_argument_is_a_usage_error(call, sentence):
 
 
 def test_every_option_of_a_command_is_an_argument_of_its_function_with_the_same_default():
-    from trtzoo.cli import checking, making, measuring
+    from trtzoo.cli import checking, judging, making, measuring
 
-    commands = (making.export, making.build, measuring.bench, checking.evaluate, checking.parity)
-    own = {"every", "print_trtexec", "layers", "form", "data", "batch"}
+    commands = (making.export, making.build, measuring.bench, checking.evaluate, checking.parity, judging.verdict)
+    own = {"every", "print_trtexec", "layers", "form", "data", "batch", "gate"}
     for command, name in zip(commands, FUNCTIONS, strict=False):
         parameters = inspect.signature(getattr(trtzoo, name)).parameters
         for option in inspect.signature(command).parameters.values():

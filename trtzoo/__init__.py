@@ -7,12 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trtzoo import models
-    from trtzoo.api import Results, bench, build, evaluate, export, parity, read_results
+    from trtzoo.api import Results, bench, build, evaluate, export, parity, read_results, verdict
     from trtzoo.core.errors import TrtzooError
 
     __version__: str
 
-__all__ = ["Results", "TrtzooError", "__version__", "bench", "build", "evaluate", "export", "models", "parity", "read_results"]
+__all__ = [
+    "Results",
+    "TrtzooError",
+    "__version__",
+    "bench",
+    "build",
+    "evaluate",
+    "export",
+    "models",
+    "parity",
+    "read_results",
+    "verdict",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -66,6 +66,18 @@ def test_int8_loses_at_most_one_point_of_accuracy(evaluations, name):
     assert integers.top1 >= whole.top1 - 0.01 * whole.images
 
 
+def test_a_verdict_has_the_difference_on_the_same_digits_and_enough_of_them(here, command, evaluations):
+    words = ("--precision", "int8", "--data", "digits", "--runtime", "onnxruntime", "--protocol", "trial", "--runs", "2")
+    done = command(here, "verdict", "dpn68", *words, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    speed, accuracy = json.loads(done.stdout)["tables"]
+    (row,) = accuracy["rows"]
+    whole, integers = (evaluations["dpn68", "onnxruntime", kind].top1 for kind in ("fp32", "int8"))
+    assert row["images"] == 360 and row["top-1, points"] == pytest.approx(100 * (integers - whole) / 360, abs=0.6)
+    assert row["from"] <= row["top-1, points"] <= row["to"] and row["MB"] < row["FP32 MB"] / 3
+    assert speed["rows"][0]["verdict"] in ("PAYS", "DOES NOT PAY", "UNCLEAR")
+
+
 @pytest.mark.parametrize("name", digits.MODELS)
 def test_its_files_pass_parity_which_counts_as_eval_does(here, command, evaluations, name):
     arguments = ("--data", "digits", "--precision", "fp32,fp16", "--batch", "1,7", "--format", "json")

@@ -68,6 +68,14 @@ def test_a_file_is_measured_under_its_own_name_classes_and_hash(tmp_path):
     assert result_name(case, subject.identity, selected=False) == "cnn-fp32-b1-onnxruntime-trtzoo-01234567"
 
 
+def test_back_and_forth_is_a_b_b_a(tmp_path):
+    started = []
+    made = sweep(tmp_path, {"dpn68": {}, "dpn92": {}}, runs=2, back_and_forth=True, on_start=started.append)
+    assert [case.model for case in started] == ["dpn68", "dpn92", "dpn92", "dpn68"] == [run.case.model for run in made]
+    kept = sorted(path.relative_to(tmp_path / "results" / DEVICE.key) for path in (tmp_path / "results").rglob("*.json"))
+    assert [path.parent.name for path in kept] == ["", "", "runs", "runs"]
+
+
 @pytest.mark.parametrize(
     ("fail", "kind", "reason"),
     [

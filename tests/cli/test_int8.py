@@ -2,11 +2,15 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
 from tests.conftest import Run
 from tests.photographs import noise
+from tests.verification.test_sensitivity import scaled
+from trtzoo.api import judging
+from trtzoo.core.files import sha256_file
 
 SMALL = ("dpn68", "--classes", 10, "--input-size", 32)
 
@@ -18,12 +22,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(folder):
-    """Seeded dpn68 in INT8, calibrated on synthetic images."""
+    """Seeded dpn68 in INT8, calibrated on synthetic images, and FP32 beside it."""
     import trtzoo
 
-    records = trtzoo.export("dpn68", weights="seeded", classes=10, input_size=32, precision="int8", onnx_dir=folder / "onnx")
-    assert [record.error for record in records] == ["", ""]
-    return records
+    common = {"weights": "seeded", "classes": 10, "input_size": 32, "onnx_dir": folder / "onnx"}
+    records = trtzoo.export("dpn68", precision="fp32,int8", **common)
+    assert [record.error for record in records] == ["", "", ""]
+    return records[1:]
 
 
 def test_one_export_makes_a_file_for_processors_and_one_for_gpus_with_the_same_scales(exported):
@@ -63,6 +68,23 @@ def test_the_logits_of_seeded_weights_pass_parity_by_their_cosine(trtzoo: Run, e
     logits, _ = json.loads(done.stdout)["tables"]
     assert logits["rows"][0]["least cosine"] > 0.9
     assert "Allowed: int8 cosine 0.9; with trained weights" in " ".join(logits["caption"])
+
+
+def test_int8_with_a_bad_scale_does_not_pay_and_its_block_is_named(exported, folder, tmp_path, monkeypatch):
+    """The scale is of one activation of conv4_5."""
+    import trtzoo
+
+    shutil.copytree(folder / "onnx", tmp_path / "onnx", ignore=shutil.ignore_patterns(".*"))
+    path = tmp_path / "onnx" / "dpn68-int8-c10-s32.onnx"
+    sidecar, before = path.with_suffix(".json"), sha256_file(path)
+    scaled(path, path, "features_conv4_5_c1x1_a_act", 1 / 20)
+    sidecar.write_text(sidecar.read_text().replace(before, sha256_file(path)))
+    monkeypatch.setattr(judging, "find_peak", lambda cores: None)  # it takes seconds
+    places = {"onnx_dir": tmp_path / "onnx", "results": tmp_path / "benchmarks"}
+    (found,) = trtzoo.verdict("dpn68", gpu="cpu", runtime="onnxruntime", protocol="trial", runs=2, **places)
+    assert found.word == "DOES NOT PAY" and found.accuracy.metrics.cosine < 0.9
+    assert found.judgement.reasons[-1].startswith("the logits of an image have cosine 0.")
+    assert found.judgement.reasons[-1].endswith("with the reference's (at least 0.9); leave out conv4_5")
 
 
 def test_seeded_weights_have_no_accuracy_in_int8_either(trtzoo: Run, exported, folder):

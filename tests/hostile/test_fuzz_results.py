@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 from collections.abc import Callable
+from math import log
 from pathlib import Path
 from random import Random
 from statistics import fmean, median
@@ -33,11 +34,13 @@ from trtzoo.report.page.page import page
 from trtzoo.report.page.rows import measured
 from trtzoo.report.published import all_cells
 from trtzoo.report.results import Found, load_files, parse_result
+from trtzoo.report.tables import verdicts
 from trtzoo.report.tables.accuracy import evaluation_tables
 from trtzoo.report.tables.cells import FIELDS, cell_records
 from trtzoo.report.tables.formats import FORMATS, records_csv, render
 from trtzoo.report.tables.latency import latency_tables, limit_tables
 from trtzoo.report.tables.model import Table
+from trtzoo.report.verdict import Verdict, load_verdicts
 
 RESULTS = ("result-cpu.json", "result-gpu.json", "result-failed.json")
 GOOD = {name: decode(CORPUS[name], Result, name=name) for name in RESULTS}
@@ -96,6 +99,7 @@ def test_the_corpus_is_valid():
     assert all(parsed(CORPUS[name]) == result for name, result in GOOD.items())
     assert shown(GOOD["result-cpu.json"]) == pytest.approx(expected(CORPUS["result-cpu.json"]))
     assert decode(CORPUS["evaluation.json"], Evaluation, name="").top1 == 750
+    assert decode(CORPUS["verdict.json"], Verdict, name="").word == "UNCLEAR"
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -146,13 +150,37 @@ def test_a_damaged_evaluation_is_refused_or_shown_with_its_own_counts(trials):
             measured(GOOD["result-cpu.json"], [record])
 
 
+def test_a_damaged_verdict_is_refused_or_its_numbers_give_the_verdict_that_is_shown(trials):
+    for trial in trials("fuzz", "verdict.json: tables, --explain, page's data", few=300, full=5_600):
+        with trial:
+            data = mutate("verdict.json", trial.random)
+            record, plain = decode(data, Verdict, name="x.json"), json.loads(data)
+            ratio = record.ratio
+            assert 0 < ratio.low <= ratio.value <= ratio.high < float("inf")
+            means = [fmean(map(log, [run["seconds"] for run in plain[side]["runs"]])) for side in ("before", "after")]
+            assert log(ratio.value) == pytest.approx(means[1] - means[0], abs=1e-6)
+            limit = 1 / 1.03
+            if record.word == "PAYS":
+                assert ratio.high < limit and not record.warning
+                assert plain["accuracy"].get("dataset") or record.seeded
+            assert ratio.low <= limit or record.warning or record.word == "DOES NOT PAY"
+            checked(verdicts.tables([record]), trial.random)
+            here = msgspec.structs.replace(GOOD["result-cpu.json"], case=record.case, versions=record.versions)
+            here = msgspec.structs.replace(here, artifact_sha256=record.artifact_sha256)
+            assert record.word in explain(Found(Path("x.json"), here), [record])["Pays"]
+            assert measured(here, [], [record]).verdict.startswith(record.word)
+            check_text(render(latency_tables([here], verdicts=[record]), "md").replace("&lt;", ""))
+            assert decode(encode(record), Verdict, name="x.json") == record
+
+
 def folder(path: Path, name: str, data: bytes) -> Path:
     """A folder with one damaged and two good files."""
     places = {"result": "tesla-t4/damaged.json", "evaluation": "a-cpu-2c/accuracy/damaged.json"}
+    places["verdict"] = "a-cpu-2c/verdicts/damaged.json"
     for place in places.values():
         (path / place).unlink(missing_ok=True)
     files = {"a-cpu-2c/good.json": "result-cpu.json", "tesla-t4/good.json": "result-gpu.json"}
-    files["a-cpu-2c/accuracy/good.json"] = "evaluation.json"
+    files |= {"a-cpu-2c/accuracy/good.json": "evaluation.json", "a-cpu-2c/verdicts/good.json": "verdict.json"}
     whole = {place: CORPUS[own] for place, own in files.items()}
     for place, content in (whole | {places[name.partition("-")[0].partition(".")[0]]: data}).items():
         (path / place).parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +199,7 @@ COMMANDS = (
 def test_commands_on_a_folder_with_a_damaged_file_show_the_good_ones(trials, tmp_path):
     for trial in trials("fuzz", "table on a folder with a damaged file", few=30, full=1_600):
         with trial:
-            name = trial.random.choice((*RESULTS, "evaluation.json"))
+            name = trial.random.choice((*RESULTS, "evaluation.json", "verdict.json"))
             here = folder(tmp_path, name, mutate(name, trial.random))
             words = trial.random.choice(COMMANDS)
             done = CliRunner().invoke(app, [*words, "--results", str(here)])
@@ -210,10 +238,11 @@ def test_the_page_of_a_folder_with_a_damaged_file_is_well_formed(trials, tmp_pat
     pytest.importorskip("vl_convert")
     for trial in trials("fuzz", "report page", few=1, full=200):
         with trial:
-            name = trial.random.choice((*RESULTS, "evaluation.json"))
+            name = trial.random.choice((*RESULTS, "evaluation.json", "verdict.json"))
             here = folder(tmp_path, name, mutate(name, trial.random))
             (found, complaints), (evaluations, more) = load_files(here), load_evaluations(here)
-            text = page(found, evaluations, [*complaints, *more], folder=here).decode()
+            judged, most = load_verdicts(here)
+            text = page(found, evaluations, [*complaints, *more, *most], folder=here, verdicts=judged).decode()
             assert "<script>alert" not in text and text.count("</script") == text.count("<script")
 
 

@@ -16,6 +16,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 import trtzoo
+from tests.report.judged import judged, metrics, result_of
 from tests.report.pages import T4
 from tests.report.results import DEVICE, evaluation
 from tests.report.runs import run
@@ -31,7 +32,7 @@ from trtzoo.report.explain import explain
 from trtzoo.report.figures.drawing import write
 from trtzoo.report.figures.pictures import pictures
 from trtzoo.report.results import Found
-from trtzoo.report.tables import parity
+from trtzoo.report.tables import parity, verdicts
 from trtzoo.report.tables.accuracy import evaluation_tables
 from trtzoo.report.tables.formats import render, rounded
 from trtzoo.report.tables.latency import latency_tables, limit_tables
@@ -180,14 +181,25 @@ def hostile_results(random):
     return [record(result, random) for result in RESULTS]
 
 
+def hostile_verdict(random):
+    """A verdict with hostile texts on the first result, which has lost too much."""
+    given = {"data": text(random), "block": text(random), "accuracy": metrics(100, lost=50), "warning": text(random)}
+    made = judged(precision="int8", **given)
+    reference, versions = text(random), {text(random): text(random)}
+    accuracy = msgspec.structs.replace(made.accuracy, reference=reference, fingerprint=text(random))
+    return msgspec.structs.replace(made, accuracy=accuracy, versions=versions, selection_reason=text(random))
+
+
 def hostile_tables(random):
     """Tables of all kinds with texts from files of all kinds."""
     results, evaluations = hostile_results(random), [record(row, random) for row in EVALUATIONS]
     verdict = msgspec.structs.replace(VERDICT, model=text(random), worst=text(random), reasons=(text(random), text(random)))
+    verdict_row = hostile_verdict(random)
     blocks = [Divergence(text(random), 0.1, 0.01, 1.0, overflows) for overflows in (0, 3)]
     compared = cells.compare(results, [record(result, random) for result in RESULTS])
     made = [
-        *latency_tables(results),
+        *latency_tables(results, verdicts=[verdict_row]),
+        *verdicts.tables([verdict_row]),
         *limit_tables(results),
         *evaluation_tables(evaluations),
         *parity.tables([verdict], text(random)),
@@ -394,12 +406,18 @@ def test_the_page_has_no_element_attribute_or_script_of_a_file(trials, page):
     for trial in trials("injection", "page", few=4, full=300):
         with trial:
             random = trial.random
-            found = [Found(Path(name(random), f"{name(random)}\udcff.json"), result) for result in hostile_results(random)]
+            verdict_row = hostile_verdict(random)
+            results = [*hostile_results(random), result_of(verdict_row)]
+            found = [Found(Path(name(random), f"{name(random)}\udcff.json"), result) for result in results]
             evaluations = [record(row, random) for row in EVALUATIONS]
             complaints = [text(random) for _ in range(3)]
-            made = page(found, evaluations, complaints, folder=Path(name(random))).decode()
+            made = page(found, evaluations, complaints, folder=Path(name(random)), verdicts=[verdict_row]).decode()
             plain = page(
-                [Found(Path("a/b.json"), row.result) for row in found], evaluations, ["a", "b", "c"], folder=Path("benchmarks")
+                [Found(Path("a/b.json"), row.result) for row in found],
+                evaluations,
+                ["a", "b", "c"],
+                folder=Path("benchmarks"),
+                verdicts=[verdict_row],
             )
             check_page(made, Elements(plain.decode()))
 

@@ -2,18 +2,35 @@
 
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.runtimes.registry import RUNTIMES
-from trtzoo.verification.tolerances import LabelledOutcome, PairedMetrics, block_limit, judge, kept_limit, parity_limit
+from trtzoo.verification.tolerances import (
+    LabelledOutcome,
+    PairedMetrics,
+    block_limit,
+    difference_interval,
+    images_needed,
+    judge,
+    kept_at_most,
+    kept_limit,
+    parity_limit,
+    top1_kept,
+)
 
 CPU = "onnxruntime"
 
 
 def paired(*, images=1000, flips=0, error=0.0, rms=0.0, reference=None, engine=None):
-    labelled = None if reference is None else LabelledOutcome(reference=reference, engine=engine, lost=0, won=0, p=1.0)
+    labelled = None
+    if reference is not None:
+        lost, won = max(reference - engine, 0), max(engine - reference, 0)
+        labelled = LabelledOutcome(reference=reference, engine=engine, lost=lost, won=won, p=1.0)
     return PairedMetrics(
         images=images,
         same_top1=images - flips,
@@ -75,10 +92,6 @@ def test_meaningless_classes_are_not_judged():
     assert judge("fp32", CPU, paired(flips=900, reference=900, engine=0), classes_count=False) == []
 
 
-def test_nan_passes_nothing():
-    assert len(judge("fp16", CPU, paired(error=math.nan, rms=math.nan), classes_count=False)) == 2
-
-
 def test_deeper_blocks_have_wider_limits():
     limits = [block_limit(layers, "fp16") for layers in (1, 10, 100, 264)]
     assert limits == sorted(limits) and limits[0] > 2**-11 and limits[-1] < 0.06
@@ -126,3 +139,73 @@ def test_int8_is_judged_by_classes_that_images_must_prove_and_by_cosine():
     assert judge("int8", CPU, turned, classes_count=False) == [
         "the logits of an image have cosine 0.800 with the reference's (at least 0.9)"
     ]
+
+
+# --- the interval of a paired difference ---
+
+
+@given(st.integers(1, 3000), st.data())
+def test_the_limits_enclose_what_was_counted_and_swap_with_lost_and_won(images, data):
+    known = data.draw(st.integers(0, images))
+    lost, won = data.draw(st.integers(0, known)), data.draw(st.integers(0, images - known))
+    counts = {"known": known, "lost": lost, "won": won, "images": images}
+    assert kept_limit(**counts) <= 1 + (won - lost) / max(known, 1) + 1e-9
+    assert kept_at_most(**counts) >= 1 + (won - lost) / max(known, 1) - 1e-9
+    outcome = LabelledOutcome(reference=known, engine=known - lost + won, lost=lost, won=won, p=1.0)
+    low, high = difference_interval(replace(paired(images=images), labelled=outcome))
+    assert -1 <= low <= (won - lost) / images <= high <= 1
+    outcome = LabelledOutcome(reference=known - lost + won, engine=known, lost=won, won=lost, p=1.0)
+    assert difference_interval(replace(paired(images=images), labelled=outcome)) == pytest.approx((-high, -low), abs=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.002, 0.02, 0.1])
+def test_the_interval_holds_the_true_difference_in_nineteen_of_twenty_samples(share):
+    random, images, trials = np.random.default_rng(1), 500, 400
+    held = 0
+    for _ in range(trials):
+        lost, won, _ = random.multinomial(images, [share, share / 2, 1 - 1.5 * share])
+        known = images - int(won)
+        outcome = LabelledOutcome(reference=known, engine=known - int(lost) + int(won), lost=int(lost), won=int(won), p=1.0)
+        low, high = difference_interval(replace(paired(images=images), labelled=outcome))
+        held += low <= -share / 2 <= high
+    assert held / trials >= 0.92
+
+
+@pytest.mark.parametrize(("images", "flips"), [(20, 0), (100, 0), (360, 2), (1000, 5), (500, 8)])
+def test_as_many_images_as_are_asked_for_decide_and_one_fewer_do_not(images, flips):
+    def decided(count):
+        counts = {"known": count, "lost": flips * count / images, "won": 0, "images": count}
+        return kept_limit(**counts) >= 0.99 or kept_at_most(**counts) < 0.99
+
+    needed = images_needed(paired(images=images, flips=flips))
+    assert decided(needed) and not decided(needed - 1) and needed > images
+
+
+def test_without_a_loss_268_images_are_needed_and_at_the_limit_no_number_is_enough():
+    assert images_needed(paired(images=10)) == 268
+    assert top1_kept(paired(images=268)) >= 0.99 > top1_kept(paired(images=267))
+    assert images_needed(paired(images=1000, flips=10)) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": 0},
+        {"flips": -1},
+        {"flips": 1001},
+        {"cosine": 1.5},
+        {"rms": -1.0},
+        {"worst": 5000},
+        {"same_top1": 1001},
+        {"error": math.nan},
+    ],
+)
+def test_metrics_that_cannot_be_are_refused(change):
+    with pytest.raises(ValueError, match="that cannot be"):
+        replace(paired(), **change)
+
+
+@pytest.mark.parametrize("counts", [(10, 9, 0, 0), (10, 12, 0, 1), (10, -1, 11, 0), (5, 5, -1, -1)])
+def test_right_answers_are_those_of_the_reference_without_the_lost_and_with_the_won(counts):
+    with pytest.raises(ValueError, match="that cannot be"):
+        LabelledOutcome(**dict(zip(("reference", "engine", "lost", "won"), counts, strict=True)), p=1.0)

@@ -6,7 +6,8 @@ them and draws progress bars, as the command line does. A usage error, or someth
 """
 
 from trtzoo.api.checking import evaluate, parity
+from trtzoo.api.judging import verdict
 from trtzoo.api.making import build, export
 from trtzoo.api.measuring import Results, bench, read_results
 
-__all__ = ["Results", "bench", "build", "evaluate", "export", "parity", "read_results"]
+__all__ = ["Results", "bench", "build", "evaluate", "export", "parity", "read_results", "verdict"]

@@ -27,13 +27,14 @@ from trtzoo.core.decoding import read_file
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import cache_folder, has_lock, locked, read_record, sha256_file, sidecar_path, work_folders
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import EVALUATIONS, RUNS, Record, Result
+from trtzoo.core.records import EVALUATIONS, RUNS, VERDICTS, Record, Result
 from trtzoo.exporter import plan as exporter
 from trtzoo.hardware.devices import cpu_device
 from trtzoo.hardware.gpus import FLAVOURS, identify_gpu
 from trtzoo.models.download import Download
 from trtzoo.models.transfer import version_path
 from trtzoo.report.results import parse_result
+from trtzoo.report.verdict import Verdict
 from trtzoo.runtimes.registry import RUNTIMES
 
 R = TypeVar("R", bound=Record)
@@ -95,7 +96,7 @@ class Cleaner(msgspec.Struct, frozen=True, kw_only=True):
     def _results(self) -> Iterator[Examiner]:
         made = cache(self._made)
         for device in _folders(self.results):
-            for folder in (device, device / RUNS, device / EVALUATIONS):
+            for folder in (device, device / RUNS, device / EVALUATIONS, device / VERDICTS):
                 yield from _leftovers(folder)
                 for path in _files(folder):
                     if path.suffix == ".json" and has_lock(path):
@@ -301,19 +302,21 @@ def _is_named(golden: Path, kind: type[OnnxSidecar | EngineSidecar], *, but: Pat
     return any(sidecar.golden == golden.name for path in beside if (sidecar := _read(path, kind)))
 
 
-def _record(path: Path) -> Result | Evaluation:
-    """Raises StoreError for a file that is neither."""
-    if path.parent.name == EVALUATIONS:
-        try:
+def _record(path: Path) -> Result | Evaluation | Verdict:
+    """Raises StoreError for a file that is none of them."""
+    try:
+        if path.parent.name == EVALUATIONS:
             return read_record(path, Evaluation)
-        except OSError as error:
-            raise StoreError(str(error)) from error
+        if path.parent.name == VERDICTS:
+            return read_record(path, Verdict)
+    except OSError as error:
+        raise StoreError(str(error)) from error
     return parse_result(partial(read_file, path), source=str(path))
 
 
-def _key(found: Result | Evaluation) -> tuple[object, ...]:
+def _key(found: Result | Evaluation | Verdict) -> tuple[object, ...]:
     """What a result is of, as in `_made`: a graph on this processor, or an engine for its GPU; else nothing that is here."""
-    about, subject = (found.case if isinstance(found, Result) else found), found.subject
+    about, subject = (found if isinstance(found, Evaluation) else found.case), found.subject
     runtime = RUNTIMES.get(about.runtime)
     gpu = identify_gpu(found.device.name, found.device.sm) if found.device.kind == "gpu" else None
     graph = PRECISIONS[about.precision].graph if about.precision in PRECISIONS else about.precision

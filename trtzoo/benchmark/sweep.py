@@ -119,6 +119,7 @@ def bench(
     timeout: float | None = None,
     runs: int = 1,
     resume: bool = False,
+    back_and_forth: bool = False,
     peak: Callable[[], CpuPeak | None] = lambda: None,
     on_start: OnStart = lambda case: None,
 ) -> Iterator[Outcome]:
@@ -128,15 +129,18 @@ def bench(
     before it is measured.
 
     With more than one of `runs` the whole sweep repeats, and further results go to the subfolder RUNS; a new first result
-    deletes the further ones of earlier sweeps. A case that crashes, hangs or computes wrong outputs becomes a result with its
-    failure, and the sweep continues; so does one without its file, which is not written. `resume` keeps good results of
-    unchanged artifacts on the same GPU, also one whose CUDA graph could not be captured. The runtime "auto" selects the fastest
-    installed runtime in short trials, once for each artifact and batch. `peak` measures the processor's for a CPU's result,
-    before each case.
+    deletes the further ones of earlier sweeps. `back_and_forth` reverses the order of every second repetition, A B B A, so that
+    a steady drift of the machine adds nothing to the mean ratio of two jobs.
+
+    A case that crashes, hangs or computes wrong outputs becomes a result with its failure, and the sweep continues; so does one
+    without its file, which is not written. `resume` keeps good results of unchanged artifacts on the same GPU, also one whose
+    CUDA graph could not be captured. The runtime "auto" selects the fastest installed runtime in short trials, once for each
+    artifact and batch. `peak` measures the processor's for a CPU's result, before each case.
     """
     _warn_of_other_gpus(jobs, results)
     selected: dict[tuple[str, int], tuple[str, str]] = {}
-    for run, requested in product(range(1, runs + 1), jobs):
+    orders = [jobs, jobs[::-1] if back_and_forth else jobs]
+    for run, requested in ((number, job) for number in range(1, runs + 1) for job in orders[(number - 1) % 2]):
         if not Path(requested.artifact).is_file():  # not a measurement, so it is not kept
             remedy = f". Run: {requested.remedy}" if requested.remedy else ""
             missing = Failure(kind="error", reason=f"there is no {requested.artifact}{remedy}")
@@ -146,7 +150,7 @@ def bench(
         job, key = requested, (requested.artifact, requested.case.batch)
         if job.case.runtime == AUTO:
             if key not in selected:
-                selected[key] = _select_runtime(job, results, timeout, resume, on_start)
+                selected[key] = select_runtime(job, results, timeout, resume, on_start)
             runtime, reason = selected[key]
             job = replace(job, case=replace(job.case, runtime=runtime), selection_reason=reason)
         folder = results / job.device.key
@@ -228,8 +232,8 @@ def _run(job: BenchJob, timeout: float | None, on_start: OnStart) -> Result:
 # --- the runtime "auto" ---
 
 
-def _select_runtime(job: BenchJob, results: Path, timeout: float | None, resume: bool, on_start: OnStart) -> tuple[str, str]:
-    """The runtime and the reason: those of a kept result if there is one, else the fastest runtime in trials."""
+def select_runtime(job: BenchJob, results: Path, timeout: float | None, resume: bool, on_start: OnStart) -> tuple[str, str]:
+    """The runtime for a job of AUTO, and the reason: those of a kept result if there is one, else the fastest in trials."""
     candidates = [replace(job, case=replace(job.case, runtime=name)) for name in installed_candidates(job.case.precision)]
     folder = results / job.device.key
     chosen = [replace(each, selection_reason="a trial") for each in candidates]

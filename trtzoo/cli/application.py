@@ -67,6 +67,7 @@ MODULES = {
     "import": "trtexec",
     "eval": "checking",
     "parity": "checking",
+    "verdict": "judging",
     "table": "showing",
     "figures": "showing",
     "report": "showing",

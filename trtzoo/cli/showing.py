@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from typer import Argument, Option
 
@@ -24,18 +24,31 @@ from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
 from trtzoo.report.tables.cells import FIELDS, cell_records, records_json
 from trtzoo.report.tables.formats import records_csv, render
 from trtzoo.report.tables.latency import latency_tables, limit_tables
+from trtzoo.report.verdict import Verdict, load_verdicts
 
 EMPTY = "%s has no results. To measure: trtzoo bench --all --gpu auto"
 PUBLISHED_TOO = "To measure: trtzoo bench. For what was published: trtzoo table --published"
 
 
-def _read(folder: Path) -> tuple[list[Found], list[Evaluation], list[str]]:
-    """Results with their files, evaluations, and a sentence for each file that was skipped; the sentences are logged."""
-    found, complaints = load_files(folder)
-    evaluations, more = load_evaluations(folder)
-    for complaint in [*complaints, *more]:
+class _Read(NamedTuple):
+    """Results with their files, evaluations, verdicts, and a sentence for each file that was skipped."""
+
+    found: list[Found]
+    evaluations: list[Evaluation]
+    verdicts: list[Verdict]
+    complaints: list[str]
+
+
+def _read(folder: Path) -> _Read:
+    """What is in a folder; the sentences are logged."""
+    (found, complaints), (evaluations, more), (verdicts, most) = (
+        load_files(folder),
+        load_evaluations(folder),
+        load_verdicts(folder),
+    )
+    for complaint in [*complaints, *more, *most]:
         log.warning("skipped: %s", complaint)
-    return found, evaluations, [*complaints, *more]
+    return _Read(found, evaluations, verdicts, [*complaints, *more, *most])
 
 
 @command("table")
@@ -63,7 +76,7 @@ def table(
     Examples: trtzoo table; trtzoo table --published --format md > TABLES.md; trtzoo table --model dpn68 --device cpu;
     trtzoo table --explain dpn68,fp32,b1
     """
-    found, evaluations, complaints = _read(folder)
+    found, evaluations, verdicts, complaints = _read(folder)
     if not found and not evaluations:
         log.warning(EMPTY, folder)
         every = True
@@ -73,31 +86,32 @@ def table(
     found, evaluations = [row for row in found if id(row.result) in kept], filtered(evaluations, filters)
     results = [row.result for row in found]
     if cell is not None:
-        _explain(found, cell, form)
+        _explain(found, verdicts, cell, form)
         return bool(complaints)
     printed = filtered_published(filters) if every else []
     if form in ("csv", "json"):
-        records = cell_records(results, evaluations, printed)
+        records = cell_records(results, evaluations, printed, verdicts)
         print(records_csv(records, FIELDS) if form == "csv" else records_json(records, complaints), end="")
     else:
         if not results and not evaluations and not printed:
             log.warning("No result is of %s. %s", "; ".join(", ".join(each) for each in filters.values()), PUBLISHED_TOO)
         measured = [*(row.subject for row in results), *(row.subject for row in evaluations)]
         subjects = None if every and not filters else measured
-        tables = [*latency_tables(results, published=printed), *(limit_tables(results, published=printed) if limits else [])]
+        tables = latency_tables(results, published=printed, verdicts=verdicts)
+        tables += [*(limit_tables(results, published=printed) if limits else [])]
         tables += [*evaluation_tables(evaluations), *([accuracy_table(subjects)] if subjects != [] else [])]
         print(render(tables, form), end="")
     return bool(complaints)
 
 
-def _explain(found: list[Found], words: str, form: str) -> None:
+def _explain(found: list[Found], verdicts: list[Verdict], words: str, form: str) -> None:
     """Print everything about the number that the words select, or the words for each of several.
 
     It is a measured one; a published one if nothing was measured, or if "published" is among the words.
     """
     try:
         selected = select(found, words)
-        facts, lines = [explain(row) for row in selected], listing(selected)
+        facts, lines = [explain(row, verdicts) for row in selected], listing(selected)
     except StoreError as error:
         facts = [explain_published(cell) for cell in select_published(words)]
         lines = [each["Cell"] for each in facts]
@@ -134,7 +148,7 @@ def figures(
     limit_blas()
     from trtzoo.report.figures.drawing import write
 
-    found, evaluations, complaints = _read(folder)
+    found, evaluations, _, complaints = _read(folder)
     results = [row.result for row in found]
     filters = read_filters([*results, *evaluations], model=model, device=device, runtime=runtime, protocol=protocol)
     for picture in pictures(filtered(results, filters), filtered(evaluations, filters)):
@@ -153,12 +167,12 @@ def report(
     Examples: trtzoo report; trtzoo report --results benchmarks --out page.html
     """
     require_module("trtzoo report", module="vl_convert", extra="report")
-    found, evaluations, complaints = _read(folder)
+    found, evaluations, verdicts, complaints = _read(folder)
     if not found:
         log.warning(EMPTY, folder)
     from trtzoo.report.page.page import page
 
-    text = page(found, evaluations, complaints, folder=folder)
+    text = page(found, evaluations, complaints, folder=folder, verdicts=verdicts)
     with replacing(out, lock=False) as work:
         (work / out.name).write_bytes(text)
     print_result(f"{out}  {pluralize(len(found), 'result')}, {len(text) / 1e6:.2f} MB")

@@ -432,6 +432,7 @@ class GpuSettings(Record, frozen=True, kw_only=True):
 
 
 EVALUATIONS = "accuracy"  #: The folder in a device's folder with the results of evaluations.
+VERDICTS = "verdicts"  #: The folder in a device's folder with the verdicts whether a precision pays.
 RUNS = "runs"  #: The folder in a device's folder with the second and further results of each case, for comparisons.
 
 

@@ -1,7 +1,7 @@
 """Explain a number: find its result by words, and show the file's facts. A fact is a row in explain()."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from trtzoo.benchmark.protocols import PROTOCOLS, reported
 from trtzoo.benchmark.warnings import warning_sentence
@@ -24,6 +24,7 @@ from trtzoo.report.results import (
     weights_text,
 )
 from trtzoo.report.roofline import limit_doubt, limit_of, limit_of_published, limit_share
+from trtzoo.report.verdict import Verdict, verdict_of, verdict_text
 
 SHOWN_LAYERS = 5
 PUBLISHED = "published"  # the word for a published latency
@@ -112,7 +113,7 @@ def _words(result: Result) -> list[str]:
     return [*cell, *filter(None, tags)]
 
 
-def explain(found: Found) -> dict[str, str]:
+def explain(found: Found, verdicts: Iterable[Verdict] = ()) -> dict[str, str]:
     """Return everything that is known of a result, by name, in words. A fact without text is left out."""
     result, device, weights, check = found.result, found.result.device, found.result.weights, found.result.check
     memory, compute = f"{device.memory / 2**30:.0f} GiB" if device.memory else "", f"SM{device.sm}" if device.sm else ""
@@ -141,6 +142,7 @@ def explain(found: Found) -> dict[str, str]:
         "Measured": result.started,
         "Opening took": f"{result.load:.2f} s" if result.load else "",
         **(_opening(result.opening) if result.opening else {}),
+        **_verdict(verdict_of(result, verdicts)),
         "Slowest layers": _layers(result.layers),
         "Other programs": f"{result.other_load:.2f} {cores}",
         "GPU settings": pairs_text(gpu_settings_facts(result.gpu_settings), "; "),
@@ -172,6 +174,18 @@ def _latency(result: Result) -> dict[str, str]:
     parts |= {"fastest": row.minimum, "slowest": row.maximum}
     text = pairs_text({name: _ms(value) for name, value in parts.items()}, ", ")
     return facts | {"Samples": f"{row.count}: {text}; standard deviation {row.spread:.1%} of the mean"}
+
+
+def _verdict(verdict: Verdict | None) -> dict[str, str]:
+    """Return whether the precision pays beside FP32, why, and on what images."""
+    if verdict is None:
+        return {}
+    accuracy, runs = verdict.accuracy, len(verdict.after.runs)
+    images = f"{accuracy.metrics.images} photographs of {accuracy.dataset}" if accuracy.dataset else "the golden sample"
+    turns = f"{runs} runs of each file{' in turns' if verdict.interleaved else ''}"
+    images += f", fingerprint {accuracy.fingerprint[:12]}" if accuracy.fingerprint else ""
+    reasons = "; ".join(verdict.judgement.reasons)
+    return {"Pays": f"{verdict_text(verdict)}: {reasons}", "Judged": f"{verdict.started}, {turns}, {images}"}
 
 
 def _opening(opening: Opening) -> dict[str, str]:

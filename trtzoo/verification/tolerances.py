@@ -35,6 +35,7 @@ fp8    Nor are three bits of mantissa: a value is off by up to 6 % of itself. Ju
 """
 
 import math
+from bisect import bisect_left
 
 import msgspec
 import numpy as np
@@ -42,7 +43,8 @@ import numpy as np
 from trtzoo.artifacts.golden import check_values
 from trtzoo.core.arrays import Array
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import Record, Weights
+from trtzoo.core.records import Record, Weights, are_not_negative, check
+from trtzoo.core.statistics import Z
 from trtzoo.core.system import limit_blas
 from trtzoo.runtimes.registry import find_runtime
 
@@ -58,6 +60,10 @@ class LabelledOutcome(Record, frozen=True, kw_only=True):
     lost: int
     won: int
     p: float
+
+    def __post_init__(self) -> None:
+        counts = {"lost": 0 <= self.lost <= self.reference, "won": 0 <= self.won <= self.engine}
+        check(self, engine=self.engine == self.reference - self.lost + self.won, p=0 <= self.p <= 1, **counts)
 
 
 class PairedMetrics(Record, frozen=True, kw_only=True):
@@ -78,6 +84,19 @@ class PairedMetrics(Record, frozen=True, kw_only=True):
     cosine: float
     worst: int
     labelled: LabelledOutcome | None = None
+
+    def __post_init__(self) -> None:
+        known, images = self.labelled, self.images
+        counts = {name: 0 <= getattr(self, name) <= images for name in ("same_top1", "same_top5", "flips", "worst")}
+        labelled = known is None or known.reference + known.won <= images
+        amounts = are_not_negative(self, "margin", "error", "rms")
+        check(self, images=0 < images < 1 << 40, cosine=-1 <= self.cosine <= 1, labelled=labelled, **counts, **amounts)
+
+    @property
+    def outcome(self) -> tuple[int, int, int]:
+        """How many images the reference classifies right, and how many of them are lost, others won. Without labels, all."""
+        known = self.labelled
+        return (known.reference, known.lost, known.won) if known else (self.images, self.flips, 0)
 
 
 class ParityVerdict(Record, frozen=True, kw_only=True):
@@ -130,6 +149,7 @@ class Divergence(msgspec.Struct, frozen=True):
 
 
 CONFIDENCE = 1.6449  # standard deviations: 95 %, one-sided
+MOST_IMAGES = 10_000_000  # more are not asked for
 RMS_SHARE = 0.25  # the limit of the RMS of all differences / the limit of one
 
 
@@ -196,19 +216,45 @@ def mcnemar(lost: int, won: int) -> float:
     return float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
 
 
-def kept_limit(*, known: int, lost: int, won: int, images: int) -> float:
-    """The lower 95 % confidence limit of the share that is kept of `known` right answers, from the paired outcomes of `images`.
+def kept_limit(*, known: float, lost: float, won: float, images: float) -> float:
+    """The lower 95 % confidence limit of the share that is kept of `known` right answers, from paired outcomes."""
+    return 1 + difference_limit(lost, won, images) * images / max(known, 1)
 
-    Tango's score limit of (won - lost) / images: the difference that these outcomes only just do not exclude.
-    """
+
+def kept_at_most(*, known: float, lost: float, won: float, images: float) -> float:
+    """The upper 95 % confidence limit of that share."""
+    return 1 - difference_limit(won, lost, images) * images / max(known, 1)
+
+
+def difference_limit(lost: float, won: float, images: float, deviations: float = CONFIDENCE) -> float:
+    """Tango's lower score limit of (won - lost) / images: the difference that these outcomes only just do not exclude."""
     low, high = -1.0, (won - lost) / images
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _score(middle, lost, won, images) >= CONFIDENCE else (low, middle)
-    return 1 + low * images / max(known, 1)
+        low, high = (middle, high) if _score(middle, lost, won, images) >= deviations else (low, middle)
+    return low
 
 
-def _score(difference: float, lost: int, won: int, images: int) -> float:
+def difference_interval(metrics: PairedMetrics) -> tuple[float, float]:
+    """The 95 % interval of the difference of top-1, the engine's - the reference's, on paired images (Tango 1998)."""
+    _, lost, won = metrics.outcome
+    return difference_limit(lost, won, metrics.images, Z), -difference_limit(won, lost, metrics.images, Z)
+
+
+def images_needed(metrics: PairedMetrics) -> int | None:
+    """About how many images with these shares of lost and won decide whether MIN_TOP1_KEPT is kept; None: over MOST_IMAGES."""
+    known, lost, won = metrics.outcome
+
+    def decides(images: int) -> bool:
+        scale = images / metrics.images
+        counts = {"known": known * scale, "lost": lost * scale, "won": won * scale, "images": images}
+        return kept_limit(**counts) >= MIN_TOP1_KEPT or kept_at_most(**counts) < MIN_TOP1_KEPT
+
+    enough = bisect_left(range(MOST_IMAGES), True, metrics.images, key=decides)
+    return enough if enough < MOST_IMAGES else None
+
+
+def _score(difference: float, lost: float, won: float, images: float) -> float:
     """The distance of the outcomes from a true difference, in the standard deviations that they would have then."""
     linear = -won - lost + (2 * images - won + lost) * difference
     constant = -lost * difference * (1 - difference)
@@ -268,7 +314,11 @@ def _judge_quantized(precision: str, metrics: PairedMetrics, *, classes_count: b
 
 def top1_kept(metrics: PairedMetrics) -> float:
     """The lower 95 % limit of the share of the reference's right answers that are kept. Without labels, all are right."""
-    known, images = metrics.labelled, metrics.images
-    if known:
-        return kept_limit(known=known.reference, lost=known.lost, won=known.won, images=images)
-    return kept_limit(known=images, lost=metrics.flips, won=0, images=images)
+    known, lost, won = metrics.outcome
+    return kept_limit(known=known, lost=lost, won=won, images=metrics.images)
+
+
+def top1_kept_at_most(metrics: PairedMetrics) -> float:
+    """The upper 95 % limit of that share."""
+    known, lost, won = metrics.outcome
+    return kept_at_most(known=known, lost=lost, won=won, images=metrics.images)

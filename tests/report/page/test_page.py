@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from tests.report.judged import judged, result_of
 from tests.report.pages import EVIL, varied, written
 from tests.report.results import DEVICE
 from tests.report.runs import WEIGHTS, run
@@ -162,3 +163,16 @@ def test_no_control_character_of_a_result_is_on_the_page():
     text = page([Found(Path(f"d/{odd}\udcff.json"), result)], [], [odd], folder=Path(odd)).decode()
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ufffe\ud800-\udfff]", text)
     assert any("a?]0;x????, 2 cores" in fact for fact in data(text)["texts"])
+
+
+def test_a_verdict_is_a_column_where_there_is_one_with_its_reasons_in_the_cell(text, monkeypatch):
+    monkeypatch.setattr("vl_convert.javascript_bundle", lambda snippet: "")
+    row = judged(0.5)
+    shown = page([Found(Path("x.json"), result_of(row))], [], [], folder=Path("benchmarks"), verdicts=[row]).decode()
+    cells = [each for each in Read(shown).rows if len(each) == 14]
+    assert cells[0][12] == "Pays" and cells[1][12] == "PAYS" and {each[12] for each in cells[2:]} == {"—"}
+    first = data(shown)["cells"][0]["facts"]
+    words = [data(shown)["texts"][place] for place in first]
+    assert words[words.index("Pays") + 1].startswith("PAYS: faster: ")
+    assert "Does it pay? Latency beside FP32" in shown
+    assert "Pays" not in text and "Does it pay?" not in text

@@ -94,7 +94,7 @@ def compare(before: Runs, after: Runs) -> Comparison:
         elif any((a.started, a.samples) == (b.started, b.samples) for a in old for b in new):
             unchanged.append(old[0])
         else:
-            cells.append(_compared(old, new))
+            cells.append(compared(old, new))
     failed = ([run for run in before if run.failure], [run for run in after if run.failure])
     return Comparison(cells, refused, missing, failed, unchanged)
 
@@ -199,26 +199,27 @@ def _difference(old: Runs, new: Runs) -> Refusal | None:
 # --- one cell ---
 
 
-def _compared(old: Runs, new: Runs) -> ComparedCell:
+def compared(old: Runs, new: Runs, *, same_work: bool = True) -> ComparedCell:
     """Compare a cell's undisturbed runs, or all its runs if one side has no undisturbed run.
 
-    Of interleaved runs, a pair counts if both its runs are undisturbed.
+    Of interleaved runs, a pair counts if both its runs are undisturbed. Without `same_work`, as in two precisions, a power cap
+    and its clock are an effect of what is compared, and no disturbance.
     """
     paired, warning = interleaved(old, new), ""
     capped = "".join(name for name, side in zip("AB", (old, new), strict=True) if any(map(power_capped, side)))
+    capped = capped if same_work else "AB"
     sound = [[not _disturbance(run, capped) for run in side] for side in (old, new)]
     if paired:
         sound = [[all(pair) for pair in zip(*sound, strict=True)]] * 2
     before, after = (tuple(compress(side, good)) for side, good in zip((old, new), sound, strict=True))
     if not before or not after:
         before, after, warning = tuple(old), tuple(new), next(filter(None, (_disturbance(run, capped) for run in (*old, *new))))
-    moments = [[_moment(run) for run in side] for side in (before, after)]
+    moments = [[run_moment(run) for run in side] for side in (before, after)]
     seconds = [math.exp(fmean(run.level for run in side)) for side in moments]
     left_out = len(old) + len(new) - len(before) - len(after)
     found = ratio(*moments, interleaved=paired)
-    return ComparedCell(
-        before, after, (seconds[0], seconds[1]), found, paired, left_out, warning or _other_clock(before, after)
-    )
+    warning = warning or (_other_clock(before, after) if same_work else "")
+    return ComparedCell(before, after, (seconds[0], seconds[1]), found, paired, left_out, warning)
 
 
 def interleaved(old: Runs, new: Runs) -> bool:
@@ -270,6 +271,7 @@ def _other_clock(before: Runs, after: Runs) -> str:
     return ""
 
 
-def _moment(run: Result) -> Moment:
+def run_moment(run: Result) -> Moment:
+    """Reduce a run to the statistic that its protocol reports."""
     name = PROTOCOLS[run.case.protocol].statistic
     return moment(metric_seconds(run), NUMPY.get(name) or (lambda values: STATISTICS[name].value(values.tolist())))

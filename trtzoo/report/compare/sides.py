@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trtzoo.core.decoding import MAX_TEXT, read_file
 from trtzoo.core.errors import StoreError, UsageError
-from trtzoo.core.records import EVALUATIONS, RUNS, Result
+from trtzoo.core.records import EVALUATIONS, RUNS, VERDICTS, Result
 from trtzoo.core.subprocesses import run_tool
 from trtzoo.report.results import parse_result
 
@@ -82,10 +82,11 @@ def _exists(text: str) -> bool:
 
 
 def _wanted(name: str) -> bool:
-    """Return whether the name is FILE.json, DEVICE/FILE.json or DEVICE/runs/FILE.json, not hidden, and no evaluation's."""
+    """Whether it is FILE.json, DEVICE/FILE.json or DEVICE/runs/FILE.json, not hidden, and no evaluation's or verdict's."""
     parts = name.split("/")
     deep = len(parts) <= 2 or (len(parts) == 3 and parts[1] == RUNS)
-    return deep and EVALUATIONS not in parts[:-1] and name.endswith(".json") and not any(part.startswith(".") for part in parts)
+    other = {EVALUATIONS, VERDICTS} & {*parts[:-1]}
+    return deep and not other and name.endswith(".json") and not any(part.startswith(".") for part in parts)
 
 
 def _git(*words: str, missing: str = "") -> bytes:

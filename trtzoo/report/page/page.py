@@ -33,6 +33,8 @@ from trtzoo.report.results import OTHER, Found, place
 from trtzoo.report.roofline import work_of
 from trtzoo.report.tables.accuracy import accuracy_table, evaluation_tables
 from trtzoo.report.tables.model import DASH, Column
+from trtzoo.report.tables.verdicts import tables as verdict_tables
+from trtzoo.report.verdict import Verdict
 
 
 def _ms(seconds: float | None) -> str:
@@ -75,6 +77,7 @@ COLUMNS = (
     PageColumn("Published, ms", _published, key="published", number=True),
     PageColumn("Ratio", lambda cell: cell.ratio, "{:.2f}", key="ratio", number=True),
     PageColumn("Share of limit", lambda cell: cell.share, "{:.0%}", key="share", number=True, wide=True),
+    PageColumn("Pays", lambda cell: cell.verdict or None, key="verdict", wide=True),
     PageColumn("State", _state, key="state", wide=True),
 )
 
@@ -82,7 +85,14 @@ LABELS = read_toml("looks.toml")["families"]  # of families in the legend
 FILTERS = ("device", "runtime", "protocol", "precision", "batch", "state")  # the fields with a filter above the table
 
 
-def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: Sequence[str], *, folder: Path) -> bytes:
+def page(
+    found: Sequence[Found],
+    evaluations: Sequence[Evaluation],
+    complaints: Sequence[str],
+    *,
+    folder: Path,
+    verdicts: Sequence[Verdict] = (),
+) -> bytes:
     """Make the whole file, in UTF-8. `folder` is where the results are from; `complaints` are about the files skipped there."""
 
     def order(row: Found) -> tuple[Any, ...]:
@@ -91,14 +101,15 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
         return (*kind, place(row.result.subject))
 
     found, printed_rows = sorted(found, key=order), published(all_cells())
-    cells = [*(measured(row.result, evaluations) for row in found), *printed_rows]
+    cells = [*(measured(row.result, evaluations, verdicts) for row in found), *printed_rows]
+    columns = [column for column in COLUMNS if column.key != "verdict" or any(cell.verdict for cell in cells)]
     source, known = document().source, PROTOCOLS["paddle2020"].note
     printed = {"Source": f"{source.name}, {source.document}", "Protocol": f"the publisher's, as far as known: {known}"}
     shown = ("Latency", "Published", "Doubts")  # a row has these itself
-    facts = [{name: words for name, words in explain(row).items() if name not in shown} for row in found]
+    facts = [{name: words for name, words in explain(row, verdicts).items() if name not in shown} for row in found]
     scripts = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), _asset("charts.js") + _asset("page.js")
     library, script = (text.replace("</script", r"<\/script") for text in scripts)
-    style = _style()
+    style = _style(columns)
     policy = f"default-src 'none'; script-src {_hash(library)} {_hash(script)}; style-src {_hash(style)}; img-src data:; "
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, finalize=_printable, trim_blocks=True, lstrip_blocks=True
@@ -111,9 +122,9 @@ def page(found: Sequence[Found], evaluations: Sequence[Evaluation], complaints: 
         data=Markup(_data(cells, [*facts, *[printed] * len(printed_rows)], [row.result.subject for row in found])),
         cells=cells,
         kinds=[LABELS.get(name, {}).get("label", name) for name in _kinds(_families(cells))],
-        columns=COLUMNS,
+        columns=columns,
         choices={name: map(str, sorted({getattr(cell, name) for cell in cells})) for name in FILTERS},
-        tables=[accuracy_table(), *evaluation_tables(evaluations)],
+        tables=[*verdict_tables(verdicts), accuracy_table(), *evaluation_tables(evaluations)],
         findings=[(verdict, list(rows)) for verdict, rows in groupby(findings(), key=lambda row: row.verdict)],
         protocols=[PROTOCOLS[name] for name in sorted({row.result.case.protocol for row in found})],
         count=len(found),
@@ -183,10 +194,10 @@ def _models(subjects: Iterable[Identity], cells: Iterable[PageRow]) -> list[dict
     return found
 
 
-def _style() -> str:
+def _style(columns: Sequence[PageColumn]) -> str:
     """Return the CSS. Columns are addressed by position: a class on each of some ten thousand cells would be large."""
     numbers, wide = (
-        ", ".join(f"#cells tr > :nth-child({place})" for place, column in enumerate(COLUMNS, start=1) if getattr(column, kind))
+        ", ".join(f"#cells tr > :nth-child({place})" for place, column in enumerate(columns, start=1) if getattr(column, kind))
         for kind in ("number", "wide")
     )
     rules = f"{numbers} {{ text-align: right; }}\n@media (max-width: 44rem) {{ {wide} {{ display: none; }} }}\n"

@@ -16,6 +16,7 @@ from trtzoo.report import roofline
 from trtzoo.report.published import PublishedCell, document
 from trtzoo.report.results import condition_texts, device_text, family_of, known_gpu, ratio_to_published
 from trtzoo.report.tables.accuracy import whole
+from trtzoo.report.verdict import Verdict, verdict_of, verdict_text
 from trtzoo.runtimes.registry import RUNTIMES
 
 BINS = 40
@@ -36,7 +37,7 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `low` and `high` are the 95 % interval of `seconds`. `published` is the latency published for the GPU called `gpu`; `ratio`,
     measured / published, exists for the same GPU and a protocol that measures as the publisher did. `share` is limit / latency.
-    `top1` is a fraction: of labelled images if `evaluated`, else as published.
+    `top1` is a fraction: of labelled images if `evaluated`, else as published. `verdict` says whether the precision pays.
     """
 
     model: str
@@ -57,12 +58,13 @@ class PageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     share: float | None = None
     top1: float | None = None
     evaluated: bool = False
+    verdict: str = ""
     note: str = ""
     marks: tuple[str, ...] = ()
     histogram: Histogram | None = None
 
 
-def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
+def measured(result: Result, evaluations: Iterable[Evaluation] = (), verdicts: Iterable[Verdict] = ()) -> PageRow:
     """Make the row of a result, good or failed. Without published numbers of its GPU, the T4's are beside it.
 
     Its accuracy was evaluated with the same weights, precision, runtime and device; seeded weights have none.
@@ -105,6 +107,7 @@ def measured(result: Result, evaluations: Iterable[Evaluation] = ()) -> PageRow:
         share=share,
         top1=getattr(document().models.get(usual), "top1", None) if evaluated is None else evaluated,
         evaluated=evaluated is not None,
+        verdict=verdict_text(verdict_of(result, verdicts)),
         note=note,
         marks=() if failure else tuple(mark for mark, holds in marks.items() if holds),
         histogram=histogram(found.samples) if found else None,

@@ -13,6 +13,7 @@ from trtzoo.report.roofline import limit_of
 from trtzoo.report.tables.accuracy import whole
 from trtzoo.report.tables.formats import json_text
 from trtzoo.report.tables.model import Value
+from trtzoo.report.verdict import Verdict
 
 
 class Cell(NamedTuple):
@@ -86,6 +87,7 @@ FIELDS: dict[str, Callable[[Cell], Value]] = {
     "images": lambda cell: cell.evaluation.images if cell.evaluation else None,
     "dataset": lambda cell: cell.evaluation.dataset if cell.evaluation else None,
     "weights": _source(lambda row: weights_text(row.weights)),
+    "verdict": _row("verdict"),
     "marks": lambda cell: "; ".join(cell.row.marks) or None if cell.row else None,
     "note": _row("note"),
     "started": _source(lambda row: row.started),
@@ -93,10 +95,13 @@ FIELDS: dict[str, Callable[[Cell], Value]] = {
 
 
 def cell_records(
-    results: Iterable[Result], evaluations: Sequence[Evaluation], printed: Iterable[PublishedCell]
+    results: Iterable[Result],
+    evaluations: Sequence[Evaluation],
+    printed: Iterable[PublishedCell],
+    verdicts: Sequence[Verdict] = (),
 ) -> list[dict[str, Value]]:
     """Return a record of every result, evaluation and `printed` latency."""
-    cells = [Cell(measured(result, evaluations), result) for result in results]
+    cells = [Cell(measured(result, evaluations, verdicts), result) for result in results]
     cells += [Cell(None, evaluation=row) for row in whole(evaluations)[0]]
     cells += [Cell(row) for row in published(printed)]
     return [{name: read(cell) for name, read in FIELDS.items()} for cell in cells]

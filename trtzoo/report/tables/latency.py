@@ -4,7 +4,7 @@ A column is a row of LATENCY_COLUMNS or LIMIT_COLUMNS.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Literal
 
@@ -19,6 +19,7 @@ from trtzoo.report.published import PublishedCell, all_cells, document, printed_
 from trtzoo.report.results import Group, Row, device_text, groups, pairs_text, protocol_text, ratio_to_published, weights_text
 from trtzoo.report.roofline import limit_doubt, limit_of, limit_of_published
 from trtzoo.report.tables.model import DASH, Cell, Column, Table, caption
+from trtzoo.report.verdict import Verdict, verdict_of, verdict_text
 from trtzoo.runtimes.registry import RUNTIMES
 
 AS_PUBLISHED = [name for name, protocol in PROTOCOLS.items() if protocol.as_published]
@@ -28,7 +29,7 @@ PUBLISHED = (("v100", "fp32"), ("t4", "fp32"), ("t4", "fp16"))  # in the documen
 class Place(msgspec.Struct, frozen=True):
     """What a cell shows: one model at one batch, in seconds, or None.
 
-    `ratio` is measured / published. `note` is what the reader must know of the result.
+    `ratio` is measured / published. `note` is what the reader must know of the result, `verdict` whether its precision pays.
     """
 
     result: Result | None
@@ -38,16 +39,17 @@ class Place(msgspec.Struct, frozen=True):
     limit: float | None
     published_limit: float | None
     note: str
+    verdict: Verdict | None = None
 
 
 class BatchColumn(Column[Place], frozen=True):
     """A column that stands once for each batch; its name has the placeholders {batch}, {device} and {gpu}.
 
     `needs`: the column is left out at a batch without published numbers, if the protocol does not measure as the publisher
-    did ("ratio"), or in a table without results.
+    did ("ratio"), in a table without results, or at a batch without a verdict.
     """
 
-    needs: Literal["", "published", "ratio", "results"] = ""
+    needs: Literal["", "published", "ratio", "results", "verdict"] = ""
 
 
 def _ms(seconds: float | None) -> float | None:
@@ -61,12 +63,19 @@ def _ratio(over: float | None, under: float | None) -> float | None:
 MEASURED = BatchColumn(
     "b{batch} measured", lambda at: _ms(at.measured), "{:.2f}", lambda at: at.note, lambda at: "failed" if at.result else DASH
 )
+PAYS = BatchColumn(
+    "b{batch} pays",
+    lambda at: verdict_text(at.verdict) or None,
+    note=lambda at: f"{'; '.join(at.verdict.judgement.reasons)}" if at.verdict else "",
+    needs="verdict",
+)
 LATENCY_COLUMNS = (
     BatchColumn("b{batch} published", lambda at: _ms(at.published), "{:.2f}", needs="published"),
     MEASURED,
     BatchColumn("b{batch} ratio", lambda at: at.ratio, "{:.2f}", needs="ratio"),
+    PAYS,
 )
-OWN_COLUMNS = (msgspec.structs.replace(MEASURED, name="{device} b{batch}"),)
+OWN_COLUMNS = (msgspec.structs.replace(MEASURED, name="{device} b{batch}"), PAYS)
 OTHER_HARDWARE = (BatchColumn("{gpu} published b{batch}", lambda at: _ms(at.published), "{:.2f}", needs="published"),)
 LIMIT_COLUMNS = (
     BatchColumn("b{batch} limit", lambda at: _ms(at.limit), "{:.2f}"),
@@ -80,13 +89,16 @@ Notes = Mapping[str, str]  # by case name
 # --- tables ---
 
 
-def latency_tables(results: Iterable[Result], *, published: Iterable[PublishedCell] | None = None) -> list[Table]:
+def latency_tables(
+    results: Iterable[Result], *, published: Iterable[PublishedCell] | None = None, verdicts: Sequence[Verdict] = ()
+) -> list[Table]:
     """Make the tables of what was measured on the published GPUs, then a table for each other device.
 
-    The `published` latencies (None: all) are there whether they were measured or not, in tables, rows and columns.
+    The `published` latencies (None: all) are there whether they were measured or not, in tables, rows and columns. A result has
+    its verdict beside it.
     """
     cells = all_cells() if published is None else list(published)
-    return [_latency_table(group, cells) for group in _groups(results, cells)]
+    return [_latency_table(group, cells, verdicts) for group in _groups(results, cells)]
 
 
 def limit_tables(results: Iterable[Result], *, published: Iterable[PublishedCell] | None = None) -> list[Table]:
@@ -100,7 +112,7 @@ def limit_tables(results: Iterable[Result], *, published: Iterable[PublishedCell
             title = f"Share of the limit, {group.name or GPUS[group.gpu].title}, {group.precision.upper()}"
             doubts = {result.name: limit_doubt(result) for result in group.results.values()}
             lines = [caption("limit"), f"Peaks: {'; '.join(sorted(sources))}."]
-            tables.append(_table(group, title, {group.gpu: LIMIT_COLUMNS}, lines, doubts, cells))
+            tables.append(_table(group, title, {group.gpu: LIMIT_COLUMNS}, lines, doubts, cells, ()))
     return tables
 
 
@@ -114,7 +126,7 @@ def _groups(results: Iterable[Result], published: list[PublishedCell]) -> list[G
     return [*measured, *(group for group in empty if (group.gpu, group.precision) in wanted)]
 
 
-def _latency_table(group: Group, published: list[PublishedCell]) -> Table:
+def _latency_table(group: Group, published: list[PublishedCell], verdicts: Sequence[Verdict]) -> Table:
     """Make a group's table. A ratio to other hardware's published latencies would be meaningless."""
     facts, notes = _facts(group)
     if group.gpu:
@@ -123,10 +135,10 @@ def _latency_table(group: Group, published: list[PublishedCell]) -> Table:
         lines = [*lines, caption("published", source=document().source)]
         lines.append(caption("ratios" if _has_ratios(group) else "otherwise", group=group, protocols=", ".join(AS_PUBLISHED)))
         title = ", ".join(filter(None, [f"Inference speed on {gpu.title}, {precision.upper()}, in ms", group.name]))
-        return _table(group, title, {gpu.name: LATENCY_COLUMNS}, lines, notes, published)
+        return _table(group, title, {gpu.name: LATENCY_COLUMNS}, lines, notes, published, verdicts)
     columns = {"": OWN_COLUMNS, "t4": OTHER_HARDWARE, "v100": OTHER_HARDWARE}
     title = f"Latency in ms, {group.precision.upper()}, on {group.name}"
-    table = _table(group, title, columns, facts, notes, published)
+    table = _table(group, title, columns, facts, notes, published, verdicts)
     if any("published" in name for name in table.columns):
         table = msgspec.structs.replace(table, caption=(*table.caption, caption("other")))
     return table
@@ -144,6 +156,7 @@ def _table(
     lines: list[str],
     notes: Notes,
     published: list[PublishedCell],
+    verdicts: Sequence[Verdict],
 ) -> Table:
     """Make a table of what has results: its rows, and its batches, with a column for each that has what it needs.
 
@@ -151,11 +164,13 @@ def _table(
     """
     own = [cell for cell in published if (cell.gpu, cell.precision) == (group.gpu, group.precision)]
     shown = {*(batch for _, batch in group.results), *(cell.batch for cell in (own if group.gpu else published))}
+    judged = {key: found for key, result in group.results.items() if (found := verdict_of(result, verdicts))}
     bound: list[tuple[BatchColumn, str, int]] = []
     for gpu, rows in columns.items():
         printed = printed_batches(gpu, group.precision) & shown
         known = {"": shown, "results": shown if group.results else (), "published": printed}
         known["ratio"] = printed if _has_ratios(group) else ()
+        known["verdict"] = {batch for _, batch in judged}
         bound += [(column, gpu, batch) for batch in sorted(shown) for column in rows if batch in known[column.needs]]
 
     subjects = group.subjects
@@ -175,6 +190,7 @@ def _table(
             limit=limit.seconds if limit else None,
             published_limit=published_limit.seconds if published_limit else None,
             note=notes.get(result.name, "") if result else "",
+            verdict=judged.get((row, batch)),
         )
 
     if not published:  # nor has any row
