@@ -170,7 +170,7 @@ def test_a_verdict_is_a_column_where_there_is_one_with_its_reasons_in_the_cell(t
     row = judged(0.5)
     shown = page([Found(Path("x.json"), result_of(row))], [], [], folder=Path("benchmarks"), verdicts=[row]).decode()
     cells = [each for each in Read(shown).rows if len(each) == 14]
-    assert cells[0][12] == "Pays" and cells[1][12] == "PAYS" and {each[12] for each in cells[2:]} == {"—"}
+    assert cells[0][12].strip() == "Pays" and cells[1][12] == "PAYS" and {each[12] for each in cells[2:]} == {"—"}
     first = data(shown)["cells"][0]["facts"]
     words = [data(shown)["texts"][place] for place in first]
     assert words[words.index("Pays") + 1].startswith("PAYS: faster: ")
