@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from trtzoo.core.arrays import Array
+from trtzoo.core.system import limit_blas
 
 MARGIN = 0.03  # two builds are the same if their latencies are within 3 % of each other
 RESAMPLES = 100
@@ -93,6 +94,7 @@ def mean_ratio(ratios: Sequence[Ratio]) -> Ratio:
 
 def student(freedom: int) -> float:
     """Return the 97.5th percentile of Student's t distribution."""
+    limit_blas()
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 0.975))
