@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 from tests.conftest import Run
-from trtzoo.core.precisions import PRECISIONS
+from trtzoo.builder.targets import check_names
+from trtzoo.core.errors import MachineError, UsageError
 from trtzoo.core.system import bf16_instructions
 from trtzoo.hardware.gpus import GPUS
 
@@ -84,7 +85,6 @@ def test_parity_on_a_processor_emulates_fp8_and_says_so(trtzoo: Run, exported, f
 
 def test_bf16_is_emulated_or_computed_in_bf16_with_nearly_the_same_logits(exported):
     from trtzoo.artifacts import golden
-    from trtzoo.core.errors import MachineError
     from trtzoo.runtimes import onnxruntime, openvino
 
     path = exported["bf16"].path
@@ -125,20 +125,27 @@ def test_layers_compares_the_blocks_of_both(trtzoo: Run, folder, exported, name)
 
 # --- who refuses them ---
 
-TARGETS = [row for row in GPUS.values() if not row.unsupported and not row.not_rtx]
 
-
-@pytest.mark.parametrize("row", [row for row in TARGETS if row.sm < 89], ids=lambda row: row.name)
-def test_a_gpu_refuses_what_it_does_not_have_before_anything_is_built(trtzoo: Run, tmp_path, row):
-    pytest.importorskip("tensorrt_rtx")
+@pytest.mark.parametrize("row", GPUS.values(), ids=lambda row: row.name)
+def test_a_gpu_refuses_what_it_does_not_have_before_the_machine_is_probed(row):
     for name in NEW:
-        if row.sm < PRECISIONS[name].sm:
-            done = trtzoo("build", "dpn68", "--precision", name, "--gpu", row.name, "--flavour", "rtx")
-            assert done.returncode == 2
-            since, instead = {"bf16": ("SM80", "fp16"), "fp8": ("SM89", "int8")}[name]
-            sentence = f"{row.title} (SM{row.sm}) has no {name.upper()}; it came with {since}. Say --precision {instead}"
-            assert sentence in done.stderr
-    assert not (tmp_path / "engines").exists()
+        since, instead = {"bf16": (80, "fp16"), "fp8": (89, "int8")}[name]
+        if row.sm >= since:
+            check_names(row.name, "auto", ["fp32", name])
+            continue
+        with pytest.raises(UsageError) as error:
+            check_names(row.name, "auto", ["fp32", name])
+        assert str(error.value) == (
+            f"{row.title} (SM{row.sm}) has no {name.upper()}; it came with SM{since}. Say --precision {instead}"
+        )
+
+
+@pytest.mark.parametrize("words", [("build", "dpn68"), ("bench", "dpn68"), ("parity", "dpn68")], ids=lambda words: words[0])
+@pytest.mark.parametrize(("name", "gpu"), [("bf16", "t4"), ("bf16", "v100"), ("fp8", "a10")])
+def test_every_command_refuses_it_on_any_machine(trtzoo: Run, tmp_path, words, name, gpu):
+    done = trtzoo(*words, "--precision", name, "--gpu", gpu)
+    assert done.returncode == 2 and f" has no {name.upper()}; it came with SM" in done.stderr
+    assert not any(tmp_path.glob("engines*")) and not any(tmp_path.glob("benchmarks*"))
 
 
 @pytest.mark.parametrize(

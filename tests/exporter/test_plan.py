@@ -234,6 +234,7 @@ def test_every_module_of_ours_that_decides_the_bytes_is_hashed(tmp_path: Path) -
             "core.records",
             "core.modules",
             "core.files",
+            "core.subprocesses",
             "artifacts",
         )
     }
@@ -244,6 +245,7 @@ def test_every_module_of_ours_that_decides_the_bytes_is_hashed(tmp_path: Path) -
         "trtzoo.hardware",
         "trtzoo.images",
         "trtzoo.images.dataset",
+        "trtzoo.images.devkit",
         "trtzoo.hardware.gpus",
         "trtzoo.hardware.onnx_providers",
         *runtimes,

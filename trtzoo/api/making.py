@@ -246,7 +246,7 @@ def build(
     """
     sources, precisions = select_sources(models, onnx, precision, Path(onnx_dir), for_engines=True)
     batches = None if batch is None else selection.select_batches(batch)
-    check_names(gpu, flavour)
+    check_names(gpu, flavour, precisions)
     target = choose_target(gpu, flavour, probes.run_probes("cuda", "tensorrt", "tensorrt_rtx"), device=device)
     check_precisions(precisions, target)
     given = {"opt_level": opt_level, "timing_iterations": timing_iterations, "aux_streams": aux_streams, "tiling": tiling}

@@ -14,7 +14,7 @@ from trtzoo.core.records import Device
 from trtzoo.core.system import bf16_instructions
 from trtzoo.hardware import probes
 from trtzoo.hardware.devices import choose_device
-from trtzoo.hardware.gpus import identify_gpu
+from trtzoo.hardware.gpus import find_gpu, identify_gpu
 from trtzoo.models.table import find_model, zoo
 from trtzoo.runtimes.registry import AUTO, CANDIDATES, OFFERED, Runtime, find_runtime
 
@@ -70,6 +70,9 @@ def select_runtime(
     Raises UsageError for an unknown name, one that does not run on the device, and a precision that it does not compute or the
     GPU does not have; MachineError for one that is not installed, and for BF16 on a processor without it.
     """
+    if gpu not in ("auto", "cpu"):
+        wanted = find_gpu(gpu)
+        check_gpu(precisions, wanted.title, wanted.sm)
     chosen = choose_device(gpu, device)
     own = [row for row in OFFERED.values() if row.device == chosen.kind]
     if runtime is None or runtime == AUTO:

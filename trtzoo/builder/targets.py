@@ -36,10 +36,11 @@ class Target(Record, frozen=True, kw_only=True):
         return card_title(self.device.name, self.device.memory) if self.device and self.flavour.name == "tensorrt" else ""
 
 
-def check_names(gpu: str, flavour: str) -> None:
-    """Raises UsageError for an unknown name, before the machine is probed."""
+def check_names(gpu: str, flavour: str, precisions: Iterable[str]) -> None:
+    """Raises UsageError for an unknown name, and a precision that the GPU does not have, before the machine is probed."""
     if gpu != "auto":
-        find_gpu(gpu)
+        row = find_gpu(gpu)
+        check_gpu(precisions, row.title, row.sm)
     if flavour != "auto":
         find_flavour(flavour)
 
