@@ -10,6 +10,7 @@ import pytest
 
 from tests.artifacts.sidecars import PLAN, make_sidecar
 from tests.benchmark.fakes import fake_job
+from tests.report.judged import judged
 from tests.report.results import result
 from trtzoo.api import cleaning
 from trtzoo.artifacts.engines import Stamp
@@ -206,6 +207,25 @@ def test_a_result_that_cannot_be_read_is_damaged_and_a_further_run_without_its_f
     assert listed(tmp_path) == [
         ("damaged", "it cannot be read as a result", "cut.json"),
         ("orphan", "a further run without its first", "two.2.json"),
+    ]
+
+
+def test_a_verdict_on_a_graph_that_was_exported_again_is_stale_and_one_that_cannot_be_read_is_damaged(tmp_path):
+    path = graph(tmp_path)
+    sidecar = cleaning._read(sidecar_path(path), cleaning.OnnxSidecar)
+    sidecar_path(path).write_bytes(encode(msgspec.structs.replace(sidecar, precision="int8")))
+    made = judged(weights=sidecar.weights)
+    case, identity = msgspec.structs.replace(made.case, device=CPU.key, form="c10-s8"), sidecar.identity
+    made = msgspec.structs.replace(made, device=CPU, case=case, identity=identity)
+    folder = tmp_path / "benchmarks" / CPU.key / "verdicts"
+    for name, digest in (("new", sidecar.sha256), ("old", "old")):
+        after = msgspec.structs.replace(made.after, artifact_sha256=digest)
+        write_record(folder / f"{name}.json", msgspec.structs.replace(made, after=after))
+    write_record(folder / "cut.json", made)
+    (folder / "cut.json").write_text("{")
+    assert listed(tmp_path) == [
+        ("damaged", "it cannot be read as a result", "cut.json"),
+        ("stale", "of a file that was made again since", "old.json"),
     ]
 
 

@@ -83,6 +83,31 @@ def test_parity_judges_the_engines_against_pytorch(box):
     assert done.stderr.count("passes") == 2
 
 
+def test_a_verdict_is_on_both_engines_in_turns_with_their_memory_and_their_power_cap_is_no_disturbance(box):
+    words = (
+        "verdict",
+        "dpn68",
+        "--precision",
+        "fp16",
+        "--batch",
+        "1",
+        "--protocol",
+        "trial",
+        "--runs",
+        "2",
+        "--format",
+        "json",
+    )
+    speed, accuracy = json.loads(box.trtzoo(*words, "--results", "judged").stdout)["tables"]
+    (row,), (other,) = speed["rows"], accuracy["rows"]
+    assert row["verdict"] in ("PAYS (speed only)", "DOES NOT PAY (speed only)", "UNCLEAR (speed only)")
+    assert 0 < row["from"] < row["ratio"] < row["to"] and "power cap" not in speed["marked"][0]["note"]
+    assert other["memory MiB"] > 0 < other["FP32 memory MiB"] and other["MB"] > 0 and other["images"] == 4
+    (path,) = (box.folder / "judged").glob("tesla-t4-emulated/verdicts/*.json")
+    record = json.loads(path.read_text())
+    assert record["case"]["cuda_graph"] is True and record["case"]["runtime"] == "tensorrt"
+
+
 CHECKPOINT = """
 import torch
 from trtzoo.models.seeded import seed
