@@ -21,7 +21,7 @@ def command(command_line):
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory, command):
-    """Checkpoints, the held-out digits, and both networks exported in FP32, FP16 and INT8."""
+    """Checkpoints, the held-out digits, and both networks exported in every precision of a graph."""
     folder = tmp_path_factory.mktemp("digits")
     script = Path(digits.__file__)
     env = os.environ | {"PYTHONPATH": str(script.parents[1]), "OMP_NUM_THREADS": "1"}
@@ -29,7 +29,7 @@ def here(tmp_path_factory, command):
     training = [subprocess.Popen([*command_line, name], env=env) for name in digits.MODELS]
     assert [child.wait() for child in training] == [0, 0]
     for name in digits.MODELS:
-        kinds = ("--precision", "fp32,fp16,int8", "--calibration", "calibration")
+        kinds = ("--precision", "fp32,fp16,bf16,int8,fp8", "--calibration", "calibration")
         done = command(folder, "export", name, "--weights", f"{name}.pth", *AS_EXPORTED, *kinds)
         assert done.returncode == 0, done.stderr
     return folder
@@ -38,7 +38,7 @@ def here(tmp_path_factory, command):
 @pytest.fixture(scope="module")
 def evaluations(here, command):
     """By (model, runtime, precision)."""
-    for runtime, kinds in (("pytorch", "fp32"), ("onnxruntime", "fp32,fp16,int8")):
+    for runtime, kinds in (("pytorch", "fp32"), ("onnxruntime", "fp32,fp16,bf16,int8,fp8")):
         done = command(here, "eval", *digits.MODELS, "--data", "digits", "--runtime", runtime, "--precision", kinds)
         assert done.returncode == 0, done.stdout + done.stderr
     found, complaints = load_evaluations(here / "benchmarks")[:2]
@@ -60,10 +60,11 @@ def test_a_trained_network_is_as_good_in_every_runtime_and_precision(evaluations
     assert half.top1 >= 0.99 * torch.top1
 
 
+@pytest.mark.parametrize("kind", ["bf16", "int8", "fp8"])
 @pytest.mark.parametrize("name", digits.MODELS)
-def test_int8_loses_at_most_one_point_of_accuracy(evaluations, name):
-    whole, integers = (evaluations[name, "onnxruntime", kind] for kind in ("fp32", "int8"))
-    assert integers.top1 >= whole.top1 - 0.01 * whole.images
+def test_eight_bits_and_bf16_lose_at_most_one_point_of_accuracy(evaluations, name, kind):
+    whole, narrow = (evaluations[name, "onnxruntime", each] for each in ("fp32", kind))
+    assert narrow.top1 >= whole.top1 - 0.01 * whole.images
 
 
 def test_a_verdict_has_the_difference_on_the_same_digits_and_enough_of_them(here, command, evaluations):
