@@ -98,7 +98,7 @@ def test_two_files_of_one_name_and_a_file_with_a_models_name_are_built_side_by_s
     [
         (("--gpu", "t5"), 2, "There is no GPU 't5'. Did you mean t4?"),
         (("--flavour", "trt"), 2, "There is no flavour 'trt'. Did you mean rtx?"),
-        (("--precision", "fp8"), 2, "There is no precision 'fp8'."),
+        (("--precision", "fp9"), 2, "There is no precision 'fp9'."),
         (("--batch", "1,,8"), 2, "--batch '1,,8' has an empty item."),
         (("--batch", "0"), 2, "--batch '0': '0' is not a whole number from 1 to 1024."),
         (("densenet12",), 2, "There is no model 'densenet12'. Did you mean densenet121?"),
