@@ -24,7 +24,7 @@ TRIO = [f"{NAME}.json", f"{NAME}.npz", f"{NAME}.onnx"]
 
 
 def visible(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != ".locks") if folder.exists() else []
+    return sorted(path.name for path in folder.iterdir() if path.name not in (".locks", "cache")) if folder.exists() else []
 
 
 def whole(folder: Path) -> bool:
