@@ -169,7 +169,7 @@ def table() -> None:
     ]
     if both:
         ratios = [theirs[name]["cpu_seconds"] / direct[name]["cpu_seconds"] for name in both]
-        spread = f"{min(ratios):.0f}x to {max(ratios):.0f}x"
+        spread = f"{min(ratios):.1f}x to {max(ratios):.0f}x"
         notes.append(f"The direct exporter takes **{statistics.median(ratios):.0f}x** less processor time in the median")
         notes.append(f"({spread}) on the {len(both)} that both export.")
     notes += [
@@ -188,20 +188,21 @@ def row(title: str, way: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def why(direct: dict[str, dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> str:
-    """The models that the direct exporter does not export, by reason, and what PyTorch's exporter does with them."""
-    reasons: dict[str, list[str]] = {}
+    """What the direct exporter does not export, by reason: how many models, PyTorch's outcome with them, and the first names."""
+    reasons: dict[str, dict[str, str]] = {}
     for name, line in sorted(direct.items()):
-        if line["outcome"] != "matches":
-            other = theirs.get(name, {}).get("outcome", "not run")
-            reason = line.get("reason", "").removeprefix(f"{name}: ").partition(" in ")[0][:120]
-            if not reason:
-                reason = "differs, as PyTorch's own FP32 does"
-                other = f"{line['error']:.0e}, PyTorch {line['pytorch_error']:.0e}"
-            reasons.setdefault(reason, []).append(f"{name} ({other})")
-    parts = [
-        f"{reason.rstrip('.')}: {', '.join(names)}" for reason, names in sorted(reasons.items(), key=lambda each: -len(each[1]))
-    ]
-    return f"Not by the direct exporter, with the outcome of PyTorch's: {'; '.join(parts)}." if parts else ""
+        if line["outcome"] == "matches":
+            continue
+        reason = line.get("reason", "").removeprefix(name).lstrip(": ").partition(" in ")[0][:120].rstrip(".")
+        near = line.get("error", 0) <= 4 * line.get("pytorch_error", 0)
+        other = theirs.get(name, {}).get("outcome", "not run") if reason else ("as PyTorch" if near else "more than PyTorch")
+        reasons.setdefault(reason or "FP32 differs from float64", {})[name] = other
+    parts = []
+    for reason, found in sorted(reasons.items(), key=lambda each: -len(each[1])):
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in Counter(found.values()).most_common())
+        parts.append(f"{reason}: {outcomes} ({', '.join(list(found)[:3])}{' …' if len(found) > 3 else ''})")
+    text = "; ".join(parts)
+    return f"Not by the direct exporter, with the outcome of PyTorch's exporter, or of its FP32: {text}." if parts else ""
 
 
 if __name__ == "__main__":
