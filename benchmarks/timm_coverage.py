@@ -188,7 +188,7 @@ def row(title: str, way: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def why(direct: dict[str, dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> str:
-    """What the direct exporter does not export, by reason: how many models, PyTorch's outcome with them, and the first names."""
+    """What the direct exporter does not export: for each reason PyTorch's outcomes, counted, and the first models."""
     reasons: dict[str, dict[str, str]] = {}
     for name, line in sorted(direct.items()):
         if line["outcome"] == "matches":
