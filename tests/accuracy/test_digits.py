@@ -62,9 +62,10 @@ def test_a_trained_network_is_as_good_in_every_runtime_and_precision(evaluations
 
 @pytest.mark.parametrize("kind", ["bf16", "int8", "fp8"])
 @pytest.mark.parametrize("name", digits.MODELS)
-def test_eight_bits_and_bf16_lose_at_most_one_point_of_accuracy(evaluations, name, kind):
+def test_eight_bits_and_bf16_lose_at_most_a_little_accuracy(evaluations, name, kind):
     whole, narrow = (evaluations[name, "onnxruntime", each] for each in ("fp32", kind))
-    assert narrow.top1 >= whole.top1 - 0.01 * whole.images
+    points = {"bf16": 1.0, "int8": 0.5, "fp8": 1.0}[kind]
+    assert narrow.top1 >= whole.top1 - points / 100 * whole.images
 
 
 def test_a_verdict_has_the_difference_on_the_same_digits_and_enough_of_them(here, command, evaluations):

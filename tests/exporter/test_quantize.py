@@ -18,7 +18,7 @@ from trtzoo.core.errors import ExportError
 from trtzoo.exporter.calibrate import activation_ranges, least_squares
 from trtzoo.exporter.fx_to_onnx import translate
 from trtzoo.exporter.onnx_writer import OnnxGraph
-from trtzoo.exporter.quantize import GROUPED, ODD, SHARED, place, quantize, round_up
+from trtzoo.exporter.quantize import GROUPED, ODD, SHARED, place, quantize, round_up, to_calibrate
 from trtzoo.models.seeded import seed
 from trtzoo.models.table import MODELS, build_network
 
@@ -123,14 +123,25 @@ def test_gpus_get_fp16_and_int8_only_and_processors_bytes_without_sign_after_rel
     assert network.quantized("int8-fp16").opset_import[0].version == 19
 
 
-def test_an_addition_takes_the_path_around_from_int8_and_on_gpus_its_branch_as_the_convolution_gives_it(dpn68: Network) -> None:
-    network = dpn68
-    for kind, branch_is_quantized in (("int8", True), ("int8-fp16", False)):
-        model = network.quantized(kind)
-        additions = [node for node in model.graph.node if node.op_type == "Add"]
-        assert len(additions) == sum(MODELS["dpn68"].arguments["blocks"])
-        for node in additions:
-            assert is_dequantized(model, node.input[0]) and is_dequantized(model, node.input[1]) == branch_is_quantized
+def test_on_gpus_an_addition_takes_the_path_around_from_int8_and_its_branch_as_the_convolution_gives_it(dpn68: Network) -> None:
+    model = dpn68.quantized("int8-fp16")
+    additions = [node for node in model.graph.node if node.op_type == "Add"]
+    assert len(additions) == sum(MODELS["dpn68"].arguments["blocks"])
+    for node in additions:
+        assert [is_dequantized(model, name) for name in node.input] == [True, False]
+        assert node.output[0] in dpn68.quantization.scales
+
+
+def test_on_processors_sums_and_joins_stay_in_floating_point_but_for_what_convolutions_give_them(network: Network) -> None:
+    model = network.quantized("int8")
+    makers = producers(network.graph("fp32").skeleton())
+    inner = {node.name for node in convolutions(model)[1:-1]}
+    joins = [node for node in model.graph.node if node.op_type in ("Add", "Concat")]
+    assert len(joins) > 20
+    for node in joins:
+        assert node.output[0] not in network.quantization.scales
+        for name in node.input:
+            assert is_dequantized(model, name) == (makers[name.removesuffix(".dequantized")].name in inner)
 
 
 def test_parts_of_a_concatenation_share_a_scale_and_so_does_its_result(network: Network) -> None:
@@ -185,11 +196,11 @@ def test_fp8_has_what_tensorrt_has_kernels_for_and_the_rest_is_fp16_and_counted(
 def test_channels_that_are_no_multiple_of_16_stay_fp16(made: Callable[[str], Network]) -> None:
     graph = made("densenet121").graph("fp8")
     graph.quantized = "fp8"
-    whole = place(graph)
+    whole = place(graph, gpu=True)
     narrow = next(node for node in graph.nodes if node.name.endswith("denselayer7_conv1"))
     weight = graph.weights[narrow.input[1]]
     graph.weights[narrow.input[1]] = replace(weight, values=weight.values[:, :-8])
-    found = place(graph)
+    found = place(graph, gpu=True)
     assert whole.convolutions - found.convolutions == {narrow.name}
     assert found.unfit == {ODD: 1}
     assert narrow.input[0] in whole.tensors and narrow.input[0] not in found.tensors
@@ -208,6 +219,21 @@ def test_fp8_scales_take_the_largest_value_to_448_and_weights_lose_a_sixteenth_a
     values, expected = numpy_helper.to_array(stored[name]).astype(np.float64), whole.weights[name].rounded()
     assert np.abs(values).max() > 440 and scales.size == len(values)
     assert (np.abs(values * scales - expected) <= np.maximum(np.abs(expected) / 15.9, scales * 2.0**-10)).all()
+
+
+@pytest.mark.parametrize("kind", ["int8", "int8-fp16"])
+def test_constants_that_are_added_or_joined_are_not_quantized_and_without_a_convolution_nothing_is(kind: str) -> None:
+    graph = OnnxGraph("vit", {"int8": "fp32", "int8-fp16": "fp16"}[kind], 19, quantized="int8")
+    one = graph.weight("one", np.ones((1, 4, 2, 2)))
+    stem = graph.node("Conv", "stem", "images", graph.weight("stem.weight", np.ones((4, 3, 1, 1))))
+    graph.node("Concat", "joined", graph.node("Add", "moved", stem, one), one, axis=1)
+    with pytest.raises(ExportError, match=r"vit has no convolution that can be INT8.*--precision fp16"):
+        quantize(graph, {}, CALIBRATION)
+    graph.node(
+        "Add", "shifted", graph.node("Conv", "inner", "joined", graph.weight("inner.weight", np.ones((4, 8, 1, 1)))), one
+    )
+    scales = quantize(graph, dict.fromkeys(to_calibrate(graph), 1.0), CALIBRATION).scales
+    assert set(scales) == ({"joined", "inner"} if kind == "int8" else {"joined"})
 
 
 def test_kept_blocks_stay_in_floating_point(network: Network) -> None:
@@ -259,14 +285,14 @@ def test_a_scale_is_the_same_number_in_fp16_and_never_too_small(value: float) ->
 def test_least_squares_cuts_an_outlier_and_keeps_a_full_range() -> None:
     edges = np.linspace(-100, 100, 2049)
     flat, peaked = np.ones(2048), np.where(np.abs(edges[:-1]) < 10, 1e6, 0.0)
-    assert least_squares(flat, edges) == pytest.approx(100, rel=0.03)
+    assert least_squares(flat, edges, 127) == pytest.approx(100, rel=0.03)
     peaked[0] = 1
-    assert least_squares(peaked, edges) < 20
+    assert least_squares(peaked, edges, 127) < 20
 
 
 def test_every_method_gives_every_tensor_a_range_up_to_its_maximum(dpn68: Network) -> None:
     network = dpn68
-    names = place(network.graph("fp32")).tensors
+    names = to_calibrate(network.graph("fp32"))
     assert set(network.ranges) == set(names)
     for method in ("mse", "percentile"):
         found = activation_ranges(network.graph("fp32"), IMAGES, method)

@@ -64,7 +64,7 @@ def export(
     what its classifier says, and else 1000 and 224, or what timm's configuration says. `preprocessing` (imagenet, timm or a
     .toml file) is that of photographs for own files and own weights. `precision` is fp32, or of own files theirs. A file that
     is up to date is kept unless `force`, and so is one with other weights; `name` is another name for the files of one model.
-    int8 needs photographs in the folder `calibration`; at most `images` (512) set the scales, by `method` (mse, minmax,
+    int8 needs photographs in the folder `calibration`; at most `images` (512) set the scales, by `method` (minmax, mse,
     percentile or entropy); with seeded weights, synthetic images do. `on_result` receives each record as it is made. A file
     that could not be made has `error` set. Raises UsageError, DataError, StoreError and WeightsError before anything is made.
 

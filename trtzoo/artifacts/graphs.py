@@ -10,9 +10,9 @@ from trtzoo.core.decoding import UnreadableError, decode_json, read_file
 from trtzoo.core.precisions import GRAPHS
 from trtzoo.core.records import MAX_BATCH, SCHEMA, Batch, GoldenCheck, Identity, Preprocessing, Record, Weights, check, is_plain
 
-CalibrationMethod = Literal["mse", "minmax", "percentile", "entropy"]
+CalibrationMethod = Literal["minmax", "mse", "percentile", "entropy"]
 CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
-DEFAULT_METHOD: CalibrationMethod = "mse"
+DEFAULT_METHOD: CalibrationMethod = "minmax"
 
 
 class Calibration(Record, frozen=True, kw_only=True):

@@ -3,7 +3,8 @@
 minmax      the largest absolute value
 percentile  the value below which 99.99 % of the absolute values are
 entropy     the range whose 128 levels lose the least information (Kullback and Leibler), as TensorRT's former calibrator
-mse         the range whose 128 levels have the least mean squared error: clipping against rounding
+mse         the range whose 128 levels have the least mean squared error: clipping against rounding. Values that are never
+            negative have 256 levels on processors, and clipping them for 128 would cost more than it gains
 
 Histograms, entropy and percentile are ONNX Runtime's; it runs the network image by image, so memory does not grow with images.
 """
@@ -11,7 +12,7 @@ Histograms, entropy and percentile are ONNX Runtime's; it runs the network image
 import contextlib
 import io
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ExportError
 from trtzoo.core.system import available_cores
 from trtzoo.exporter.onnx_writer import OnnxGraph
-from trtzoo.exporter.quantize import LEVELS, place
+from trtzoo.exporter.quantize import LEVELS, UNSIGNED_LEVELS, never_negative, to_calibrate
 
 SAMPLES = 1 << 13  # values of a tensor per image that enter its histogram, evenly spaced; its maximum always does
 IMAGES_AT_ONCE = 8  # between two updates of the histograms
@@ -38,7 +39,7 @@ def activation_ranges(graph: OnnxGraph, images: Iterable[Array], method: str) ->
 
     Raises ExportError for a tensor that is NaN or infinite.
     """
-    tensors = place(graph).tensors
+    tensors, unsigned = to_calibrate(graph), never_negative(graph.nodes)
     known = {output.name for output in graph.outputs}
     graph.outputs += [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * 4) for name in tensors if name not in known
@@ -54,6 +55,8 @@ def activation_ranges(graph: OnnxGraph, images: Iterable[Array], method: str) ->
                 if not np.isfinite(peak):
                     raise ExportError(f"{name} is {peak:g} on a calibration image, so it has no scale. Check the weights")
                 largest[name] = max(largest[name], peak)
+                if method == "minmax":
+                    continue
                 flat = tensor.reshape(-1)
                 chunk[name].append(np.append(flat[:: -(-flat.size // SAMPLES)], np.float32(peak)))
             if method != "minmax" and number % IMAGES_AT_ONCE == 0:
@@ -61,7 +64,8 @@ def activation_ranges(graph: OnnxGraph, images: Iterable[Array], method: str) ->
     if method == "minmax":
         return largest
     _collect(collector, chunk)
-    return {name: float(min(value, largest[name])) if largest[name] else 0.0 for name, value in _thresholds(collector, method)}
+    found = _thresholds(collector, method, unsigned)
+    return {name: float(min(value, largest[name])) if largest[name] else 0.0 for name, value in found}
 
 
 @contextlib.contextmanager
@@ -85,18 +89,19 @@ def _collect(collector: Any, chunk: dict[str, list[Array]]) -> None:
         values.clear()
 
 
-def _thresholds(collector: Any, method: str) -> Iterator[tuple[str, float]]:
+def _thresholds(collector: Any, method: str, unsigned: Collection[str]) -> Iterator[tuple[str, float]]:
     if method == "mse":
-        yield from ((name, least_squares(*row[:2])) for name, row in collector.get_histogram_dict().items())
+        for name, (counts, edges, *_) in collector.get_histogram_dict().items():
+            yield name, least_squares(counts, edges, UNSIGNED_LEVELS if name in unsigned else LEVELS)
         return
     with contextlib.redirect_stdout(io.StringIO()):
         found = collector.compute_collection_result()
     yield from ((name, max(abs(float(row[0])), abs(float(row[1])))) for name, row in found.items())
 
 
-def least_squares(counts: Array, edges: Array) -> float:
-    """The range with the least mean squared error of rounding and clipping the values of a histogram."""
+def least_squares(counts: Array, edges: Array, levels: int) -> float:
+    """The range with the least mean squared error of rounding to `levels` steps and clipping, for a histogram's values."""
     centres, ranges = np.abs((edges[:-1] + edges[1:]) / 2), np.linspace(0, np.abs(edges).max(), CANDIDATES + 1)[1:, None]
-    steps = ranges / LEVELS
-    rounded = np.minimum(np.rint(centres / steps), LEVELS) * steps
+    steps = ranges / levels
+    rounded = np.minimum(np.rint(centres / steps), levels) * steps
     return float(ranges[((centres - rounded) ** 2 * counts).sum(axis=1).argmin(), 0])

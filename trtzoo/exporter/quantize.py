@@ -3,11 +3,14 @@
 convolutions  All but the stem's and the classifier's: each has its weights quantized, one scale per output channel, and its
               input, too. BN is folded into them before. Bias and the nodes between stay in floating point. In FP8 TensorRT
               has no fast kernels for grouped convolutions, nor for channels that are not a multiple of 16: those stay FP16.
-concatenation Its parts and its result are quantized, so that it moves bytes. Parts that meet in one concatenation, or in
-              nested ones, share a scale, and then joining them rounds nothing. If their ranges differ more than SHARED times,
-              each has its own, and the concatenation joins floating-point values.
-addition      TensorRT fuses it into the convolution of its branch if the other input, the path that goes round, is quantized
-              and the branch is not. ONNX Runtime fuses nothing, and computes in INT8 if both are.
+processors    What additions and concatenations take from a convolution is quantized, because ONNX Runtime computes a
+              convolution in integers only if its result is quantized, too. The sums, and what is joined, stay in floating
+              point: rounding them to bytes costs accuracy and saves no time.
+GPUs          A concatenation's parts and its result are quantized, so that it moves bytes. Parts that meet in one
+              concatenation, or in nested ones, share a scale, and then joining them rounds nothing. If their ranges differ
+              more than SHARED times, each has its own, and the concatenation joins floating-point values.
+              TensorRT fuses an addition into the convolution of its branch if the other input, the path that goes round, is
+              quantized and the branch is not.
 scales        Symmetric: zero stays zero. A scale has eight significant bits, so it is the same number in FP16, and the same on
               every machine. Processors take values that are never negative as UINT8, which has twice as many levels for them
               and makes ReLU free; TensorRT takes INT8 only. FP8 is E4M3: its largest value is 448.
@@ -26,11 +29,12 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.errors import ExportError
 from trtzoo.exporter.onnx_writer import LARGEST, TYPES, OnnxGraph, Weight
 
-SHARED = 4  # a part of the smallest range keeps six of its eight bits
+SHARED = 2  # a part of the smallest range keeps seven of its eight bits
 LEVELS, UNSIGNED_LEVELS = 127, 255
 MULTIPLE = 16  # of channels, for TensorRT's convolutions in FP8
 GROUPED, ODD = "grouped", f"with channels that are not a multiple of {MULTIPLE}"
 KEEPS_SIGN = ("AveragePool", "MaxPool")
+POOLED = ("Cast", "Flatten", "GlobalAveragePool", "ReduceMean", "Reshape")  # what makes the stem's or a classifier's input
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -45,10 +49,15 @@ class Placement(msgspec.Struct, frozen=True):
     unfit: dict[str, int] = {}
 
 
-def place(graph: OnnxGraph, *, kept: Collection[str] = ()) -> Placement:
+def place(graph: OnnxGraph, *, gpu: bool, kept: Collection[str] = ()) -> Placement:
     """Choose what to quantize in a graph of floating-point nodes. The nodes of the blocks `kept` ask for nothing."""
     producers = {name: node for node in graph.nodes for name in node.output}
     convolutions, tensors, parents, unfit = set[str](), dict[str, None](), dict[str, str](), Counter[str]()
+
+    def is_branch(name: str) -> bool:
+        """Whether a quantized convolution makes it."""
+        return name in producers and producers[name].name in convolutions
+
     for node, block in zip(graph.nodes, node_blocks(graph.nodes), strict=True):
         if block in kept:
             continue
@@ -58,13 +67,15 @@ def place(graph: OnnxGraph, *, kept: Collection[str] = ()) -> Placement:
                 continue
             convolutions.add(node.name)
             tensors[node.input[0]] = None
-        elif node.op_type == "Concat":
+        elif node.op_type in ("Concat", "Add") and not gpu:
+            tensors |= dict.fromkeys(filter(is_branch, node.input))
+        elif node.op_type == "Concat" and all(name in producers for name in node.input):
             for name in (*node.input, *node.output):
                 tensors[name] = None
                 parents[_family(name, parents)] = _family(node.output[0], parents)
-        elif node.op_type == "Add":
-            around, branch = node.input
-            tensors |= dict.fromkeys([around, *([branch] if graph.precision == "fp32" else []), *node.output])
+        elif node.op_type == "Add" and (branches := list(filter(is_branch, node.input))):
+            around = [name for name in node.input if name != branches[-1] and name in producers]
+            tensors |= dict.fromkeys([*around, *(node.output if around else [])])
     families = {name: _family(name, parents) for name in parents}
     return Placement(frozenset(convolutions), tuple(tensors), families, dict(sorted(unfit.items())))
 
@@ -78,9 +89,14 @@ def _unfit(graph: OnnxGraph, node: onnx.NodeProto) -> str:
     return ODD if any(side % MULTIPLE for side in graph.weights[node.input[1]].values.shape[:2]) else ""
 
 
+def to_calibrate(graph: OnnxGraph) -> tuple[str, ...]:
+    """The tensors that are quantized for processors or for GPUs."""
+    return tuple(dict.fromkeys((*place(graph, gpu=False).tensors, *place(graph, gpu=True).tensors)))
+
+
 def _is_inner(producer: onnx.NodeProto | None) -> bool:
     """Whether a convolution of this node's result is neither the stem nor the classifier."""
-    return producer is not None and producer.op_type not in ("Cast", "GlobalAveragePool")
+    return producer is not None and producer.op_type not in POOLED
 
 
 def _family(name: str, parents: dict[str, str]) -> str:
@@ -97,12 +113,18 @@ def quantize(
     kept: Collection[str] = (),
     unreadable: int = 0,
 ) -> Quantization:
-    """Quantize a graph in place. `ranges` has the largest absolute value of each tensor that `place` names.
+    """Quantize a graph in place: for GPUs if it is FP16. `ranges` has the range of each tensor that `to_calibrate` names.
 
-    Raises ExportError for a range that is 0 or not finite.
+    Raises ExportError for a range that is 0 or not finite, and for a graph without a convolution to quantize.
     """
-    placement, nodes = place(graph, kept=kept), graph.nodes
-    unsigned = _never_negative(nodes) if graph.precision == "fp32" else set()
+    gpu, nodes = graph.precision == "fp16", graph.nodes
+    placement = place(graph, gpu=gpu, kept=kept)
+    if not placement.convolutions and not kept:
+        raise ExportError(
+            f"{graph.name} has no convolution that can be {graph.quantized.upper()}, and nothing else is quantized. "
+            "Export it with --precision fp16"
+        )
+    unsigned = set() if gpu else never_negative(nodes)
     scales = activation_scales(nodes, placement, ranges, unsigned, levels=_levels(graph))
     graph.nodes, dequantized = [], dict[str, str]()
     for node in nodes:
@@ -173,7 +195,7 @@ def _round_up(values: Array) -> Array:
     return np.asarray(np.ceil(values / step) * step)
 
 
-def _never_negative(nodes: list[onnx.NodeProto]) -> set[str]:
+def never_negative(nodes: list[onnx.NodeProto]) -> set[str]:
     """The tensors that ReLU made, or pooling of such."""
     found: set[str] = set()
     for node in nodes:
