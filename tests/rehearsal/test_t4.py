@@ -55,7 +55,7 @@ def test_make_table_installs_the_packages_that_fit_the_driver(box):
     assert "580.65.06, CUDA 13.0" in box.made.stderr
     report = json.loads(box.trtzoo("doctor", "--format", "json").stdout)
     abilities = {row["name"]: row["why"] for row in report["abilities"] if row["can"]}
-    assert abilities["build for this GPU"] == "TensorRT 11.4.0 for Tesla T4 (emulated)"
+    assert abilities["build for this GPU"] == "TensorRT 11.4.0 for Tesla T4 (emulated): fp32, fp16, int8"
     assert abilities["run engines"] == "TensorRT on Tesla T4 (emulated)"
 
 
