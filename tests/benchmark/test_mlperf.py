@@ -27,11 +27,12 @@ class Sleeper:
 
 
 def test_loadgen_issues_one_query_after_another_until_both_minima_are_reached():
-    session = Sleeper()
+    session, start = Sleeper(), time.perf_counter()
     samples = mlperf_single_stream(session, MeasurementProtocol("p", seconds=0.5, queries=64, warm_up_queries=2), IMAGES)
     assert session.taken == len(samples) + 2
     assert len(samples) >= 64
-    assert 0.3 < sum(sample.total for sample in samples) < 5
+    assert time.perf_counter() - start >= 0.5
+    assert all(sample.total >= 0.001 for sample in samples)
 
 
 @pytest.mark.parametrize("queries", [64, 100, 200, 881])
