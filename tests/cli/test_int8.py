@@ -77,7 +77,7 @@ def test_int8_with_a_bad_scale_does_not_pay_and_its_block_is_named(exported, fol
     shutil.copytree(folder / "onnx", tmp_path / "onnx", ignore=shutil.ignore_patterns(".*"))
     path = tmp_path / "onnx" / "dpn68-int8-c10-s32.onnx"
     sidecar, before = path.with_suffix(".json"), sha256_file(path)
-    scaled(path, path, "features_conv4_5_c1x1_a_act", 1 / 20)
+    scaled(path, path, "features_conv4_5_c3x3_b_act", 1 / 100)
     sidecar.write_text(sidecar.read_text().replace(before, sha256_file(path)))
     monkeypatch.setattr(judging, "find_peak", lambda cores: None)  # it takes seconds
     places = {"onnx_dir": tmp_path / "onnx", "results": tmp_path / "benchmarks"}
@@ -101,6 +101,12 @@ def test_seeded_weights_have_no_accuracy_in_int8_either(trtzoo: Run, exported, f
             ("--precision", "fp16", "--calibration", "data"),
             2,
             "--calibration is for precisions with INT8. Add --precision int8",
+        ),
+        (("--precision", "fp16", "--keep-fp16", "auto"), 2, "--keep-fp16 is for quantized precisions. Add --precision int8"),
+        (
+            ("--precision", "int8", "--keep-fp16", "auto,conv2_1"),
+            2,
+            "say auto, or name blocks as `trtzoo parity --layers` does.",
         ),
         (("--precision", "int8", "--images", 8), 2, "--images is the number of photographs of --calibration DIR"),
         (("--precision", "int8", "--method", "max"), 2, "--method 'max': choose minmax, mse, percentile, entropy."),
@@ -135,6 +141,37 @@ def test_broken_images_calibrate_nothing_and_only_broken_ones_are_an_error(trtzo
     assert sidecar["quantization"]["unreadable"] == 1 and sidecar["quantization"]["calibration"]["images"] == 3
     done = trtzoo(*words, "bad", "--force")
     assert done.returncode == 1 and "None of 2 images of bad can be read." in done.stderr
+
+
+def test_blocks_that_are_kept_in_floating_point_are_recorded_told_and_part_of_the_file(trtzoo: Run, tmp_path):
+    words = ("export", *SMALL, "--weights", "seeded", "--precision", "int8", "--keep-fp16")
+    done = trtzoo(*words, "conv4_5,conv2_1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("in floating point: conv2_1, conv4_5") == 2
+    sidecar = json.loads((tmp_path / "onnx" / "dpn68-int8-c10-s32.json").read_text())
+    assert sidecar["quantization"]["kept"] == ["conv2_1", "conv4_5"] and sidecar["quantization"]["convolutions"] < 92
+    assert trtzoo(*words, "conv2_1,conv4_5").stdout.count("up to date") == 2
+    done = trtzoo(*words, "conv4_55")
+    assert done.returncode == 1 and "There is no block of dpn68 'conv4_55'. Did you mean conv4_5?" in done.stderr
+    done = trtzoo(*words, "auto")  # of seeded weights only the cosine is judged, and it is high enough
+    assert done.returncode == 0 and "in floating point" not in done.stdout and "up to date" not in done.stdout
+
+
+def test_a_bad_scale_fails_parity_and_its_block_is_named(trtzoo: Run, exported, folder, tmp_path):
+    shutil.copytree(folder / "onnx", tmp_path / "onnx")
+    path = tmp_path / "onnx" / "dpn68-int8-c10-s32.onnx"
+    scaled(path, path, "features_conv4_5_c3x3_b_act", 1 / 100)
+    sidecar = json.loads(path.with_suffix(".json").read_text())
+    sidecar |= {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+    path.with_suffix(".json").write_text(json.dumps(sidecar))
+    done = trtzoo("parity", "dpn68", "--precision", "int8", "--batch", 2, "--limit", 4)
+    assert done.returncode == 1
+    assert re.search(
+        r"the logits of an image have cosine 0\.\d+ with the reference's \(at least 0\.9\)", done.stdout + done.stderr
+    )
+    assert trtzoo("export", *SMALL, "--weights", "seeded").returncode == 0
+    done = trtzoo("parity", "dpn68", "--layers", "--precision", "int8", "--limit", 4)
+    assert "conv4_5 adds the most: alone it changes the logits by " in done.stdout + done.stderr
 
 
 def test_runtimes_that_compute_in_floating_point_are_refused(trtzoo: Run):

@@ -1,5 +1,7 @@
 """Which blocks of a quantized graph add the error."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +15,7 @@ from trtzoo.images.dataset import DataSet
 from trtzoo.models.sources import Checkpoint
 from trtzoo.models.table import find_model
 from trtzoo.report.tables.parity import layer_sentence, layer_table
-from trtzoo.verification.sensitivity import block_errors
+from trtzoo.verification.sensitivity import block_errors, fewest_kept
 
 IMAGES = golden.images(32)[:2]
 
@@ -46,6 +48,22 @@ def test_a_bad_scale_is_named_by_its_block(graphs, tmp_path):
     found = block_errors(graphs[0], spoilt, IMAGES, least_cosine=0.9)
     assert found[0].block == "conv4_5"
     assert layer_sentence(found).startswith("conv4_5 adds the most: alone it changes the logits by ")
+
+
+def test_the_fewest_blocks_are_kept_with_which_the_rest_keeps_to_the_policy(graphs, tmp_path):
+    spoilt = scaled(graphs[1], tmp_path / "bad.onnx", "features_conv3_1_c1x1_a_act", 1 / 100)
+    asked = []
+
+    def make(kept):
+        asked.append(kept)
+        return graphs[1] if "conv3_1" in kept else spoilt
+
+    def chosen(make):
+        return fewest_kept(graphs[0], make, lambda: nullcontext(iter(IMAGES)), precision="int8", classes_count=False)
+
+    assert chosen(make) == ("conv3_1",)
+    assert asked[0] == () and len(asked) < 8
+    assert chosen(lambda kept: graphs[1]) == ()
 
 
 def test_graphs_of_two_networks_are_an_error(graphs, tmp_path):

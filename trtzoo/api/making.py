@@ -1,15 +1,17 @@
 """`export` and `build`: networks → ONNX files → engines."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+from msgspec.structs import replace
 from rich.progress import TaskID
 
 from trtzoo.api import selection
 from trtzoo.api.adopting import export_files
 from trtzoo.api.artifacts import pairs, require_some, select_sources
+from trtzoo.api.keeping import AUTO, blocks_to_keep
 from trtzoo.api.selection import Files, Folder, Names, Sizes
 from trtzoo.artifacts.graphs import CALIBRATION_METHODS, DEFAULT_METHOD, Calibration, ExportOrder
 from trtzoo.builder import plan
@@ -17,10 +19,10 @@ from trtzoo.builder.options import check_options
 from trtzoo.builder.plan import TIMEOUT, WORKSPACE, BuildOrder, BuildResult, BuildSettings
 from trtzoo.builder.targets import check_names, check_precisions, choose_target
 from trtzoo.core.console import ALERT, log, progress_bars
-from trtzoo.core.errors import UsageError, WeightsError
+from trtzoo.core.errors import TrtzooError, UsageError, WeightsError
 from trtzoo.core.files import size_text
 from trtzoo.core.modules import require_module
-from trtzoo.core.precisions import GRAPHS, PRECISIONS
+from trtzoo.core.precisions import GRAPHS, PRECISIONS, precision_of
 from trtzoo.core.records import Batch, is_plain
 from trtzoo.exporter.plan import ExportResult
 from trtzoo.exporter.plan import export as export_model
@@ -52,6 +54,7 @@ def export(
     calibration: Folder | None = None,
     images: int | None = None,
     method: str | None = None,
+    keep_fp16: Names | None = None,
     onnx_dir: Folder = "onnx",
     force: bool = False,
     on_result: Callable[[ExportResult], None] | None = None,
@@ -65,8 +68,10 @@ def export(
     .toml file) is that of photographs for own files and own weights. `precision` is fp32, or of own files theirs. A file that
     is up to date is kept unless `force`, and so is one with other weights; `name` is another name for the files of one model.
     int8 needs photographs in the folder `calibration`; at most `images` (512) set the scales, by `method` (minmax, mse,
-    percentile or entropy); with seeded weights, synthetic images do. `on_result` receives each record as it is made. A file
-    that could not be made has `error` set. Raises UsageError, DataError, StoreError and WeightsError before anything is made.
+    percentile or entropy); with seeded weights, synthetic images do. The blocks `keep_fp16` stay in floating point; "auto" is
+    the fewest, the worst first, with which the calibration images keep to the policy. `on_result` receives each record as it is
+    made. A file that could not be made has `error` set. Raises UsageError, DataError, StoreError and WeightsError before
+    anything is made.
 
     >>> import trtzoo
     >>> (small,) = trtzoo.export("dpn68", weights="seeded", classes=10, input_size=32)
@@ -88,6 +93,7 @@ def export(
             "--calibration": calibration is not None,
             "--images": images is not None,
             "--method": method is not None,
+            "--keep-fp16": keep_fp16 is not None,
         }
         check_name(name)
         return export_files(
@@ -107,6 +113,7 @@ def export(
     types = {graph: io or "fp32" if GRAPHS[graph].floats == "fp16" else "fp32" for graph in graphs}
     quantized = [graph for graph in graphs if GRAPHS[graph].quantized]
     data = read_calibration_data(calibration, images, method, quantized)
+    kept = _kept_names(keep_fp16, quantized)
     fixed: Batch = "dynamic" if batch == "dynamic" else selection.select_batch(batch)
     check_name(name)
     rows = [find_model(name) for name in selection.select_models(models)]
@@ -151,12 +158,54 @@ def export(
                 )
                 for graph, kind in types.items()
             ]
-            for record in export_model(model, checkpoint, orders, Path(onnx_dir), calibration=data, force=force):
+            for record in _exported(model, checkpoint, orders, Path(onnx_dir), data, kept, force=force):
                 records.append(record)
                 bars.advance(bar)
                 if on_result:
                     on_result(record)
     return records
+
+
+def _exported(
+    model: Model,
+    checkpoint: Checkpoint,
+    orders: list[ExportOrder],
+    folder: Path,
+    data: DataSet,
+    kept: tuple[str, ...],
+    *,
+    force: bool,
+) -> Iterator[ExportResult]:
+    """The results of one model's orders, in which the blocks `kept` stay in floating point."""
+    try:
+        wanted = [_with_kept(order, kept, model, checkpoint, data) for order in orders]
+    except TrtzooError as error:
+        yield from (ExportResult(order=order, path=folder / order.file_name, error=str(error)) for order in orders)
+        return
+    yield from export_model(model, checkpoint, wanted, folder, calibration=data, force=force)
+
+
+def _kept_names(keep: Names | None, quantized: list[str]) -> tuple[str, ...]:
+    """The blocks to keep, or AUTO alone. Raises UsageError for options that do not go together."""
+    if keep is None:
+        return ()
+    if not quantized:
+        raise UsageError("--keep-fp16 is for quantized precisions. Add --precision int8, or leave it out.")
+    words = keep.split(",") if isinstance(keep, str) else keep
+    names = tuple(dict.fromkeys(name.strip() for name in words if name.strip()))
+    if not names or (AUTO in names and len(names) > 1):
+        raise UsageError(f"--keep-fp16 {','.join(names)!r}: say auto, or name blocks as `trtzoo parity --layers` does.")
+    return names
+
+
+def _with_kept(order: ExportOrder, kept: tuple[str, ...], model: Model, checkpoint: Checkpoint, data: DataSet) -> ExportOrder:
+    """The order with the blocks to keep: those that the graph for GPUs needs, which rounds more than that for processors."""
+    if not order.calibration or not kept:
+        return order
+    if kept == (AUTO,):
+        judged = replace(order, precision=PRECISIONS[precision_of(order.precision)].graphs[-1], io="fp32", batch="dynamic")
+        kept = blocks_to_keep(model, checkpoint, judged, data)
+    return replace(order, kept=tuple(sorted(kept)))
 
 
 def _form(model: Model, checkpoint: Checkpoint, size: int | None, classes: int | None) -> tuple[int, int]:

@@ -53,7 +53,8 @@ Exporter = Literal["direct", "torch.onnx"]
 class ExportOrder(Record, frozen=True, kw_only=True):
     """An ONNX file to export. `precision` is its kind, in GRAPHS, and `name` another name than the model's.
 
-    `size` is the height and width of an image in pixels. A quantized graph has a `calibration`.
+    `size` is the height and width of an image in pixels. A quantized graph has a `calibration`; the blocks `kept` of it stay in
+    floating point.
     """
 
     model: str
@@ -65,11 +66,12 @@ class ExportOrder(Record, frozen=True, kw_only=True):
     classes: int = 1000
     size: int = 224
     calibration: Calibration | None = None
+    kept: tuple[str, ...] = ()
 
     @property
     def in_floats(self) -> "ExportOrder":
         """The order of the same network in FP32, as it is calibrated."""
-        return replace(self, name="", precision="fp32", io="fp32", batch="dynamic", opset=17)
+        return replace(self, name="", precision="fp32", io="fp32", batch="dynamic", opset=17, kept=())
 
     @property
     def graph_opset(self) -> int:

@@ -80,6 +80,14 @@ def export(
             autocompletion=options.one_of(CALIBRATION_METHODS),
         ),
     ] = None,
+    keep_fp16: Annotated[
+        str | None,
+        Option(
+            help="Blocks that stay in floating point: names, or auto, the fewest with which the calibration images "
+            "keep to parity's policy.",
+            metavar="auto|BLOCKS",
+        ),
+    ] = None,
     onnx_dir: options.OnnxFolder = Path("onnx"),
     force: Annotated[bool, Option("--force", help="Re-export even if up to date.")] = False,
 ) -> bool:
@@ -158,5 +166,7 @@ def _print(form: str, record: BuildResult | ExportResult) -> None:
     elif sidecar:
         size, error = sidecar.bytes / 2**20, sidecar.check.error
         note = f"  {record.note}" if isinstance(record, ExportResult) and record.note else ""
+        kept = sidecar.quantization.kept if sidecar.quantization else ()
+        note += f"  in floating point: {', '.join(kept)}" if kept else ""
         note += "  by torch.onnx.export" if sidecar.exporter != "direct" else ""
         print_result(f"{record.path}  {size:.0f} MiB  error {error:.1e}  {record.seconds:.1f} s{seeded}{note}")

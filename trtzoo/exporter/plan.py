@@ -100,7 +100,7 @@ def export(
         own = checkpoint.path  # published checkpoints are found again by their source
         facts = asdict(order)
         name, counted = facts.pop("name") or order.model, counts(model, order, network, graph)
-        del facts["calibration"]
+        del facts["calibration"], facts["kept"]
         sidecar = OnnxSidecar(
             **facts | {"model": name, "network": model.network, "opset": graph.opset},
             exporter=route,
@@ -200,6 +200,8 @@ def stale_reason(sidecar: OnnxSidecar) -> str:
     if sidecar.checkpoint and own.is_file() and sha256_file(own) != weights.sha256:
         return f"exported from an earlier {own.name}"
     facts = {name: getattr(sidecar, name) for name in ("precision", "io", "batch", "opset", "classes", "size")}
+    if sidecar.quantization:
+        facts |= {"calibration": sidecar.quantization.calibration, "kept": sidecar.quantization.kept}
     order = ExportOrder(model=model.name, name="" if sidecar.model == model.name else sidecar.model, **facts)
     digest, how = (
         SEEDED if weights.source == SEEDED else weights.sha256,

@@ -9,11 +9,12 @@ import numpy as np
 from torch import nn
 
 from trtzoo.artifacts import golden
+from trtzoo.artifacts.blocks import node_blocks
 from trtzoo.artifacts.golden import Golden
 from trtzoo.artifacts.graphs import ExportOrder, Quantization
 from trtzoo.core.arrays import Array
 from trtzoo.core.console import log
-from trtzoo.core.errors import DataError, StoreError
+from trtzoo.core.errors import DataError, StoreError, unknown
 from trtzoo.core.files import cache_folder, read_record, write_record
 from trtzoo.core.records import SCHEMA, Preprocessing, Record
 from trtzoo.exporter import fx_to_onnx
@@ -38,7 +39,7 @@ def quantized_graph(
 ) -> tuple[OnnxGraph, Quantization]:
     """The quantized graph of an order. `key` is a hash of all that decides the ranges: the user's cache keeps them under it.
 
-    Raises DataError if no image can be read, ExportError for a tensor that has no scale.
+    Raises DataError if no image can be read, ExportError for a tensor that has no scale, UsageError for an unknown block.
     """
     assert order.calibration is not None
     path, found = cache_folder() / "calibration" / f"{key}.json", None
@@ -52,7 +53,10 @@ def quantized_graph(
     if len(found.unreadable) > SHOWN:
         log.warning("… and %d more images cannot be read.", len(found.unreadable) - SHOWN)
     graph = fx_to_onnx.translate(network, order)
-    return graph, quantize(graph, found.ranges, order.calibration, unreadable=len(found.unreadable))
+    blocks = dict.fromkeys(node_blocks(graph.nodes))
+    if strange := [block for block in order.kept if block not in blocks]:
+        raise unknown(f"block of {order.model}", strange[0], blocks)
+    return graph, quantize(graph, found.ranges, order.calibration, kept=order.kept, unreadable=len(found.unreadable))
 
 
 def _calibrate(network: nn.Module, order: ExportOrder, data: DataSet, preprocessing: Preprocessing) -> ActivationRanges:

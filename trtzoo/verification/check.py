@@ -5,7 +5,7 @@ A process that dies fails its own candidate only. tolerances.py has the metrics 
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from trtzoo.core.arrays import Array
 from trtzoo.core.errors import DataError, ImageError, MissingError, RunError, StoreError, TrtzooError
 from trtzoo.core.files import read_record, sidecar_path
 from trtzoo.core.precisions import PRECISIONS
-from trtzoo.core.records import Identity
+from trtzoo.core.records import Identity, Preprocessing
 from trtzoo.core.subprocesses import ChildError, module_command, run_child
 from trtzoo.images.dataset import DataSet
 from trtzoo.models.sources import SEEDED
@@ -151,6 +151,12 @@ def _inputs(subject: Subject, images: DataSet) -> ImageInputs:
     preprocessing = subject.sidecar.weights.preprocessing
     height, width = subject.sides
     return ImageInputs(size=height, width=width, preprocessing=preprocessing, paths=paths, synthetic=images.synthetic)
+
+
+def photograph_inputs(images: DataSet, preprocessing: Preprocessing, size: int) -> Generator[Array]:
+    """Every readable image of a data set (3, S, S) float32, as the network takes it."""
+    paths = tuple(os.fsencode(image.path) for image in images.photographs)
+    yield from read_images(ImageInputs(size=size, preprocessing=preprocessing, paths=paths, synthetic=images.synthetic), {})
 
 
 def block_divergences(

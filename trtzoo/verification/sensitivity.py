@@ -1,6 +1,9 @@
 """Which blocks of a quantized graph add the error: each block alone is quantized, the rest computes in FP32."""
 
 import math
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,10 @@ from onnx import numpy_helper
 
 from trtzoo.artifacts.blocks import node_blocks
 from trtzoo.core.arrays import Array
-from trtzoo.core.errors import RunError
-from trtzoo.verification.tolerances import BlockError
+from trtzoo.core.errors import DataError, RunError
+from trtzoo.core.precisions import PRECISIONS
+from trtzoo.verification.check import LAYERWISE_IMAGES
+from trtzoo.verification.tolerances import MIN_TOP1_KEPT, BlockError, compare
 
 SUFFIX = ".dequantized"  # of the value that a Q/DQ pair makes of a tensor: exporter/quantize.py names it so
 
@@ -39,6 +44,42 @@ def block_errors(fp32: Path, quantized: Path, images: Array, *, least_cosine: fl
     return sorted(found, key=lambda row: -row.error)
 
 
+def fewest_kept(
+    fp32: Path,
+    make: Callable[[tuple[str, ...]], Path],
+    images: Callable[[], AbstractContextManager[Iterable[Array]]],
+    *,
+    precision: str,
+    classes_count: bool,
+) -> tuple[str, ...]:
+    """The fewest blocks, those that add the most error, that must stay in floating point for the rest to keep to the policy.
+
+    `make` writes the quantized graph in which the named blocks do. The policy on `images`, each (3, S, S): the least cosine of
+    the precision, and if `classes_count` the same class for 99 %. Raises DataError without images, and as `block_errors` does.
+    """
+    least = PRECISIONS[precision].least_cosine or 0.0
+    with images() as stream:
+        first = list(islice(stream, LAYERWISE_IMAGES))
+    if not first:
+        raise DataError("None of the calibration images can be read.")
+    with images() as stream:
+        expected = _logits(onnx.load(fp32), stream)
+
+    def holds(kept: tuple[str, ...]) -> bool:
+        with images() as stream:
+            metrics = compare(_logits(onnx.load(make(kept)), stream), expected)
+        return metrics.cosine >= least and (not classes_count or metrics.same_top1 >= MIN_TOP1_KEPT * metrics.images)
+
+    if holds(()):
+        return ()
+    ranked = tuple(row.block for row in block_errors(fp32, make(()), np.stack(first), least_cosine=least))
+    fails, suffices = 0, len(ranked)
+    while suffices - fails > 1:
+        middle = (fails + suffices) // 2
+        fails, suffices = (fails, middle) if holds(ranked[:middle]) else (middle, suffices)
+    return ranked[:suffices]
+
+
 def _is_quantized(name: str) -> bool:
     return name.endswith(SUFFIX)
 
@@ -62,7 +103,7 @@ def _only(model: onnx.ModelProto, block: str, blocks: dict[str, str], weights: d
     return copy
 
 
-def _logits(model: onnx.ModelProto, images: Array) -> Array:
+def _logits(model: onnx.ModelProto, images: Iterable[Array]) -> Array:
     """The logits (N, classes) float64, computed node by node: a rewritten graph must round where the original does."""
     import onnxruntime
 
