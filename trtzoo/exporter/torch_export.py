@@ -98,7 +98,7 @@ class _Typed:
         for node in self.nodes:
             if node.op_type == "Conv" and (norm := self._folded(node)):
                 self._convolution(node, norm)
-            elif node.op_type == "BatchNormalization":
+            elif self._is_fixed(node):
                 self._norm(node)
             else:
                 self._plain(node)
@@ -106,9 +106,13 @@ class _Typed:
     def _folded(self, conv: Any) -> Any:
         """The BN that is the only reader of a convolution, whose weights are constant."""
         readers = self.readers.get(conv.output[0], [])
-        norm = readers[0] if len(readers) == 1 and readers[0].op_type == "BatchNormalization" else None
+        norm = readers[0] if len(readers) == 1 and self._is_fixed(readers[0]) else None
         known = all(name in self.constants for name in conv.input[1:])
         return norm if norm is not None and known and norm.input[0] == conv.output[0] else None
+
+    def _is_fixed(self, node: Any) -> bool:
+        """Whether it is a BN of constants, as of a trained network; one that standardises weights computes its own."""
+        return node.op_type == "BatchNormalization" and all(name in self.constants for name in node.input[1:5])
 
     def _affine(self, norm: Any) -> tuple[Array, Array]:
         weight, bias, mean, variance = (self.constants[name].astype(np.float64) for name in norm.input[1:5])
@@ -133,7 +137,10 @@ class _Typed:
         names = [self.graph.weight(norm.input[1], scale), self.graph.weight(norm.input[2], shift)]
         names += [self.graph.weight(f"zeros.{width}", np.zeros(width)), self.graph.weight(f"ones.{width}", np.ones(width))]
         self._append(norm, [self._name(norm.input[0]), *names])
-        next(each for each in self.graph.nodes[-1].attribute if each.name == "epsilon").f = 0.0
+        attributes = self.graph.nodes[-1].attribute
+        kept = [each for each in attributes if each.name != "epsilon"]
+        del attributes[:]
+        attributes.extend([*kept, helper.make_attribute("epsilon", 0.0)])
 
     def _plain(self, node: Any) -> None:
         self._append(node, [self._name(name) for name in node.input])
@@ -160,6 +167,4 @@ class _Typed:
             if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type in FLOATS:
                 values = numpy_helper.to_array(attribute.t).astype(helper.tensor_dtype_to_np_dtype(kind))
                 attribute.t.CopyFrom(numpy_helper.from_array(values, attribute.t.name))
-        if copy.op_type == "BatchNormalization" and not any(each.name == "epsilon" for each in copy.attribute):
-            copy.attribute.append(helper.make_attribute("epsilon", 0.0))
         self.graph.nodes.append(copy)
