@@ -7,6 +7,9 @@ import skimage
 import sklearn
 from PIL import Image
 
+from trtzoo.core.records import Preprocessing
+from trtzoo.images.preprocessing import normalise, read_crop
+
 PHOTOGRAPHS = [
     Path(skimage.__file__).parent / "data" / name for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 ] + [Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg"]
@@ -26,3 +29,9 @@ def class_folders(folder: Path, *, classes: int, each: int) -> Path:
         for number in range(each):
             noise(folder / str(label) / f"{label}_{number}.png", seed=label * each + number)
     return folder
+
+
+def read_image(path: Path, preprocessing: Preprocessing, size: int) -> np.ndarray:
+    """A photograph as a network takes it: (3, size, size) float32. Raises ImageError."""
+    (planes,) = normalise(read_crop(path, preprocessing, size)[None], preprocessing)
+    return np.asarray(planes)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.benchmark.fakes import DEVICE
 from tests.classifier import CLASSES, HOW, WEIGHTS, classifier, logits
-from tests.photographs import class_folders
+from tests.photographs import class_folders, read_image
 from trtzoo.accuracy.evaluate import evaluate, open_for_evaluation, ranks
 from trtzoo.accuracy.records import Entry, exclusive, load_evaluations
 from trtzoo.artifacts.subjects import Candidate
@@ -46,7 +46,7 @@ def case(tmp_path, decoders):
 def one_by_one(case):
     """Top-1 and top-5 by NumPy's argsort, one image at a time."""
     data = dataset.read_dataset(case.folder, classes=CLASSES)
-    got = logits(case.path, np.stack([preprocessing.read_image(image.path, HOW, 8) for image in data.photographs]))
+    got = logits(case.path, np.stack([read_image(image.path, HOW, 8) for image in data.photographs]))
     order = np.argsort(-got, axis=1, kind="stable")
     places = [list(row).index(image.label) for row, image in zip(order, data.photographs, strict=True)]
     return places.count(0), sum(place < 5 for place in places)

@@ -18,6 +18,7 @@ from trtzoo.artifacts.engines import EngineSidecar
 from trtzoo.artifacts.graphs import OnnxSidecar
 from trtzoo.core.errors import StoreError
 from trtzoo.core.files import (
+    cached_record,
     decode,
     encode,
     locked,
@@ -335,3 +336,16 @@ def test_a_folder_in_an_artifacts_place_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"a\.onnx could not be written: a\.json is a folder\. Nothing was changed\.$"):
         write(artifact, b"content")
     assert visible(tmp_path) == ["a.json"]
+
+
+def test_a_record_in_the_cache_is_made_once_and_again_if_it_is_damaged(tmp_path):
+    path, made = tmp_path / "cache" / "a.json", []
+
+    def make():
+        made.append(1)
+        return Made(sha256="0" * 64)
+
+    assert cached_record(path, Made, make) == cached_record(path, Made, make) == Made(sha256="0" * 64)
+    path.write_text("{")
+    assert cached_record(path, Made, make) == Made(sha256="0" * 64)
+    assert len(made) == 2

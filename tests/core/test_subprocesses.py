@@ -109,7 +109,7 @@ def test_a_child_ends_with_its_parent_however_that_one_ends(tmp_path):
     _wait_until(lambda: not _alive(int(mark.read_text())))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can end a program with its parent (PR_SET_PDEATHSIG)")
 def test_a_child_that_cannot_notice_dies_with_its_parent_and_its_own_child_too(tmp_path):
     """The grandchild is in C code that holds the interpreter's lock, as a library's may: none of its threads runs."""
     marks = [tmp_path / "child", tmp_path / "grandchild"]
@@ -128,7 +128,7 @@ def test_a_child_that_cannot_notice_dies_with_its_parent_and_its_own_child_too(t
     _wait_until(lambda: not any(_alive(int(mark.read_text())) for mark in marks), seconds=2)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can end a program with its parent (PR_SET_PDEATHSIG)")
 def test_a_program_that_is_not_ours_dies_with_its_parent(tmp_path):
     mark = tmp_path / "pid"
     tool = ["sh", "-c", f"echo $$ > {mark}; exec sleep 60"]

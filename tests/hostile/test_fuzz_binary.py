@@ -15,7 +15,7 @@ from trtzoo.api.adopting import adoption_orders, open_foreign
 from trtzoo.artifacts.foreign import read_foreign
 from trtzoo.core.errors import MachineError, StoreError, WeightsError
 from trtzoo.core.records import Preprocessing
-from trtzoo.exporter.adoption import adopt
+from trtzoo.exporter.adoption_worker import adopt
 from trtzoo.images.dataset import DataSet, Photograph, read_dataset
 from trtzoo.images.decoders import Decoders
 from trtzoo.models import pdparams

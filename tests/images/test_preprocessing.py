@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.photographs import PHOTOGRAPHS, noise
+from tests.photographs import PHOTOGRAPHS, noise, read_image
 from trtzoo.core.errors import ImageError
 from trtzoo.core.records import Preprocessing
 from trtzoo.images import preprocessing
@@ -83,7 +83,7 @@ def test_pil_smooths_with_the_stretched_kernel(path, how, kernel, support):
 @pytest.mark.parametrize("how", [PADDLE, TORCHVISION, TIMM], ids=["paddle", "torchvision", "timm"])
 def test_a_photograph_becomes_normalised_planes(how):
     path = PHOTOGRAPHS[1]
-    got = preprocessing.read_image(path, how, 224)
+    got = read_image(path, how, 224)
     crop = preprocessing.read_crop(path, how, 224)
     expected = ((crop / 255 - np.array(how.mean)) / np.array(how.std)).transpose(2, 0, 1)
     assert got.shape == (3, 224, 224) and got.dtype == np.float32
@@ -222,7 +222,7 @@ def test_an_unreadable_file_is_an_error_with_its_path_and_reason(tmp_path, decod
     path = tmp_path / "x.jpg"
     path.write_bytes(data)
     with pytest.raises(ImageError) as caught:
-        preprocessing.read_image(path, decoder, 224)
+        read_image(path, decoder, 224)
     assert str(path) in str(caught.value)
     assert reason in caught.value.reason
 
@@ -236,7 +236,7 @@ def test_sixteen_bits_are_read_by_opencv_and_an_error_for_pil(tmp_path):
 
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(ImageError, match="No such file"):
-        preprocessing.read_image(tmp_path / "x.jpg", PADDLE, 224)
+        read_image(tmp_path / "x.jpg", PADDLE, 224)
 
 
 def test_a_png_that_claims_gigabytes_takes_none(tmp_path):

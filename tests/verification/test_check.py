@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from PIL import Image
 
 from tests.benchmark.fakes import DEVICE
+from tests.photographs import read_image
 from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.artifacts.subjects import Candidate
 from trtzoo.core.errors import DataError, ImageError
 from trtzoo.core.records import Identity
 from trtzoo.exporter.plan import export
 from trtzoo.images.dataset import DataSet, Photograph
-from trtzoo.images.preprocessing import read_image
 from trtzoo.models.seeded import seed
 from trtzoo.models.sources import Checkpoint, locate
 from trtzoo.models.table import build_network, find_model

@@ -13,7 +13,7 @@ from trtzoo.core.console import log
 from trtzoo.core.errors import StoreError, UsageError
 from trtzoo.core.precisions import PRECISIONS
 from trtzoo.core.records import Preprocessing
-from trtzoo.exporter.adoption_process import adopt, facts, find_adopted
+from trtzoo.exporter.adoption import adopt, facts, find_adopted
 from trtzoo.exporter.plan import ExportResult
 from trtzoo.models.preprocessing import DEFAULT, find_preprocessing, preprocessing_title
 

@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -12,8 +12,8 @@ from trtzoo.artifacts.graphs import ExportOrder
 from trtzoo.builder.widening import widened
 from trtzoo.core.arrays import Array
 from trtzoo.core.console import log
-from trtzoo.core.errors import ExportError, StoreError
-from trtzoo.core.files import cache_folder, encode, read_record, write_record
+from trtzoo.core.errors import ExportError
+from trtzoo.core.files import cache_folder, cached_record, encode
 from trtzoo.core.precisions import GRAPHS, precision_of
 from trtzoo.core.records import SCHEMA, Record
 from trtzoo.exporter.plan import export, inputs_sha256
@@ -38,14 +38,12 @@ def blocks_to_keep(model: Model, checkpoint: Checkpoint, order: ExportOrder, dat
     `order` is for a graph that GPUs take. The user's cache keeps the choice. Raises what an export raises.
     """
     key = hashlib.sha256(encode(order) + inputs_sha256(order, checkpoint, model).encode()).hexdigest()
-    path, found = cache_folder() / "calibration" / f"kept-{key}.json", None
-    with suppress(OSError, StoreError):
-        found = read_record(path, KeptBlocks)
-    if found is None:
+
+    def choose() -> KeptBlocks:
         log.info("%s %s: choosing the blocks that stay in floating point", model.name, precision_of(order.precision))
-        found = KeptBlocks(blocks=_chosen(model, checkpoint, order, data))
-        write_record(path, found)
-    return found.blocks
+        return KeptBlocks(blocks=_chosen(model, checkpoint, order, data))
+
+    return cached_record(cache_folder() / "calibration" / f"kept-{key}.json", KeptBlocks, choose).blocks
 
 
 def _chosen(model: Model, checkpoint: Checkpoint, order: ExportOrder, data: DataSet) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from textwrap import shorten
@@ -181,6 +181,15 @@ def write_record(path: Path, record: Record) -> None:
     """Write one JSON file atomically."""
     with replacing(path) as work:
         (work / path.name).write_bytes(encode(record))
+
+
+def cached_record(path: Path, kind: type[R], make: Callable[[], R]) -> R:
+    """The record in a file of the user's cache; one that is missing or damaged is made, which may raise, and written."""
+    with suppress(OSError, StoreError):
+        return read_record(path, kind)
+    made = make()
+    write_record(path, made)
+    return made
 
 
 def cache_folder() -> Path:

@@ -1,7 +1,7 @@
 """From calibration images to a quantized graph: the images, the ranges and where they are kept, and the golden sample."""
 
 from collections.abc import Generator
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import islice
 
 import msgspec
@@ -14,8 +14,8 @@ from trtzoo.artifacts.golden import Golden
 from trtzoo.artifacts.graphs import ExportOrder, Quantization
 from trtzoo.core.arrays import Array
 from trtzoo.core.console import log
-from trtzoo.core.errors import DataError, StoreError, unknown
-from trtzoo.core.files import cache_folder, read_record, write_record
+from trtzoo.core.errors import DataError, unknown
+from trtzoo.core.files import cache_folder, cached_record
 from trtzoo.core.records import SCHEMA, Preprocessing, Record
 from trtzoo.exporter import fx_to_onnx
 from trtzoo.exporter.calibrate import activation_ranges
@@ -42,12 +42,8 @@ def quantized_graph(
     Raises DataError if no image can be read, ExportError for a tensor that has no scale, UsageError for an unknown block.
     """
     assert order.calibration is not None
-    path, found = cache_folder() / "calibration" / f"{key}.json", None
-    with suppress(OSError, StoreError):
-        found = read_record(path, ActivationRanges)
-    if found is None:
-        found = _calibrate(network, order, data, preprocessing)
-        write_record(path, found)
+    path = cache_folder() / "calibration" / f"{key}.json"
+    found = cached_record(path, ActivationRanges, lambda: _calibrate(network, order, data, preprocessing))
     for name, reason in list(found.unreadable.items())[:SHOWN]:
         log.warning("%s cannot be read and calibrates nothing: %s", name, reason)
     if len(found.unreadable) > SHOWN:

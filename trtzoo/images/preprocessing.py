@@ -29,12 +29,6 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # ImageError 
 cv2.setNumThreads(1)  # there is one decoding process or thread per core
 
 
-def read_image(path: Path, preprocessing: Preprocessing, size: int) -> Array:
-    """A photograph as (3, size, size) float32. Raises ImageError."""
-    (planes,) = normalise(read_crop(path, preprocessing, size)[None], preprocessing)
-    return np.asarray(planes)
-
-
 def read_crop(path: Path, preprocessing: Preprocessing, size: int) -> Array:
     """A photograph resized and cropped to (size, size, 3) uint8, RGB.
 
